@@ -1,0 +1,112 @@
+# Everything here sets itself up: a virtual environment in .venv, the Rust core built in release mode into python/pgoxide.
+# Nothing is fetched but from PyPI and crates.io. Works as root and as an ordinary user.
+#
+#   make demo PYTHON=/path/to/python3     choose the interpreter (3.11 or later); VENV=… chooses another environment
+
+VENV ?= .venv
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PYTHON
+
+PY := $(VENV)/bin/python
+BUILT := $(VENV)/.built
+RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+CARGO_QUIET := --quiet --locked
+RUST_TESTED := --workspace --exclude pgoxide-python
+
+# One target per step: .ci/run times them one by one.
+CHECKS := check-ruff check-mypy check-pyright check-imports check-generated check-rustfmt check-clippy check-deny check-stubs
+TESTS := test-rust test-python
+
+# Steps share the environment and cargo's lock: side by side they would only wait for one another.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help dev build demo check test bench docs features clean print-% $(CHECKS) $(TESTS)
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+dev: build ## make .venv with all tools, and build the core into it
+	@tools/venv.sh $(VENV) lint
+	@echo "ready: . $(VENV)/bin/activate"
+
+build: $(BUILT)
+
+# Never hand-made: the stamp is newer than every Rust file exactly when the built module is up to date.
+$(BUILT): $(RUST) pyproject.toml
+	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup from your system or https://rustup.rs" >&2; exit 1; }
+	@tools/venv.sh $(VENV) demo
+	@echo "building the Rust core (release)"
+	@said=$$(VIRTUAL_ENV=$(abspath $(VENV)) $(PY) -m maturin develop --release --locked 2>&1) || { echo "$$said"; exit 1; }
+	@touch $@
+
+demo: build ## start a private PostgreSQL server and run examples/demo.py against it
+	@$(PY) examples/demo.py
+
+check: $(CHECKS) ## all that CI checks: style, types, imports, generated files, stubs, Rust
+	@echo "check: all $(words $(CHECKS)) steps passed"
+
+test: $(TESTS) ## the whole suite, Rust and Python, with private servers; ARGS='-k name' goes to pytest
+
+bench: build ## measure against other drivers, in one run; ARGS goes to benchmarks/run.py
+	@tools/venv.sh $(VENV) bench
+	@$(PY) benchmarks/run.py $(ARGS)
+
+docs: ## build the documentation into site/
+	@tools/venv.sh $(VENV) docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+features: ## write docs/reference/features.md from the last `make test`
+	@$(PY) tools/features.py build/features.json
+
+clean: ## remove what was built, and the virtual environments
+	@rm -rf target build site .venv .venv-* python/pgoxide/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find python tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the steps of check
+
+.PHONY: lint-tools
+lint-tools:
+	@tools/venv.sh $(VENV) lint
+
+check-ruff: lint-tools
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet
+
+check-mypy: lint-tools
+	@$(VENV)/bin/mypy --no-error-summary
+
+check-pyright: lint-tools
+	@found=$$($(VENV)/bin/pyright --pythonpath $(PY) 2>&1) || { echo "$$found"; exit 1; }
+
+check-imports: lint-tools
+	@found=$$(PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache 2>&1) || { echo "$$found"; exit 1; }
+
+check-generated: lint-tools
+	@for tool in $(sort $(wildcard tools/gen_*.py)) tools/async_to_sync.py; do $(PY) $$tool --check || exit 1; done
+
+check-rustfmt:
+	@cargo fmt --all --check
+
+check-clippy:
+	@cargo clippy $(CARGO_QUIET) --workspace --all-targets -- -D warnings
+
+check-deny:
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check; \
+	else echo "cargo-deny is not installed: dependency licences and sources not checked"; fi
+
+check-stubs: build lint-tools
+	@MYPYPATH=python $(PY) -m mypy.stubtest pgoxide._core --concise \
+		--mypy-config-file pyproject.toml --allowlist tools/stubtest_allow.txt
+
+# ---- the steps of test
+
+test-rust:
+	@cargo test $(CARGO_QUIET) --release $(RUST_TESTED)
+
+test-python: build
+	@tools/venv.sh $(VENV) test
+	@mkdir -p build
+	@$(PY) -m pytest --features-json=build/features.json $(ARGS)
+
+print-%:
+	@echo $($*)

@@ -1,0 +1,274 @@
+//! [`Connection`]: bytes in, events out; requests in, bytes out.
+//!
+//! The whole contract:
+//!
+//! 1. [`start`](Connection::start) writes StartupMessage; requests may follow once `Event::Started` came.
+//! 2. [`submit`](Connection::submit) accepts a request, [`pump`](Connection::pump) writes what may be written,
+//!    [`outgoing`](Connection::outgoing) / [`sent`](Connection::sent) hand the bytes over.
+//! 3. [`next_event`](Connection::next_event) reads; call it until it says `None`, then pump again.
+//! 4. [`cancel`](Connection::cancel) and [`cancel_delivered`](Connection::cancel_delivered) around a side
+//!    connection that the caller opens.
+//! 5. [`abort`](Connection::abort) when the line is gone: every unfinished request comes back.
+
+use super::cancel::{CancelKey, CancelOutcome};
+use super::pipeline::{Pipeline, Request, RequestId, Step};
+use super::startup::Phase;
+use crate::codes::{PROTOCOL_3_0, TransactionStatus, backend};
+use crate::error::{EncodeError, ProtocolError};
+use crate::message::copy_fail::CopyFail;
+use crate::message::startup_message::{Parameter, StartupMessage};
+use crate::message::{sync, terminate};
+
+/// Settings a hostile server could otherwise fill memory with. PostgreSQL reports about fifteen.
+const MAX_PARAMETERS: usize = 1_000;
+
+/// Bounds on what is held for a peer that does not keep up, or lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest message accepted, in bytes. The server itself cannot build a value above 1 GiB.
+    pub message: usize,
+    /// Bytes handed to the socket's queue before further requests wait.
+    pub send_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // 1 GiB is the server's own limit for one value; a row may hold several, but then a stream is the tool.
+        Self { message: 1 << 30, send_buffer: 256 << 10 }
+    }
+}
+
+/// The client's side of one session. `J` is whatever the caller ties to each request.
+#[derive(Debug)]
+pub struct Connection<J> {
+    pub(super) limits: Limits,
+    pub(super) phase: Phase,
+    pub(super) pipeline: Pipeline<J>,
+    pub(super) out: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) status: TransactionStatus,
+    pub(super) key: Option<CancelKey>,
+    parameters: Vec<(String, String)>,
+}
+
+impl<J> Connection<J> {
+    /// A session before its StartupMessage.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            phase: Phase::Authenticating,
+            pipeline: Pipeline::new(),
+            out: Vec::new(),
+            sent: 0,
+            status: TransactionStatus::Idle,
+            key: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Writes StartupMessage with `parameters` (user, database, …).
+    ///
+    /// # Errors
+    /// When a name or value holds a NUL byte: nothing is written.
+    pub fn start(&mut self, parameters: &[(&[u8], &[u8])]) -> Result<(), EncodeError> {
+        let parameters: Vec<Parameter<'_>> =
+            parameters.iter().map(|&(name, value)| Parameter { name, value }).collect();
+        StartupMessage { protocol: PROTOCOL_3_0, parameters: parameters.as_slice().into() }.encode(&mut self.out)
+    }
+
+    /// The first ReadyForQuery has come.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.phase == Phase::Started
+    }
+
+    /// Accepts a request; it is written by [`pump`](Self::pump).
+    pub fn submit(&mut self, request: Request<J>) {
+        self.pipeline.submit(request);
+    }
+
+    /// Writes what may be written now.
+    pub fn pump(&mut self) {
+        if self.sent > 0 && self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        self.pipeline.pump(&mut self.out, self.sent + self.limits.send_buffer);
+    }
+
+    /// Bytes to hand to the socket.
+    #[must_use]
+    pub fn outgoing(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    /// The socket took the first `count` bytes of [`outgoing`](Self::outgoing).
+    pub fn sent(&mut self, count: usize) {
+        self.sent = (self.sent + count).min(self.out.len());
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+            // One huge parameter must not stay with an idle connection.
+            self.out.shrink_to(4 * self.limits.send_buffer);
+        }
+    }
+
+    /// Nothing is queued, in flight or unsent.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pipeline.flying.is_empty() && self.pipeline.queued.is_empty()
+    }
+
+    /// Nothing is in flight.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.pipeline.flying.is_empty()
+    }
+
+    /// Bytes held for unfinished requests, with an allowance for each request's bookkeeping.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pipeline.held()
+    }
+
+    /// Requests accepted and not finished.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.pipeline.flying.len() + self.pipeline.queued.len()
+    }
+
+    /// What the caller tied to the request at the head, which the events concern.
+    pub fn running(&mut self) -> Option<&mut J> {
+        self.pipeline.flying.front_mut().map(|flight| &mut flight.request.job)
+    }
+
+    /// What the caller tied to an unfinished request.
+    pub fn job(&mut self, id: RequestId) -> Option<&mut J> {
+        let Pipeline { flying, queued, .. } = &mut self.pipeline;
+        flying.iter_mut().chain(queued).find(|flight| flight.request.id == id).map(|flight| &mut flight.request.job)
+    }
+
+    /// Id of the request at the head.
+    #[must_use]
+    pub fn running_id(&self) -> Option<RequestId> {
+        self.pipeline.flying.front().map(|flight| flight.request.id)
+    }
+
+    /// The request at the head was cancelled: its rows need not be kept.
+    #[must_use]
+    pub fn running_abandoned(&self) -> bool {
+        self.pipeline.flying.front().is_some_and(|flight| flight.abandoned)
+    }
+
+    /// The request at the head will be written again after its ReadyForQuery: forget its rows.
+    #[must_use]
+    pub fn running_resends(&self) -> bool {
+        self.pipeline.flying.front().is_some_and(|flight| flight.resend_now)
+    }
+
+    /// Appends `bytes`, which `steps` answer, to the open request `id` at the head: more of a portal, COPY data,
+    /// or its closing Sync. False when that request is not (or no longer) open.
+    pub fn extend(&mut self, id: RequestId, bytes: &[u8], steps: &[Step]) -> bool {
+        let open = self.pipeline.extend(id, steps);
+        if open {
+            self.out.extend_from_slice(bytes);
+        }
+        open
+    }
+
+    /// Appends COPY data (or its end) for the request `id` while the server waits for it. False once it failed.
+    pub fn copy_bytes(&mut self, id: RequestId, bytes: &[u8]) -> bool {
+        let ours = self.running_id() == Some(id) && self.pipeline.expected.front() == Some(&Step::Query);
+        if ours {
+            self.out.extend_from_slice(bytes);
+        }
+        ours
+    }
+
+    /// The server waits for COPY data that a plain statement asked for and nobody has: ends it with CopyFail. The
+    /// Sync that travelled with an extended-protocol statement was swallowed as COPY data, so it is sent again.
+    ///
+    /// # Errors
+    /// When `reason` holds a NUL byte.
+    pub fn refuse_copy(&mut self, reason: &[u8]) -> Result<(), EncodeError> {
+        CopyFail { reason }.encode(&mut self.out)?;
+        if self.pipeline.expected.front() == Some(&Step::Execute) {
+            sync::write(&mut self.out);
+        }
+        Ok(())
+    }
+
+    /// Asks that request `id` be given up.
+    pub fn cancel(&mut self, id: RequestId) -> CancelOutcome<J> {
+        self.pipeline.cancel(id)
+    }
+
+    /// The side connection that carried the CancelRequest reached its end, or could not be made. True while the
+    /// target still runs: a cancel that arrived too early had no effect and may be sent again, after
+    /// [`cancel_again`](Self::cancel_again).
+    pub fn cancel_delivered(&mut self) -> bool {
+        self.pipeline.cancel_delivered()
+    }
+
+    /// A further CancelRequest for the same target is on its way. False when the window closed meanwhile.
+    pub fn cancel_again(&mut self) -> bool {
+        self.pipeline.window.as_mut().is_some_and(|window| {
+            window.delivered = window.target_done;
+            !window.target_done
+        })
+    }
+
+    /// A CancelRequest is outstanding: nothing new is written.
+    #[must_use]
+    pub fn is_cancelling(&self) -> bool {
+        self.pipeline.window.is_some()
+    }
+
+    /// Appends Terminate, after which nothing may be submitted.
+    pub fn terminate(&mut self) {
+        terminate::write(&mut self.out);
+    }
+
+    /// The line is gone: all unfinished jobs, in order. `abandoned` ones are told apart.
+    pub fn abort(&mut self) -> Vec<(RequestId, J, bool)> {
+        self.out.clear();
+        self.sent = 0;
+        self.pipeline.drain().map(|flight| (flight.request.id, flight.request.job, flight.abandoned)).collect()
+    }
+
+    /// Transaction status of the last ReadyForQuery.
+    #[must_use]
+    pub const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// What identifies the session to a CancelRequest; poolers may send none.
+    #[must_use]
+    pub const fn cancel_key(&self) -> Option<&CancelKey> {
+        self.key.as_ref()
+    }
+
+    /// The value the server last reported for a setting.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All reported settings.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub(super) fn set_parameter(&mut self, name: &[u8], value: &[u8]) -> Result<(), ProtocolError> {
+        let value = String::from_utf8_lossy(value).into_owned();
+        if let Some(entry) = self.parameters.iter_mut().find(|(key, _)| key.as_bytes() == name) {
+            entry.1 = value;
+        } else if self.parameters.len() < MAX_PARAMETERS {
+            self.parameters.push((String::from_utf8_lossy(name).into_owned(), value));
+        } else {
+            return Err(ProtocolError::unexpected(backend::PARAMETER_STATUS, "at most 1000 settings"));
+        }
+        Ok(())
+    }
+}

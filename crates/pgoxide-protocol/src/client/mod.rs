@@ -1,0 +1,22 @@
+//! The client's side of a conversation, as a machine without I/O.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `connection.rs` | [`Connection`] and its few verbs |
+//! | `startup.rs` | from StartupMessage to the first ReadyForQuery |
+//! | `pipeline.rs` | requests: queued, written, finished; barriers and back-pressure |
+//! | `query.rs` | each backend message matched against the reply expected next |
+//! | `cancel.rs` | the window in which a CancelRequest may hit a neighbour |
+//! | `frame.rs` | cutting frames off the received bytes |
+
+mod cancel;
+mod connection;
+mod frame;
+mod pipeline;
+mod query;
+mod startup;
+
+pub use cancel::{CancelKey, CancelOutcome};
+pub use connection::{Connection, Limits};
+pub use pipeline::{Request, RequestId, Resend, Step};
+pub use query::{CopyDirection, Event, Failure};

@@ -1,0 +1,329 @@
+//! Each backend message matched against the reply expected next.
+//!
+//! Message Flow > Extended Query, per step of the head request:
+//!
+//! ```text
+//!   Parse             ParseComplete
+//!   DescribeStatement ParameterDescription ─▶ DescribePortal
+//!   DescribePortal    RowDescription | NoData
+//!   Bind              BindComplete
+//!   Execute           DataRow* ─▶ CommandComplete | EmptyQueryResponse | PortalSuspended
+//!                     CopyInResponse ─▶ (our data) ─▶ CommandComplete; CopyOutResponse ─▶ CopyData* CopyDone
+//!   Close             CloseComplete
+//!   Query             (RowDescription DataRow* CommandComplete | EmptyQueryResponse | Copy…)*
+//!   Sync              ReadyForQuery
+//! ```
+//!
+//! ErrorResponse in any step skips to the Sync of the same request, as the server does. Notices, notifications
+//! and parameter changes are taken out before the match, because they may come anywhere.
+
+use super::frame::{self, Frame};
+use super::pipeline::{Resend, Step};
+use super::{Connection, RequestId};
+use crate::codes::{TransactionStatus, backend};
+use crate::error::ProtocolError;
+use crate::message::command_complete::CommandComplete;
+use crate::message::copy_in_response::CopyInResponse;
+use crate::message::copy_out_response::CopyOutResponse;
+use crate::message::error_response::ErrorResponse;
+use crate::message::fields;
+use crate::message::notice_response::NoticeResponse;
+use crate::message::notification_response::NotificationResponse;
+use crate::message::parameter_description::ParameterDescription;
+use crate::message::parameter_status::ParameterStatus;
+use crate::message::ready_for_query::ReadyForQuery;
+use crate::message::row_description::RowDescription;
+
+/// SQLSTATE query_canceled: a cancel, a statement timeout or an administrator.
+const QUERY_CANCELED: &[u8] = b"57014";
+
+/// The server closes the session after it said so. Before 9.6 only the localised severity was sent.
+fn is_fatal(error: &ErrorResponse<'_>) -> bool {
+    let severity = error.fields.find(fields::SEVERITY_NONLOCALIZED).or_else(|| error.fields.find(fields::SEVERITY));
+    matches!(severity, Some(b"FATAL" | b"PANIC"))
+}
+
+/// Which way a COPY goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyDirection {
+    /// CopyInResponse: the server waits for our data.
+    In,
+    /// CopyOutResponse: the server sends.
+    Out,
+}
+
+/// How the server's ErrorResponse concerns the request at the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Its own error.
+    Request,
+    /// 57014 that another request's cancel brought, and running it again is not safe.
+    Neighbour,
+    /// FATAL: the session ends. Also without any request in flight.
+    Session,
+}
+
+/// Something that happened, in the order of the bytes. Those of a request concern the head: see
+/// [`Connection::running`].
+#[derive(Debug)]
+pub enum Event<'p, J> {
+    /// The server asks for a password or another proof.
+    AuthenticationRequested(crate::message::authentication::Authentication<'p>),
+    /// First ReadyForQuery: requests may be submitted.
+    Started,
+    /// A notice.
+    Notice(NoticeResponse<'p>),
+    /// A NOTIFY.
+    Notification(NotificationResponse<'p>),
+    /// A setting was reported; [`Connection::parameter`] already knows it.
+    Parameter {
+        /// Its name.
+        name: &'p [u8],
+        /// Its new value.
+        value: &'p [u8],
+    },
+    /// Types of a statement's parameters.
+    ParameterDescription(ParameterDescription<'p>),
+    /// Columns of a statement, portal or simple result.
+    RowDescription(RowDescription<'p>),
+    /// The statement returns no rows.
+    NoData,
+    /// ParseComplete: the statement exists from now on, whatever happens later.
+    Parsed,
+    /// A run of complete DataRow frames, headers included.
+    Rows {
+        /// The frames as they lie in the page.
+        frames: &'p [u8],
+        /// How many.
+        count: usize,
+    },
+    /// A statement came to its end.
+    Complete(CommandComplete<'p>),
+    /// The statement's text was empty.
+    Empty,
+    /// The portal has more rows.
+    Suspended,
+    /// A COPY began. Formats are the columns'.
+    CopyStarted(CopyDirection),
+    /// Data of a COPY to us.
+    CopyData(&'p [u8]),
+    /// The server sent all of its COPY.
+    CopyDone,
+    /// The head's request, or the session, failed.
+    Failed(ErrorResponse<'p>, Failure),
+    /// The head is done, here is what its caller tied to it. `abandoned`: nobody waits for it.
+    Finished {
+        /// Which one.
+        id: RequestId,
+        /// The caller's own.
+        job: J,
+        /// It was cancelled.
+        abandoned: bool,
+        /// The session's state after it.
+        status: TransactionStatus,
+    },
+}
+
+impl<J> Connection<J> {
+    /// The next event in `bytes`, adding to `used` what was read. `None` once nothing complete is left.
+    ///
+    /// Call it again with the rest until it says `None`, then send what [`outgoing`](Self::outgoing) holds.
+    ///
+    /// # Errors
+    /// The peer broke the protocol: the connection cannot go on, close it and
+    /// [`abort`](Self::abort) what is unfinished.
+    #[inline]
+    pub fn next_event<'p>(&mut self, bytes: &'p [u8], used: &mut usize) -> Result<Option<Event<'p, J>>, ProtocolError> {
+        while let Some(frame) = frame::cut(&bytes[*used..], self.limits.message)? {
+            if frame.kind == backend::DATA_ROW {
+                let frames = self.row_run(&bytes[*used..], frame)?;
+                *used += frames.0.len();
+                return Ok(Some(Event::Rows { frames: frames.0, count: frames.1 }));
+            }
+            *used += frame.size();
+            if let Some(event) = self.handle(frame)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As many complete DataRow frames as lie together, so that a result costs one event a page, not one a row.
+    fn row_run<'p>(&self, bytes: &'p [u8], first: Frame<'p>) -> Result<(&'p [u8], usize), ProtocolError> {
+        if !matches!(self.pipeline.expected.front(), Some(Step::Execute | Step::Query)) {
+            return Err(self.unexpected(first.kind));
+        }
+        let (mut end, mut count) = (first.size(), 1);
+        while bytes.get(end) == Some(&backend::DATA_ROW) {
+            let Some(frame) = frame::cut(&bytes[end..], self.limits.message)? else { break };
+            end += frame.size();
+            count += 1;
+        }
+        Ok((&bytes[..end], count))
+    }
+
+    fn handle<'p>(&mut self, frame: Frame<'p>) -> Result<Option<Event<'p, J>>, ProtocolError> {
+        if let Some(event) = self.asynchronous(frame)? {
+            return Ok(Some(event));
+        }
+        if !self.is_started() {
+            return self.startup_message(frame.kind, frame.body);
+        }
+        if frame.kind == backend::ERROR_RESPONSE {
+            return self.failed(frame.body).map(Some);
+        }
+        match self.pipeline.expected.front() {
+            Some(&step) => self.reply(step, frame),
+            None => Err(self.unexpected(frame.kind)),
+        }
+    }
+
+    fn asynchronous<'p>(&mut self, frame: Frame<'p>) -> Result<Option<Event<'p, J>>, ProtocolError> {
+        Ok(Some(match frame.kind {
+            backend::NOTICE_RESPONSE => Event::Notice(NoticeResponse::decode(frame.body)?),
+            backend::NOTIFICATION_RESPONSE => Event::Notification(NotificationResponse::decode(frame.body)?),
+            backend::PARAMETER_STATUS => {
+                let status = ParameterStatus::decode(frame.body)?;
+                self.set_parameter(status.name, status.value)?;
+                Event::Parameter { name: status.name, value: status.value }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// One message of the head request against the step it must answer.
+    fn reply<'p>(&mut self, step: Step, frame: Frame<'p>) -> Result<Option<Event<'p, J>>, ProtocolError> {
+        let event = match (step, frame.kind) {
+            (Step::Parse, backend::PARSE_COMPLETE) => {
+                self.step_done();
+                Event::Parsed
+            }
+            (Step::Bind, backend::BIND_COMPLETE) | (Step::Close, backend::CLOSE_COMPLETE) => {
+                self.step_done();
+                return Ok(None);
+            }
+            (Step::DescribeStatement, backend::PARAMETER_DESCRIPTION) => {
+                self.step_becomes(Step::DescribePortal);
+                Event::ParameterDescription(ParameterDescription::decode(frame.body)?)
+            }
+            (Step::DescribePortal, backend::ROW_DESCRIPTION) => {
+                self.step_done();
+                Event::RowDescription(RowDescription::decode(frame.body)?)
+            }
+            (Step::Query, backend::ROW_DESCRIPTION) => Event::RowDescription(RowDescription::decode(frame.body)?),
+            (Step::DescribePortal, backend::NO_DATA) => {
+                self.step_done();
+                Event::NoData
+            }
+            (Step::Query, backend::READY_FOR_QUERY) => {
+                self.step_done();
+                return self.ready(frame.body);
+            }
+            (Step::Execute | Step::Query, _) => return self.result_message(step, frame).map(Some),
+            (Step::Sync, backend::READY_FOR_QUERY) => return self.ready(frame.body),
+            _ => return Err(self.unexpected(frame.kind)),
+        };
+        Ok(Some(event))
+    }
+
+    /// The messages of a statement that runs. In the simple protocol the step ends with ReadyForQuery only.
+    fn result_message<'p>(&mut self, step: Step, frame: Frame<'p>) -> Result<Event<'p, J>, ProtocolError> {
+        let event = match frame.kind {
+            backend::COMMAND_COMPLETE => Event::Complete(CommandComplete::decode(frame.body)?),
+            backend::EMPTY_QUERY_RESPONSE => Event::Empty,
+            backend::PORTAL_SUSPENDED if step == Step::Execute => Event::Suspended,
+            backend::COPY_IN_RESPONSE => {
+                CopyInResponse::decode(frame.body)?;
+                return Ok(Event::CopyStarted(CopyDirection::In));
+            }
+            backend::COPY_OUT_RESPONSE => {
+                CopyOutResponse::decode(frame.body)?;
+                return Ok(Event::CopyStarted(CopyDirection::Out));
+            }
+            backend::COPY_DATA => return Ok(Event::CopyData(frame.body)),
+            backend::COPY_DONE => return Ok(Event::CopyDone),
+            _ => return Err(self.unexpected(frame.kind)),
+        };
+        if step == Step::Execute {
+            self.step_done();
+        }
+        Ok(event)
+    }
+
+    fn step_done(&mut self) {
+        self.pipeline.expected.pop_front();
+    }
+
+    fn step_becomes(&mut self, step: Step) {
+        if let Some(front) = self.pipeline.expected.front_mut() {
+            *front = step;
+        }
+    }
+
+    /// ErrorResponse: the server skips to the next Sync, and so do we.
+    fn failed<'p>(&mut self, body: &'p [u8]) -> Result<Event<'p, J>, ProtocolError> {
+        let error = ErrorResponse::decode(body)?;
+        if is_fatal(&error) || self.pipeline.flying.is_empty() {
+            return Ok(Event::Failed(error, Failure::Session));
+        }
+        while self.pipeline.expected.front().is_some_and(|step| *step != Step::Sync) {
+            self.pipeline.expected.pop_front();
+        }
+        self.close_open_head();
+        let failure = self.blame(&error);
+        Ok(Event::Failed(error, failure))
+    }
+
+    /// A request whose Sync is withheld gets it now: without it the server would discard all that follows.
+    fn close_open_head(&mut self) {
+        let open = self.pipeline.flying.front_mut().is_some_and(|head| {
+            let open = head.request.open;
+            head.request.open = false;
+            open
+        });
+        if open {
+            crate::message::sync::write(&mut self.out);
+            self.pipeline.expected.push_back(Step::Sync);
+        }
+    }
+
+    /// Whose error is it? Only a request in flight while another's cancel was outstanding can be a victim.
+    fn blame(&mut self, error: &ErrorResponse<'_>) -> Failure {
+        let outside_transaction = self.status == TransactionStatus::Idle;
+        let Some(head) = self.pipeline.flying.front_mut() else { return Failure::Session };
+        if !head.exposed || head.abandoned || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
+            return Failure::Request;
+        }
+        if outside_transaction && matches!(head.request.resend, Resend::Once { .. }) {
+            head.resend_now = true;
+        }
+        Failure::Neighbour
+    }
+
+    fn ready<'p>(&mut self, body: &'p [u8]) -> Result<Option<Event<'p, J>>, ProtocolError> {
+        self.status = ReadyForQuery::decode(body)?.status;
+        self.step_done();
+        let Some(flight) = self.pipeline.finish() else { return Ok(None) };
+        Ok(Some(Event::Finished {
+            id: flight.request.id,
+            job: flight.request.job,
+            abandoned: flight.abandoned,
+            status: self.status,
+        }))
+    }
+
+    pub(super) fn unexpected(&self, kind: u8) -> ProtocolError {
+        let state = match self.pipeline.expected.front() {
+            None => "no reply",
+            Some(Step::Parse) => "ParseComplete",
+            Some(Step::DescribeStatement) => "ParameterDescription",
+            Some(Step::DescribePortal) => "RowDescription or NoData",
+            Some(Step::Bind) => "BindComplete",
+            Some(Step::Execute) => "rows or CommandComplete",
+            Some(Step::Close) => "CloseComplete",
+            Some(Step::Query) => "results of a simple query",
+            Some(Step::Sync) => "ReadyForQuery",
+        };
+        ProtocolError::Unexpected { message: kind, state }
+    }
+}

@@ -1,0 +1,381 @@
+//! What an asynchronous verb returns: one object that is a Future to `gather`, `wait_for` and `shield`, and a
+//! Coroutine to `create_task`, `TaskGroup` and `asyncio.run`. It has started when it exists.
+//!
+//! ```text
+//!   pending ──settle──▶ done(value | error)        callbacks run
+//!      └──────cancel──▶ cancelled                  the driver is told, callbacks run
+//! ```
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pgoxide_protocol::client::RequestId;
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::async_client::AsyncClient;
+use crate::ffi::frame::CallSite;
+use crate::ffi::task;
+use crate::pyimport;
+use crate::sync::lock;
+
+enum Outcome {
+    Pending,
+    Value(Py<PyAny>),
+    Error(PyErr),
+    Cancelled(Option<Py<PyAny>>),
+}
+
+struct Callback {
+    function: Py<PyAny>,
+    context: Py<PyAny>,
+}
+
+struct Inner {
+    outcome: Outcome,
+    callbacks: Vec<Callback>,
+    /// Where the call was made, until somebody takes the result.
+    site: Option<CallSite>,
+}
+
+/// The answer of a call that has been made. Await it once; cancelling it cancels the call.
+#[pyclass(frozen, weakref, module = "pgoxide", name = "Reply")]
+pub(crate) struct Awaitable {
+    client: Py<AsyncClient>,
+    pub(crate) id: RequestId,
+    verb: &'static str,
+    /// asyncio's handshake: "I am being awaited, by yield from".
+    blocking: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+impl Awaitable {
+    pub(crate) fn new(py: Python<'_>, client: Py<AsyncClient>, id: RequestId, verb: &'static str) -> Self {
+        Self {
+            client,
+            id,
+            verb,
+            blocking: AtomicBool::new(false),
+            inner: Mutex::new(Inner { outcome: Outcome::Pending, callbacks: Vec::new(), site: CallSite::here(py) }),
+        }
+    }
+
+    /// Sets the result unless there is one. True when it was pending; then [`wake`](Self::wake) is due.
+    pub(crate) fn settle(&self, result: PyResult<Py<PyAny>>) -> bool {
+        let outcome = match result {
+            Ok(value) => Outcome::Value(value),
+            Err(error) => Outcome::Error(error),
+        };
+        self.finish(outcome).is_ok()
+    }
+
+    /// Gives back the outcome when one was there before.
+    fn finish(&self, outcome: Outcome) -> Result<(), Outcome> {
+        let mut inner = lock(&self.inner);
+        if matches!(inner.outcome, Outcome::Pending) {
+            inner.outcome = outcome;
+            Ok(())
+        } else {
+            drop(inner);
+            Err(outcome)
+        }
+    }
+
+    /// It never reached its caller, whose call raised instead: nobody is to be warned.
+    pub(crate) fn close_unseen(&self) {
+        let site = lock(&self.inner).site.take();
+        drop(site);
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(lock(&self.inner).outcome, Outcome::Pending)
+    }
+
+    /// Calls the callbacks. `direct`: we were called by the loop and no task runs, so a task's own wake-up is
+    /// called at once instead of in the loop's next turn. A task that ends with KeyboardInterrupt or SystemExit
+    /// raises it here, as it would out of the loop's own callback.
+    pub(crate) fn wake(slf: &Bound<'_, Self>, direct: bool) -> PyResult<()> {
+        let py = slf.py();
+        let callbacks = std::mem::take(&mut lock(&slf.get().inner).callbacks);
+        for Callback { function, context } in callbacks {
+            let function = function.bind(py);
+            let is_task = direct
+                && match task::builtin_self(function) {
+                    Some(owner) => owner.is_instance(pyimport::task(py)?)?,
+                    None => false,
+                };
+            if is_task {
+                task::run_in_context(context.bind(py), function, slf)?;
+            } else {
+                slf.get().client.get().call_soon(py, function, slf.as_any(), Some(context.bind(py)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The result, as `Future.result` gives it.
+    fn take(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let mut inner = lock(&self.inner);
+        let site = inner.site.take();
+        let result = match &inner.outcome {
+            Outcome::Value(value) => Ok(value.clone_ref(py)),
+            Outcome::Error(error) => Err(error.clone_ref(py)),
+            Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
+            Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
+        };
+        drop(inner);
+        drop(site);
+        result
+    }
+
+    fn cancel_with(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
+        let this = slf.get();
+        if let Err(unused) = this.finish(Outcome::Cancelled(message)) {
+            drop(unused);
+            return Ok(false);
+        }
+        drop(lock(&this.inner).site.take());
+        AsyncClient::cancel_request(this.client.bind(slf.py()), this.id)?;
+        Self::wake(slf, false)?;
+        Ok(true)
+    }
+}
+
+#[cold]
+fn cancelled(py: Python<'_>, message: Option<Py<PyAny>>) -> PyErr {
+    match pyimport::cancelled_error(py) {
+        Ok(class) => match message {
+            Some(message) => PyErr::from_type(class.clone(), (message,)),
+            None => PyErr::from_type(class.clone(), ()),
+        },
+        Err(error) => error,
+    }
+}
+
+#[cold]
+fn invalid_state(py: Python<'_>, message: &'static str) -> PyErr {
+    match pyimport::invalid_state_error(py) {
+        Ok(class) => PyErr::from_type(class.clone(), message),
+        Err(error) => error,
+    }
+}
+
+#[pymethods]
+impl Awaitable {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let this = slf.get();
+        if this.is_pending() {
+            if this.blocking.swap(true, Ordering::Relaxed) {
+                return Err(PyRuntimeError::new_err("await wasn't used with future"));
+            }
+            return Ok(slf);
+        }
+        let py = slf.py();
+        let value = this.take(py)?;
+        Err(PyStopIteration::new_err((value,)))
+    }
+
+    /// As a coroutine's: runs until it waits.
+    fn send<'py>(slf: Bound<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let _ = value; // a future ignores what it is sent
+        Self::__next__(slf)
+    }
+
+    /// As a coroutine's: what is thrown in comes out; the call is given up.
+    #[pyo3(signature = (exception, value=None, traceback=None))]
+    fn throw(
+        slf: Bound<'_, Self>,
+        exception: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        Self::cancel_with(&slf, None)?;
+        drop(lock(&slf.get().inner).site.take());
+        let error = match value {
+            Some(value) if !value.is_none() => value,
+            _ if exception.is_instance_of::<pyo3::types::PyType>() => exception.call0()?,
+            _ => exception,
+        };
+        if let Some(traceback) = traceback {
+            error.setattr(intern!(slf.py(), "__traceback__"), traceback)?;
+        }
+        Err(PyErr::from_value(error))
+    }
+
+    /// As a coroutine's: gives the call up if it has not finished.
+    fn close(slf: Bound<'_, Self>) -> PyResult<()> {
+        Self::cancel_with(&slf, None)?;
+        drop(lock(&slf.get().inner).site.take());
+        Ok(())
+    }
+
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self) -> bool {
+        self.blocking.load(Ordering::Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    /// The loop it belongs to.
+    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.client.get().event_loop(py)
+    }
+
+    #[getter(_loop)]
+    fn loop_attribute<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.client.get().event_loop(py)
+    }
+
+    /// Whether the answer is there, an error or a cancellation included.
+    fn done(&self) -> bool {
+        !self.is_pending()
+    }
+
+    /// Whether it was cancelled.
+    fn cancelled(&self) -> bool {
+        matches!(lock(&self.inner).outcome, Outcome::Cancelled(_))
+    }
+
+    /// The result; raises the call's error, CancelledError, or InvalidStateError while it is pending.
+    fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.take(py)
+    }
+
+    /// The call's error or None; raises CancelledError, or InvalidStateError while it is pending.
+    fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let mut inner = lock(&self.inner);
+        let site = inner.site.take();
+        let result = match &inner.outcome {
+            Outcome::Value(_) => Ok(None),
+            Outcome::Error(error) => Ok(Some(error.clone_ref(py))),
+            Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
+            Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
+        };
+        drop(inner);
+        drop(site);
+        result.map(|error| error.map(|error| error.into_value(py).into_any()))
+    }
+
+    /// Calls `callback(self)` through the loop once the answer is there.
+    #[pyo3(signature = (callback, *, context=None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Bound<'_, PyAny>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let context = match context {
+            Some(context) if !context.is_none() => context,
+            _ => pyimport::copy_context(py)?.call0()?,
+        };
+        let this = slf.get();
+        let mut inner = lock(&this.inner);
+        // Somebody will look at the result: it is not dropped unseen.
+        let site = inner.site.take();
+        if matches!(inner.outcome, Outcome::Pending) {
+            inner.callbacks.push(Callback { function: callback.unbind(), context: context.unbind() });
+            drop(inner);
+            drop(site);
+            return Ok(());
+        }
+        drop(inner);
+        drop(site);
+        this.client.get().call_soon(py, &callback, slf.as_any(), Some(&context))
+    }
+
+    /// Takes a callback back; says how often it was there.
+    fn remove_done_callback(&self, py: Python<'_>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        // Compared outside the lock: comparing may run Python.
+        let held = std::mem::take(&mut lock(&self.inner).callbacks);
+        let before = held.len();
+        let mut kept = Vec::with_capacity(before);
+        for entry in held {
+            if !entry.function.bind(py).eq(callback)? {
+                kept.push(entry);
+            }
+        }
+        let removed = before - kept.len();
+        let mut inner = lock(&self.inner);
+        kept.append(&mut inner.callbacks);
+        inner.callbacks = kept;
+        Ok(removed)
+    }
+
+    /// Gives the call up. What was not yet written never reaches the server; what runs is cancelled there; what
+    /// waits behind others still runs, its effects stay and its answer is discarded.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        Self::cancel_with(slf, msg)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = match &lock(&self.inner).outcome {
+            Outcome::Pending => "pending",
+            Outcome::Value(_) => "done",
+            Outcome::Error(_) => "failed",
+            Outcome::Cancelled(_) => "cancelled",
+        };
+        format!("<pgoxide reply of {} {state}>", self.verb)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.client)?;
+        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
+        match &inner.outcome {
+            Outcome::Value(value) => visit.call(value)?,
+            Outcome::Cancelled(Some(message)) => visit.call(message)?,
+            _ => {}
+        }
+        for callback in &inner.callbacks {
+            visit.call(&callback.function)?;
+            visit.call(&callback.context)?;
+        }
+        match &inner.site {
+            Some(site) => site.visit(visit),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);
+        drop(callbacks);
+    }
+}
+
+impl Drop for Awaitable {
+    /// Nobody awaited it: the call ran all the same, and its result or error is lost. Say where it was made.
+    fn drop(&mut self) {
+        let Ok(inner) = self.inner.get_mut() else { return };
+        let Some(site) = inner.site.take() else { return };
+        let verb = self.verb;
+        Python::attach(|py| {
+            let pending = PyErr::take(py);
+            let (file, line) = site.place(py);
+            let what = match &inner.outcome {
+                Outcome::Error(error) => format!("{verb}() was never awaited, and failed: {}", error.value(py)),
+                _ => format!("{verb}() was never awaited; it ran, its result is lost"),
+            };
+            let category = py.get_type::<PyRuntimeWarning>();
+            let warned = pyimport::warn(py).and_then(|warn| warn.call1((what, category, file, line)));
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+            if let Some(error) = pending {
+                error.restore(py);
+            }
+        });
+    }
+}

@@ -1,0 +1,383 @@
+//! Several statements in one flight with one Sync: one implicit transaction, one round trip, no future per query.
+
+use std::sync::{Arc, Mutex};
+
+use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
+use pgoxide_protocol::message::command_complete::CommandComplete;
+use pgoxide_protocol::message::sync;
+use pyo3::exceptions::PyStopIteration;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use smallvec::SmallVec;
+
+use crate::arguments::freeze;
+use crate::async_client::AsyncClient;
+use crate::awaitable::Awaitable;
+use crate::blocking_client::BlockingClient;
+use crate::call::Asked;
+use crate::error;
+use crate::job::{Fault, Job, Kind, Run, Verb};
+use crate::plan::Plan;
+use crate::prepared::{Prepared, Stage};
+use crate::session::Session;
+use crate::sync::lock;
+
+/// One statement's answer in a batch; there once the batch has run.
+#[pyclass(frozen, module = "pgoxide", name = "BatchReply")]
+pub(crate) struct BatchReply {
+    answer: Mutex<Option<PyResult<Py<PyAny>>>>,
+}
+
+impl BatchReply {
+    fn set(&self, answer: PyResult<Py<PyAny>>) {
+        let earlier = lock(&self.answer).replace(answer);
+        drop(earlier);
+    }
+
+    fn get(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match &*lock(&self.answer) {
+            Some(Ok(value)) => Ok(value.clone_ref(py)),
+            Some(Err(error)) => Err(error.clone_ref(py)),
+            None => Err(error::interface_error(py, "the batch has not run yet: take results after its block")),
+        }
+    }
+}
+
+#[pymethods]
+impl BatchReply {
+    /// The statement's result. Raises its error, BatchAborted when an earlier statement failed, InterfaceError
+    /// while the batch has not run.
+    fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.get(py)
+    }
+
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
+        let value = self.get(py)?;
+        Err(PyStopIteration::new_err((value,)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.answer.try_lock().as_deref() {
+            Ok(Some(Ok(value))) => visit.call(value),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Item {
+    run: Run,
+    /// Kept while the statement is not described.
+    arguments: Option<Py<PyTuple>>,
+    reply: Py<BatchReply>,
+}
+
+/// A batch being collected, then in flight.
+pub(crate) struct Batch {
+    items: Vec<Item>,
+    bytes: Vec<u8>,
+    steps: SmallVec<[Step; 6]>,
+    /// Items whose messages are in `bytes`.
+    encoded: usize,
+    /// The item the server is at.
+    at: usize,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { items: Vec::new(), bytes: Vec::new(), steps: SmallVec::new(), encoded: 0, at: 0 }
+    }
+
+    /// Adds a statement: written at once when it is described and nothing before it waits.
+    pub(crate) fn add(
+        &mut self,
+        session: &Session,
+        mut run: Run,
+        arguments: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<BatchReply>> {
+        let py = arguments.py();
+        let reply = Py::new(py, BatchReply { answer: Mutex::new(None) })?;
+        let mut kept = None;
+        if self.encoded == self.items.len() && run.prepared.described().is_some() {
+            let start = (self.bytes.len(), self.steps.len());
+            if let Err(error) = session.append_run(py, &mut run, arguments, &mut self.bytes, &mut self.steps) {
+                self.bytes.truncate(start.0);
+                self.steps.truncate(start.1);
+                return Err(error);
+            }
+            self.encoded += 1;
+        } else {
+            kept = Some(freeze(arguments)?);
+        }
+        self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py) });
+        Ok(reply)
+    }
+
+    /// Statements that must be described before the batch can be written.
+    pub(crate) fn missing(&self) -> SmallVec<[Arc<Prepared>; 1]> {
+        let mut missing: SmallVec<[Arc<Prepared>; 1]> = SmallVec::new();
+        for item in &self.items[self.encoded..] {
+            let known = missing.iter().any(|other| Arc::ptr_eq(other, &item.run.prepared));
+            if item.run.prepared.stage() != Stage::Described && !known {
+                missing.push(Arc::clone(&item.run.prepared));
+            }
+        }
+        missing
+    }
+
+    fn current(&mut self) -> Option<&mut Run> {
+        self.items.get_mut(self.at).map(|item| &mut item.run)
+    }
+
+    pub(crate) fn statement(&self) -> Option<&Arc<Prepared>> {
+        self.items.get(self.at).map(|item| &item.run.prepared)
+    }
+
+    pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {
+        if let Some(run) = self.current() {
+            run.parameters_described(oids);
+        }
+    }
+
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>) -> PyResult<()> {
+        self.current().map_or(Ok(()), |run| run.described(py, plan))
+    }
+
+    pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
+        self.current().map_or(Ok(()), |run| run.rows(py, frames, count))
+    }
+
+    pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
+        if let Some(run) = self.current() {
+            run.complete(complete);
+        }
+        self.at += 1;
+    }
+
+    pub(crate) const fn empty(&mut self) {
+        self.at += 1;
+    }
+
+    /// All statements ran: each reply gets its result. The batch's own result is the list of them, or the first
+    /// refusal of a row count.
+    pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let mut first = None;
+        for mut item in std::mem::take(&mut self.items) {
+            let answer = item.run.result(py);
+            if let (Err(error), None) = (&answer, &first) {
+                first = Some(error.clone_ref(py));
+            }
+            item.reply.get().set(answer);
+        }
+        first.map_or_else(|| Ok(py.None()), Err)
+    }
+
+    /// The description of `statement` was refused: nothing ran, and it is the one to blame.
+    pub(crate) fn stop_at(&mut self, statement: &Arc<Prepared>) {
+        self.at = self.items.iter().position(|item| Arc::ptr_eq(&item.run.prepared, statement)).unwrap_or(0);
+    }
+
+    /// A statement failed: it gets the error, all others were undone with it or never ran.
+    pub(crate) fn abort(&mut self, py: Python<'_>, error: &PyErr) {
+        let at = self.at;
+        for (index, item) in std::mem::take(&mut self.items).into_iter().enumerate() {
+            let answer = if index == at {
+                error.clone_ref(py)
+            } else {
+                let what = if index < at { "undone" } else { "not run" };
+                let aborted = error::batch_aborted(
+                    py,
+                    format!("{what}: statement {} of the batch failed: {}", at + 1, error.value(py)),
+                );
+                error::caused_by(py, aborted, error.clone_ref(py))
+            };
+            item.reply.get().set(Err(answer));
+        }
+    }
+}
+
+impl Session {
+    /// The batch's one request. All its statements are described.
+    pub(crate) fn batch_request(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        mut batch: Box<Batch>,
+        reply: Option<Py<Awaitable>>,
+    ) -> PyResult<Request<Job>> {
+        let mut bytes = Vec::with_capacity(batch.bytes.len() + 64);
+        let mut steps = SmallVec::new();
+        self.close_given_up(py, &mut bytes, &mut steps)?;
+        bytes.append(&mut batch.bytes);
+        steps.append(&mut batch.steps);
+        let encoded = batch.encoded;
+        for index in encoded..batch.items.len() {
+            let item = &mut batch.items[index];
+            let Some(arguments) = item.arguments.take() else { continue };
+            if let Err(error) = self.append_run(py, &mut item.run, arguments.bind(py), &mut bytes, &mut steps) {
+                batch.at = index;
+                batch.abort(py, &error);
+                return Err(error);
+            }
+        }
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        let job = Job::new(Kind::Batch(batch), reply);
+        Ok(Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+    }
+}
+
+/// Collects the statements of a batch: the core of `Batch` and `AsyncBatch`.
+#[pyclass(frozen, subclass, module = "pgoxide._core")]
+pub(crate) struct BatchBuilder {
+    client: Client,
+    /// Gone once the batch has been submitted.
+    batch: Mutex<Option<Box<Batch>>>,
+}
+
+enum Client {
+    Async(Py<AsyncClient>),
+    Blocking(Py<BlockingClient>),
+}
+
+impl BatchBuilder {
+    fn add(&self, verb: Verb, asked: Asked<'_>) -> PyResult<Py<BatchReply>> {
+        let session = match &self.client {
+            Client::Async(client) => &client.get().session,
+            Client::Blocking(client) => &client.get().session,
+        };
+        let py = asked.sql.py();
+        session.check_open(py)?;
+        let prepared = session.statements.get(&asked.sql, &asked.types)?;
+        let run = Run::new(prepared, verb, asked.into, asked.arguments.len());
+        // Out while Python encodes: an argument's own code may use this batch, which then says so.
+        let Some(mut batch) = lock(&self.batch).take() else { return Err(closed(py)) };
+        let added = batch.add(session, run, &asked.arguments);
+        *lock(&self.batch) = Some(batch);
+        added
+    }
+
+    /// The collected statements, to be submitted.
+    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
+        lock(&self.batch).take().ok_or_else(|| closed(py))
+    }
+}
+
+#[cold]
+fn closed(py: Python<'_>) -> PyErr {
+    error::interface_error(py, "the batch has been sent: statements are added inside its block, one at a time")
+}
+
+#[pymethods]
+impl BatchBuilder {
+    #[new]
+    fn new(client: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let client = match client.cast::<AsyncClient>() {
+            Ok(client) => Client::Async(client.clone().unbind()),
+            Err(_) => Client::Blocking(client.cast::<BlockingClient>()?.clone().unbind()),
+        };
+        Ok(Self { client, batch: Mutex::new(Some(Box::new(Batch::new()))) })
+    }
+
+    /// How many statements have been added.
+    fn __len__(&self) -> usize {
+        lock(&self.batch).as_ref().map_or(0, |batch| batch.items.len())
+    }
+
+    /// Forgets what was collected: nothing is sent.
+    fn _discard(&self) {
+        let batch = lock(&self.batch).take();
+        drop(batch);
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_all<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::All, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_one<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::One, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_optional<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::Optional, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_first<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::First, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_value<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::Value, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    fn fetch_column<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::Column, Asked::new(statement, args, into, None, types, false)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, types=None))]
+    fn execute<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<BatchReply>> {
+        self.add(Verb::Execute, Asked::new(statement, args, None, None, types, false)?)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.client {
+            Client::Async(client) => visit.call(client),
+            Client::Blocking(client) => visit.call(client),
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! The blocking client: the session driven by the caller's own thread, without a loop and without a thread of ours.
+//!
+//! One call sends and receives with the GIL released once; waits are sliced so that Ctrl-C is seen.
+
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::batch::BatchBuilder;
+use crate::call::{self, Asked};
+use crate::error;
+use crate::io::{Moved, Socket};
+use crate::job::{Job, Kind, Run, Verb};
+use crate::prepared::{Prepared, Stage, Statements};
+use crate::session::{Outcome, Session, fits_one_flight, refusal_error};
+use crate::sync::lock;
+use crate::turn::Turn;
+
+/// What one read takes at most.
+const PAGE: usize = 128 << 10;
+
+/// How long a wait lasts before signals and the deadline are looked at. The descriptor's own receive timeout, set
+/// by the transport, is the same.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// How long a cancelled call may take to end before the connection is given up.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The core of `Connection`: its verbs, and what a transport needs.
+#[pyclass(frozen, subclass, weakref, module = "pgoxide._core", name = "Client")]
+pub(crate) struct BlockingClient {
+    pub(crate) session: Session,
+    socket: Mutex<Option<Socket>>,
+    page: Mutex<Option<RecvBuffer>>,
+    turn: Turn,
+    /// The transport: `cancel`, `ended`, `notice`, `notification`.
+    hooks: OnceLock<Py<PyAny>>,
+    default_timeout: Option<f64>,
+}
+
+/// Until when a call may take.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Option<Instant>,
+    seconds: f64,
+}
+
+impl Deadline {
+    fn after(seconds: Option<f64>) -> Self {
+        let at = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).and_then(|d| Instant::now().checked_add(d));
+        Self { at, seconds: seconds.unwrap_or(0.0) }
+    }
+
+    fn has_passed(self) -> bool {
+        self.at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Milliseconds to wait at most, when that is less than a slice.
+    fn shorter_than_slice(self) -> Option<u32> {
+        let left = self.at?.saturating_duration_since(Instant::now());
+        (left < SLICE).then(|| u32::try_from(left.as_millis()).unwrap_or(0) + 1)
+    }
+}
+
+impl BlockingClient {
+    fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+        let _turn = self.turn.take(py)?;
+        self.session.check_open(py)?;
+        let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
+        let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
+        if prepared.stage() != Stage::Described && !fits_one_flight(&prepared, asked.arguments.len()) {
+            self.prepare(py, &prepared, deadline)?;
+        }
+        let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        let request = self.session.run_request(py, self.session.next_id(), run, &asked.arguments, None)?;
+        self.run(py, request, deadline)
+    }
+
+    fn prepare(&self, py: Python<'_>, prepared: &std::sync::Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
+        let request = self.session.prepare_request(py, vec![std::sync::Arc::clone(prepared)])?;
+        let job = self.drive(py, request, deadline)?;
+        if let Kind::Prepare(prepare) = &job.kind
+            && let Some(refusal) = &prepare.refusal
+        {
+            prepared.set_stage(Stage::New);
+            self.session.statements.forget(py, prepared)?;
+            return Err(refusal_error(py, refusal, prepared));
+        }
+        Ok(())
+    }
+
+    fn run(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Py<PyAny>> {
+        self.drive(py, request, deadline)?.conclude(py)
+    }
+
+    /// Submits a request and works until it has finished.
+    fn drive(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Job> {
+        let id = request.id;
+        lock(&self.session.state).conn.submit(request);
+        loop {
+            match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
+                Ok(Some(job)) => return Ok(job),
+                Ok(None) if deadline.has_passed() => {
+                    let late = error::query_timeout(py, format!("no answer within {} s", deadline.seconds));
+                    return Err(self.give_up(py, id, late));
+                }
+                Ok(None) => {}
+                Err(interrupt) if self.session.is_ended() => return Err(interrupt),
+                Err(interrupt) => return Err(self.give_up(py, id, interrupt)),
+            }
+        }
+    }
+
+    /// Sends what there is, waits for something to arrive, reads it. The finished job when it was `id`'s; an error
+    /// is a signal handler's, or the connection's end.
+    fn turn_once(&self, py: Python<'_>, id: Option<RequestId>, wait: Option<u32>) -> PyResult<Option<Job>> {
+        let Some(socket) = *lock(&self.socket) else { return Err(self.session.closed_error(py)) };
+        let Some(mut page) = lock(&self.page).take() else {
+            return Err(error::interface_error(py, "the connection is being read by another call"));
+        };
+        let moved = {
+            let spare = page.spare();
+            py.detach(|| self.exchange(socket, spare, wait))
+        };
+        let nothing_came = matches!(moved, Ok(Moved::WouldBlock));
+        let mut outcomes = Vec::new();
+        let fate = match moved {
+            Ok(Moved::Bytes(count)) => {
+                page.filled(count);
+                self.session.process(py, &mut page, &mut outcomes)
+            }
+            Ok(Moved::WouldBlock) => py.check_signals(),
+            Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
+            Err(cause) => Err(lost_line(py, cause.into())),
+        };
+        *lock(&self.page) = Some(page);
+        let finished = self.act(py, outcomes, id)?;
+        match fate {
+            Ok(()) => Ok(finished),
+            // A signal handler's exception, not the connection's end: the caller decides what becomes of the call.
+            Err(interrupt) if nothing_came => Err(interrupt),
+            Err(reason) => {
+                self.finish(py, reason)?;
+                // The answer may have come whole before the end.
+                finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)))
+            }
+        }
+    }
+
+    /// System calls only; the GIL is released.
+    fn exchange(&self, socket: Socket, spare: &mut [u8], wait: Option<u32>) -> std::io::Result<Moved> {
+        let blocked = {
+            let mut state = lock(&self.session.state);
+            loop {
+                state.conn.pump();
+                if state.conn.outgoing().is_empty() {
+                    break false;
+                }
+                match socket.send(state.conn.outgoing())? {
+                    Moved::Bytes(count) => state.conn.sent(count),
+                    Moved::WouldBlock | Moved::End => break true,
+                }
+            }
+        };
+        match (blocked, wait) {
+            (false, None) => socket.receive_waiting(spare),
+            (writing, wait) => {
+                // Reading never stops while writing: whichever is possible first.
+                socket.wait(writing, wait.unwrap_or(100))?;
+                socket.receive(spare)
+            }
+        }
+    }
+
+    fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> PyResult<Option<Job>> {
+        let mut finished = None;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
+                Outcome::Finished(..) | Outcome::Started => {}
+                Outcome::Notice(fields) => self.tell(py, "notice", (fields,))?,
+                Outcome::Notification { channel, payload, process_id } => {
+                    self.tell(py, "notification", (channel, payload, process_id))?;
+                }
+            }
+        }
+        Ok(finished)
+    }
+
+    fn tell<'py>(&self, py: Python<'py>, method: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyResult<()> {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.bind(py).call_method1(method, arguments)?;
+        }
+        Ok(())
+    }
+
+    /// A call that will not be waited for: cancels it at the server and drains its answer, so that the connection
+    /// is in step again; a second interrupt, or a server that does not answer, closes the connection.
+    fn give_up(&self, py: Python<'_>, id: RequestId, reason: PyErr) -> PyErr {
+        let outcome = lock(&self.session.state).conn.cancel(id);
+        let cancelled = match outcome {
+            CancelOutcome::Running => self.send_cancel(py),
+            _ => Ok(()),
+        };
+        let drained = cancelled.and_then(|()| self.drain(py, id));
+        if let Err(second) = drained {
+            let closed = error::connection_closed(py, format!("given up while cancelling: {}", second.value(py)));
+            if let Err(error) = self.finish(py, closed) {
+                error.write_unraisable(py, None);
+            }
+        }
+        reason
+    }
+
+    fn send_cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let request = lock(&self.session.state).conn.cancel_key().cloned();
+        if let Some(key) = request {
+            let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
+            self.tell(py, "cancel", (PyBytes::new(py, &bytes),))?;
+        }
+        lock(&self.session.state).conn.cancel_delivered();
+        Ok(())
+    }
+
+    fn drain(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        let until = Instant::now() + DRAIN;
+        let mut again = Instant::now() + SLICE;
+        loop {
+            if self.turn_once(py, Some(id), Some(100))?.is_some() || lock(&self.session.state).conn.is_idle() {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Err(error::connection_closed(py, "the server did not end the cancelled call"));
+            }
+            // A CancelRequest that came before its target had begun has had no effect.
+            let repeat = now >= again && lock(&self.session.state).conn.cancel_again();
+            if repeat {
+                again = now + 4 * SLICE;
+                self.send_cancel(py)?;
+            }
+        }
+    }
+
+    fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
+        *lock(&self.socket) = None;
+        let first = !self.session.is_ended();
+        drop(self.session.end(reason));
+        if first {
+            let reason = self.session.closed_error(py).into_value(py);
+            self.tell(py, "ended", (reason,))?;
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn lost_line(py: Python<'_>, cause: PyErr) -> PyErr {
+    let error = error::connection_closed(py, format!("the connection was lost: {}", cause.value(py)));
+    error::caused_by(py, error, cause)
+}
+
+#[pymethods]
+impl BlockingClient {
+    #[new]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, max_message, max_queued, max_queued_hard, command_timeout))]
+    #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
+    fn new(
+        py: Python<'_>,
+        nonce: String,
+        statement_cache_size: usize,
+        statement_cache_longest: usize,
+        statement_cache_lifetime: Option<f64>,
+        beyond: &str,
+        max_message: usize,
+        max_queued: usize,
+        max_queued_hard: usize,
+        command_timeout: Option<f64>,
+    ) -> PyResult<Self> {
+        let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
+        let options = call::options(py, beyond, max_queued_hard)?;
+        let limits = Limits { message: max_message, send_buffer: max_queued };
+        Ok(Self {
+            session: Session::new(Statements::new(py, cache, nonce), limits, options),
+            socket: Mutex::new(None),
+            page: Mutex::new(Some(RecvBuffer::new(PAGE))),
+            turn: Turn::default(),
+            hooks: OnceLock::new(),
+            default_timeout: command_timeout,
+        })
+    }
+
+    // ---- the verbs -------------------------------------------------------------------------------------------
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_all<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::All, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_one<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::One, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_optional<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Optional, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_first<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::First, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_value<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Value, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_column<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Column, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false))]
+    fn execute<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
+    }
+
+    /// Runs a text of several statements by the simple protocol.
+    #[pyo3(signature = (sql, /, *, timeout=None))]
+    fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let _turn = self.turn.take(py)?;
+        self.session.check_open(py)?;
+        let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
+        self.run(py, request, Deadline::after(timeout.or(self.default_timeout)))
+    }
+
+    /// Runs a collected batch.
+    fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let _turn = self.turn.take(py)?;
+        self.session.check_open(py)?;
+        let deadline = Deadline::after(timeout.or(self.default_timeout));
+        let mut collected = batch.take(py)?;
+        for statement in collected.missing() {
+            if let Err(error) = self.prepare(py, &statement, deadline) {
+                collected.stop_at(&statement);
+                collected.abort(py, &error);
+                return Err(error);
+            }
+        }
+        let request = self.session.batch_request(py, self.session.next_id(), collected, None)?;
+        self.run(py, request, deadline)
+    }
+
+    // ---- for the transport -----------------------------------------------------------------------------------
+
+    /// Ties the client to its transport's descriptor, whose receive timeout is 100 ms.
+    fn _attach(&self, py: Python<'_>, hooks: Py<PyAny>, descriptor: i32) -> PyResult<()> {
+        if self.hooks.set(hooks).is_err() {
+            return Err(error::interface_error(py, "the connection has been opened before"));
+        }
+        *lock(&self.socket) = Some(Socket::new(descriptor));
+        Ok(())
+    }
+
+    /// Writes StartupMessage and waits for the first ReadyForQuery, at most `timeout` seconds.
+    fn _start(&self, py: Python<'_>, parameters: Vec<(Vec<u8>, Vec<u8>)>, timeout: Option<f64>) -> PyResult<()> {
+        let _turn = self.turn.take(py)?;
+        let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+        let started = lock(&self.session.state).conn.start(&pairs);
+        started.map_err(|e| error::encode_error(py, &e))?;
+        let deadline = Deadline::after(timeout);
+        while !lock(&self.session.state).conn.is_started() {
+            if deadline.has_passed() {
+                return Err(error::query_timeout(
+                    py,
+                    format!("the server did not finish start-up within {} s", deadline.seconds),
+                ));
+            }
+            self.turn_once(py, None, deadline.shorter_than_slice())?;
+        }
+        Ok(())
+    }
+
+    /// The line is to be given up.
+    fn _end(&self, py: Python<'_>, reason: Bound<'_, PyAny>) -> PyResult<()> {
+        self.finish(py, PyErr::from_value(reason))
+    }
+
+    /// Sends Terminate, as far as the socket takes it at once.
+    fn _terminate(&self, py: Python<'_>) -> PyResult<()> {
+        let _turn = self.turn.take(py)?;
+        let Some(socket) = *lock(&self.socket) else { return Ok(()) };
+        let mut state = lock(&self.session.state);
+        state.conn.terminate();
+        while !state.conn.outgoing().is_empty() {
+            match socket.send(state.conn.outgoing()) {
+                Ok(Moved::Bytes(count)) => state.conn.sent(count),
+                // The server notices the end of the connection as well.
+                Ok(Moved::WouldBlock | Moved::End) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what is known without asking the server -------------------------------------------------------------
+
+    /// The value the server last reported for a setting, or None.
+    fn parameter(&self, name: &str) -> Option<String> {
+        lock(&self.session.state).conn.parameter(name).map(str::to_owned)
+    }
+
+    #[getter]
+    fn backend_pid(&self) -> Option<i32> {
+        lock(&self.session.state).conn.cancel_key().map(|key| key.process_id)
+    }
+
+    #[getter]
+    fn transaction_status(&self) -> &'static str {
+        call::status_name(self.session.status())
+    }
+
+    /// Looks at the socket: a server that has gone is noticed before the next call.
+    #[getter]
+    fn closed(&self) -> bool {
+        if self.session.is_ended() {
+            return true;
+        }
+        let socket = *lock(&self.socket);
+        let idle = lock(&self.session.state).conn.is_idle();
+        socket.is_none_or(|socket| idle && socket.has_ended())
+    }
+
+    #[getter]
+    fn statement_cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        call::cache_stats(py, &self.session)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.hooks.get().map_or(Ok(()), |hooks| visit.call(hooks))
+    }
+}

@@ -1,0 +1,148 @@
+//! What the two clients share at the border: reading a call's arguments, options, names.
+
+use std::time::Duration;
+
+use pgoxide_protocol::codes::TransactionStatus;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
+
+use crate::convert::{Beyond, Rules, short_repr};
+use crate::error;
+use crate::prepared::CacheRules;
+use crate::session::{Options, Session};
+
+/// One statement as it was asked for.
+pub(crate) struct Asked<'py> {
+    pub(crate) sql: Bound<'py, PyString>,
+    pub(crate) arguments: Bound<'py, PyTuple>,
+    pub(crate) types: Vec<u32>,
+    pub(crate) into: Option<Py<PyAny>>,
+    pub(crate) timeout: Option<f64>,
+    pub(crate) isolate: bool,
+}
+
+impl<'py> Asked<'py> {
+    /// `statement` is SQL text, or a Statement that brings its own parameters and row type.
+    #[inline]
+    pub(crate) fn new(
+        statement: &Bound<'py, PyAny>,
+        arguments: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Self> {
+        if let Some(seconds) = timeout
+            && !(seconds >= 0.0)
+        {
+            return Err(error::interface_error(statement.py(), format!("timeout={seconds}: seconds, not negative")));
+        }
+        let into = into.filter(|into| !into.is_none(statement.py()));
+        if let Ok(sql) = statement.cast_exact::<PyString>() {
+            let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
+            return Ok(Self { sql: sql.clone(), arguments, types, into, timeout, isolate });
+        }
+        Self::from_statement(statement, arguments, into, timeout, types, isolate)
+    }
+
+    #[cold]
+    fn from_statement(
+        statement: &Bound<'py, PyAny>,
+        arguments: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Self> {
+        let py = statement.py();
+        if let Ok(text) = statement.cast::<PyString>() {
+            // A subclass may hash and compare as it likes; the cache needs the plain text.
+            let sql = PyString::new(py, text.to_str()?);
+            let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
+            return Ok(Self { sql, arguments, types, into, timeout, isolate });
+        }
+        if !statement.hasattr(intern!(py, "sql"))? {
+            return Err(error::interface_error(
+                py,
+                format!("a statement is SQL text or a Statement, not {}", short_repr(statement)),
+            ));
+        }
+        if !arguments.is_empty() {
+            return Err(error::interface_error(py, "a Statement brings its own parameters; none can be added"));
+        }
+        let own_types = statement.getattr(intern!(py, "types"))?;
+        let types = match types {
+            Some(types) => type_oids(types)?,
+            None if own_types.is_none() => Vec::new(),
+            None => type_oids(&own_types)?,
+        };
+        let own_into = statement.getattr(intern!(py, "into"))?;
+        Ok(Self {
+            sql: statement.getattr(intern!(py, "sql"))?.cast_into::<PyString>()?,
+            arguments: statement.getattr(intern!(py, "parameters"))?.cast_into::<PyTuple>()?,
+            types,
+            into: into.or_else(|| (!own_into.is_none()).then(|| own_into.unbind())),
+            timeout,
+            isolate,
+        })
+    }
+}
+
+/// Types by OID or by name.
+fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    types
+        .try_iter()?
+        .map(|one| {
+            let one = one?;
+            if one.is_instance_of::<PyInt>() {
+                return one.extract::<u32>();
+            }
+            let name: String = one.extract()?;
+            pgoxide_types::oid::by_name(&name).ok_or_else(|| {
+                error::interface_error(
+                    one.py(),
+                    format!("types: no built-in type is called {name:?}; give its oid, or a cast in the SQL"),
+                )
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn cache_rules(size: usize, longest: usize, lifetime: Option<f64>) -> CacheRules {
+    CacheRules { size, longest, lifetime: lifetime.and_then(|s| Duration::try_from_secs_f64(s).ok()) }
+}
+
+pub(crate) fn options(py: Python<'_>, beyond: &str, max_queued_hard: usize) -> PyResult<Options> {
+    let beyond = match beyond {
+        "raise" => Beyond::Raise,
+        "clamp" => Beyond::Clamp,
+        "text" => Beyond::Text,
+        "special" => Beyond::Special,
+        other => {
+            return Err(error::interface_error(
+                py,
+                format!("beyond={other:?}: one of \"raise\", \"clamp\", \"text\", \"special\""),
+            ));
+        }
+    };
+    Ok(Options { rules: Rules { beyond }, max_queued_hard })
+}
+
+pub(crate) const fn status_name(status: TransactionStatus) -> &'static str {
+    match status {
+        TransactionStatus::Idle => "idle",
+        TransactionStatus::InTransaction => "in transaction",
+        TransactionStatus::Failed => "failed transaction",
+    }
+}
+
+pub(crate) fn cache_stats<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound<'py, PyDict>> {
+    let (stats, size) = session.statements.stats(py);
+    let dict = PyDict::new(py);
+    dict.set_item("size", size)?;
+    dict.set_item("hits", stats.hits)?;
+    dict.set_item("misses", stats.misses)?;
+    dict.set_item("evictions", stats.evictions)?;
+    Ok(dict)
+}

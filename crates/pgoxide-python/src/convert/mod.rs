@@ -1,0 +1,263 @@
+//! Python object <-> wire, one file per type family, named as in `pgoxide-types`.
+//!
+//! A [`Decoder`] is chosen per column and an [`Encoder`] per parameter, once, when a statement is described.
+
+mod bool;
+mod bytea;
+mod date;
+mod float;
+mod int;
+mod json;
+mod numeric;
+mod text;
+mod timestamp;
+mod uuid;
+
+use pgoxide_protocol::codes::Format;
+use pgoxide_types::{ValueError, oid};
+use pyo3::prelude::*;
+
+use crate::error;
+
+/// What became of a value: a wire-level complaint is turned into a Python error by whoever knows the column.
+pub(crate) type Converted<'py> = PyResult<Bound<'py, PyAny>>;
+
+/// What to do with a date or timestamp that Python's types cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// DataError.
+    #[default]
+    Raise,
+    /// The nearest value Python has.
+    Clamp,
+    /// The ISO text.
+    Text,
+    /// `PgDate`, `PgTimestamp`: exact.
+    Special,
+}
+
+/// Settings of a connection that decoding depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) beyond: Beyond,
+}
+
+/// How a column's values become Python objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decoder {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Numeric,
+    Text,
+    Bytea,
+    Char,
+    Date,
+    Timestamp,
+    TimestampTz,
+    Uuid,
+    Json,
+    Jsonb,
+    Void,
+    /// No codec: the server's text form.
+    Unknown,
+}
+
+impl Decoder {
+    /// By type; anything without a codec is read as text.
+    pub(crate) const fn for_oid(type_oid: u32) -> Self {
+        match type_oid {
+            oid::BOOL => Self::Bool,
+            oid::INT2 => Self::Int2,
+            oid::INT4 => Self::Int4,
+            oid::INT8 => Self::Int8,
+            oid::OID | oid::XID | oid::CID => Self::Oid,
+            oid::FLOAT4 => Self::Float4,
+            oid::FLOAT8 => Self::Float8,
+            oid::NUMERIC => Self::Numeric,
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING | oid::XML => Self::Text,
+            oid::BYTEA => Self::Bytea,
+            oid::CHAR => Self::Char,
+            oid::DATE => Self::Date,
+            oid::TIMESTAMP => Self::Timestamp,
+            oid::TIMESTAMPTZ => Self::TimestampTz,
+            oid::UUID => Self::Uuid,
+            oid::JSON => Self::Json,
+            oid::JSONB => Self::Jsonb,
+            oid::VOID => Self::Void,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The format to ask the server for.
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Unknown => Format::Text,
+            _ => Format::Binary,
+        }
+    }
+
+    /// Values of this column cannot refer to other objects.
+    #[inline]
+    pub(crate) const fn is_scalar(self) -> bool {
+        !matches!(self, Self::Json | Self::Jsonb)
+    }
+
+    /// One value in binary format (text for [`Decoder::Unknown`]).
+    #[inline]
+    pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+        match self {
+            Self::Int4 => int::decode_int4(py, raw),
+            Self::Int8 => int::decode_int8(py, raw),
+            Self::Text | Self::Unknown => text::decode(py, raw),
+            Self::Bool => bool::decode(py, raw),
+            Self::Int2 => int::decode_int2(py, raw),
+            Self::Oid => int::decode_oid(py, raw),
+            Self::Float4 => float::decode_float4(py, raw),
+            Self::Float8 => float::decode_float8(py, raw),
+            Self::Numeric => numeric::decode(py, raw),
+            Self::Bytea | Self::Char => bytea::decode(py, raw),
+            Self::Date => date::decode(py, raw, rules),
+            Self::Timestamp => timestamp::decode(py, raw, rules),
+            Self::TimestampTz => timestamp::decode_tz(py, raw, rules),
+            Self::Uuid => uuid::decode(py, raw),
+            Self::Json => json::decode(py, raw),
+            Self::Jsonb => json::decode_jsonb(py, raw),
+            Self::Void => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    /// One value in text format, as the simple protocol and a statement's first, undescribed use bring it.
+    pub(crate) fn text<'py>(self, py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+        match self {
+            Self::Bool => bool::decode_text(py, raw),
+            Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => int::decode_text(py, raw),
+            Self::Float4 => float::decode_float4_text(py, raw),
+            Self::Float8 => float::decode_float8_text(py, raw),
+            Self::Numeric => numeric::decode_text(py, raw),
+            Self::Text | Self::Unknown => text::decode(py, raw),
+            Self::Bytea => bytea::decode_text(py, raw),
+            Self::Char => bytea::decode_char_text(py, raw),
+            Self::Date => date::decode_text(py, raw, rules),
+            Self::Timestamp => timestamp::decode_text(py, raw, rules),
+            Self::TimestampTz => timestamp::decode_tz_text(py, raw, rules),
+            Self::Uuid => uuid::decode_text(py, raw),
+            Self::Json | Self::Jsonb => json::decode(py, raw),
+            Self::Void => Ok(py.None().into_bound(py)),
+        }
+    }
+}
+
+/// How a parameter's argument becomes wire bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoder {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Numeric,
+    Text,
+    Bytea,
+    Char,
+    Date,
+    Timestamp,
+    TimestampTz,
+    Uuid,
+    Json,
+    Jsonb,
+    /// No codec: a `str` in the server's text form.
+    Unknown,
+}
+
+impl Encoder {
+    pub(crate) const fn for_oid(type_oid: u32) -> Self {
+        match type_oid {
+            oid::BOOL => Self::Bool,
+            oid::INT2 => Self::Int2,
+            oid::INT4 => Self::Int4,
+            oid::INT8 => Self::Int8,
+            oid::OID | oid::XID | oid::CID => Self::Oid,
+            oid::FLOAT4 => Self::Float4,
+            oid::FLOAT8 => Self::Float8,
+            oid::NUMERIC => Self::Numeric,
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING | oid::XML => Self::Text,
+            oid::BYTEA => Self::Bytea,
+            oid::CHAR => Self::Char,
+            oid::DATE => Self::Date,
+            oid::TIMESTAMP => Self::Timestamp,
+            oid::TIMESTAMPTZ => Self::TimestampTz,
+            oid::UUID => Self::Uuid,
+            oid::JSON => Self::Json,
+            oid::JSONB => Self::Jsonb,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Unknown => Format::Text,
+            _ => Format::Binary,
+        }
+    }
+
+    /// Appends the value of one argument that is not `None`.
+    #[inline]
+    pub(crate) fn encode(self, value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+        match self {
+            Self::Int4 => int::encode_int4(value, out),
+            Self::Text | Self::Unknown => text::encode(value, out),
+            Self::Int8 => int::encode_int8(value, out),
+            Self::Int2 => int::encode_int2(value, out),
+            Self::Oid => int::encode_oid(value, out),
+            Self::Bool => bool::encode(value, out),
+            Self::Float4 => float::encode_float4(value, out),
+            Self::Float8 => float::encode_float8(value, out),
+            Self::Numeric => numeric::encode(value, out),
+            Self::Bytea => bytea::encode(value, out),
+            Self::Char => bytea::encode_char(value, out),
+            Self::Date => date::encode(value, out),
+            Self::Timestamp => timestamp::encode(value, out),
+            Self::TimestampTz => timestamp::encode_tz(value, out),
+            Self::Uuid => uuid::encode(value, out),
+            Self::Json => json::encode(value, out),
+            Self::Jsonb => json::encode_jsonb(value, out),
+        }
+    }
+}
+
+/// A wire-level complaint as DataError.
+#[cold]
+pub(crate) fn refuse(py: Python<'_>, error: &ValueError) -> PyErr {
+    error::value_error(py, error)
+}
+
+/// "expected X, got Y": the argument's Python type cannot become the parameter's.
+#[cold]
+pub(crate) fn wrong_type(value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+    let py = value.py();
+    let found = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    error::data_error(py, format!("expected {expected}, got {found} {}", short_repr(value)))
+}
+
+/// `repr(value)`, cut to a length that fits a message.
+pub(crate) fn short_repr(value: &Bound<'_, PyAny>) -> String {
+    const LONGEST: usize = 40;
+    match value.repr() {
+        Ok(repr) => {
+            let text = repr.to_string_lossy();
+            if text.chars().count() > LONGEST {
+                format!("{}…", text.chars().take(LONGEST).collect::<String>())
+            } else {
+                text.into_owned()
+            }
+        }
+        Err(_) => "(its repr() raises)".to_owned(),
+    }
+}

@@ -1,0 +1,55 @@
+//! numeric as `decimal.Decimal`, exact in both directions: never through the thread's decimal context.
+
+use std::cell::RefCell;
+
+use pgoxide_types::numeric as wire;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt};
+
+use super::{Converted, refuse, wrong_type};
+use crate::ffi::unicode;
+use crate::pyimport;
+
+thread_local! {
+    /// Digits of the value being read. Decimals are made one at a time; the text is never kept.
+    static DIGITS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Decimal(str) is exact whatever the context's precision, unlike arithmetic.
+fn decimal<'py>(py: Python<'py>, text: &[u8]) -> Converted<'py> {
+    let text = unicode::from_ascii(py, text)?;
+    pyimport::decimal(py)?.call1((text,))
+}
+
+pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    // Taken out while Python is called, so that a codec which comes back here finds an empty buffer, not a panic.
+    let mut digits = DIGITS.with_borrow_mut(std::mem::take);
+    digits.clear();
+    let made = match wire::decode_binary(raw, &mut digits) {
+        Ok(()) => decimal(py, &digits),
+        Err(error) => Err(refuse(py, &error)),
+    };
+    digits.shrink_to(1024);
+    DIGITS.set(digits);
+    made
+}
+
+pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    let text = wire::decode_text(raw).map_err(|e| refuse(py, &e))?;
+    decimal(py, text.as_bytes())
+}
+
+/// `Decimal`, `int`, and `float` by its repr (the shortest text that denotes it).
+pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let py = value.py();
+    let text = if value.is_instance(pyimport::decimal(py)?)?
+        || (value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>())
+    {
+        value.str()?
+    } else if value.is_instance_of::<PyFloat>() {
+        value.repr()?
+    } else {
+        return Err(wrong_type(value, "Decimal, int or float"));
+    };
+    wire::encode_binary(text.to_str()?.as_bytes(), out).map_err(|e| refuse(py, &e))
+}

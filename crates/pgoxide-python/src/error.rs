@@ -1,0 +1,104 @@
+//! Where Rust's errors become Python's. Three branches: misuse by the caller (InterfaceError, DataError), bad bytes
+//! from the peer (ProtocolError), "no" from the server (a class per SQLSTATE, built by `pgoxide.errors`).
+
+use pgoxide_protocol::error::{EncodeError, ProtocolError};
+use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_types::ValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::pyimport;
+
+type Import = for<'py> fn(Python<'py>) -> PyResult<&'py Bound<'py, PyType>>;
+
+/// An exception of the class that `class` imports; when that import fails, its own error.
+#[cold]
+fn make(py: Python<'_>, class: Import, message: impl Into<String>) -> PyErr {
+    match class(py) {
+        Ok(class) => PyErr::from_type(class.clone(), message.into()),
+        Err(error) => error,
+    }
+}
+
+macro_rules! branches {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[cold]
+        pub(crate) fn $name(py: Python<'_>, message: impl Into<String>) -> PyErr {
+            make(py, pyimport::$name, message)
+        }
+    )*};
+}
+
+branches! {
+    /// The caller asked for something that cannot be.
+    interface_error;
+    /// A value does not fit.
+    data_error;
+    programming_error;
+    not_supported_error;
+    operational_error;
+    connection_closed;
+    no_row;
+    multiple_rows;
+    cancelled_by_neighbour;
+    queue_full;
+    query_timeout;
+    batch_aborted;
+    connection_failed;
+}
+
+/// The peer broke the protocol.
+#[cold]
+pub(crate) fn protocol_error(py: Python<'_>, error: &ProtocolError) -> PyErr {
+    make(py, pyimport::protocol_error, error.to_string())
+}
+
+/// A request could not be written as a message.
+#[cold]
+pub(crate) fn encode_error(py: Python<'_>, error: &EncodeError) -> PyErr {
+    make(py, pyimport::data_error, error.to_string())
+}
+
+/// A value could not be read or written.
+#[cold]
+pub(crate) fn value_error(py: Python<'_>, error: &ValueError) -> PyErr {
+    make(py, pyimport::data_error, error.to_string())
+}
+
+/// The server's refusal as Python sees it. Texts may be in another encoding before start-up has ended: bytes
+/// that are not UTF-8 are replaced.
+#[cold]
+pub(crate) fn server_error(
+    py: Python<'_>,
+    error: &ErrorResponse<'_>,
+    statement: Option<&str>,
+    parameter_types: Option<Vec<String>>,
+) -> PyErr {
+    let built = (|| {
+        let fields = fields(py, error.fields.iter().map(|field| (field.code, field.value)))?;
+        pyimport::server_error(py)?.call1((fields, statement, parameter_types))
+    })();
+    match built {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}
+
+/// The fields of an error or notice, keyed by their one-letter codes.
+pub(crate) fn fields<'py, 'a>(
+    py: Python<'py>,
+    fields: impl Iterator<Item = (u8, &'a [u8])>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (code, value) in fields {
+        dict.set_item(char::from(code).to_string(), String::from_utf8_lossy(value))?;
+    }
+    Ok(dict)
+}
+
+/// `error` with `cause` as its `__cause__`.
+pub(crate) fn caused_by(py: Python<'_>, error: PyErr, cause: PyErr) -> PyErr {
+    error.set_cause(py, Some(cause));
+    error
+}

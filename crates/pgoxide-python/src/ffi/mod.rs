@@ -1,0 +1,22 @@
+//! The only unsafe code of the project: one CPython API per file, behind safe wrappers.
+//!
+//! | file | API |
+//! | --- | --- |
+//! | `tuple.rs` | allocating and filling instances of tuple and of row types |
+//! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
+//! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
+//! | `slots.rs` | instances of Python classes filled without calling `__init__` |
+//! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
+//! | `descriptor.rs` | borrowing a file descriptor |
+//! | `frame.rs` | where in Python a call came from |
+//!
+//! Invariants all of them rely on: the GIL (or an attached thread state) is held, proven by a `Python` token; an
+//! object is published to Python code only after every slot is filled.
+
+pub(crate) mod descriptor;
+pub(crate) mod frame;
+pub(crate) mod row_type;
+pub(crate) mod slots;
+pub(crate) mod task;
+pub(crate) mod tuple;
+pub(crate) mod unicode;

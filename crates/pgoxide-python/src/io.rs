@@ -1,0 +1,83 @@
+//! Non-blocking send and receive, and waiting, on a descriptor that Python's transport opened and will close.
+//! The only system calls of the crate.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags};
+
+/// What a transfer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    WouldBlock,
+    /// The peer closed its side.
+    End,
+}
+
+/// A descriptor borrowed from the Python object that owns it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket(i32);
+
+impl Socket {
+    pub(crate) const fn new(fd: i32) -> Self {
+        Self(fd)
+    }
+
+    pub(crate) const fn fd(self) -> i32 {
+        self.0
+    }
+
+    fn borrow(&self) -> BorrowedFd<'_> {
+        crate::ffi::descriptor::borrow(self.0)
+    }
+
+    /// Receives what has arrived, at most `into`'s length.
+    pub(crate) fn receive(self, into: &mut [u8]) -> io::Result<Moved> {
+        self.receive_with(into, RecvFlags::DONTWAIT)
+    }
+
+    /// Receives, waiting as long as the descriptor's own receive timeout lets it.
+    pub(crate) fn receive_waiting(self, into: &mut [u8]) -> io::Result<Moved> {
+        self.receive_with(into, RecvFlags::empty())
+    }
+
+    fn receive_with(self, into: &mut [u8], flags: RecvFlags) -> io::Result<Moved> {
+        match rustix::net::recv(self.borrow(), into, flags) {
+            Ok((0, _)) => Ok(Moved::End),
+            Ok((count, _)) => Ok(Moved::Bytes(count)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Moved::WouldBlock),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends what the socket takes now.
+    pub(crate) fn send(self, bytes: &[u8]) -> io::Result<Moved> {
+        match rustix::net::send(self.borrow(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) => Ok(Moved::Bytes(count)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Moved::WouldBlock),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the peer closed an idle connection? Looks without taking anything.
+    pub(crate) fn has_ended(self) -> bool {
+        let mut one = [0_u8; 1];
+        matches!(self.receive_with(&mut one, RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok(Moved::End) | Err(_))
+    }
+
+    /// Waits until it can be read (or written, if `writing`), an interrupt, or `milliseconds` have passed.
+    pub(crate) fn wait(self, writing: bool, milliseconds: u32) -> io::Result<()> {
+        let interest = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let borrowed = self.borrow();
+        let timeout =
+            Timespec { tv_sec: i64::from(milliseconds / 1000), tv_nsec: i64::from(milliseconds % 1000) * 1_000_000 };
+        match poll(&mut [PollFd::new(&borrowed, interest)], Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

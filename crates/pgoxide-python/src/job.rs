@@ -1,0 +1,305 @@
+//! What is tied to each request in flight: whose answer it is, what it collects, what it comes to.
+
+use std::sync::Arc;
+
+use pgoxide_protocol::error::{DecodeError, ProtocolError};
+use pgoxide_protocol::message::command_complete::CommandComplete;
+use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::error_response::ErrorResponse;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::awaitable::Awaitable;
+use crate::batch::Batch;
+use crate::convert::Rules;
+use crate::error;
+use crate::plan::{Described, Frames, Plan};
+use crate::prepared::Prepared;
+use crate::script::Script;
+use crate::tag::CommandTag;
+use crate::target::Target;
+
+/// What a call wants of a statement. Semantics: see the verbs' docstrings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    All,
+    One,
+    Optional,
+    First,
+    Value,
+    Column,
+    Execute,
+}
+
+impl Verb {
+    /// The public method's name, for messages.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "fetch_all",
+            Self::One => "fetch_one",
+            Self::Optional => "fetch_optional",
+            Self::First => "fetch_first",
+            Self::Value => "fetch_value",
+            Self::Column => "fetch_column",
+            Self::Execute => "execute",
+        }
+    }
+
+    const fn wants_one_column(self) -> bool {
+        matches!(self, Self::Value | Self::Column)
+    }
+
+    /// Rows that are kept at most; the others are counted.
+    const fn keeps(self) -> usize {
+        match self {
+            Self::All | Self::Column => usize::MAX,
+            Self::One | Self::Optional | Self::First | Self::Value => 1,
+            Self::Execute => 0,
+        }
+    }
+}
+
+/// Why rows could not be taken.
+pub(crate) enum Fault {
+    /// The bytes are not a row: the connection is lost.
+    Protocol(ProtocolError),
+    /// A value or a row class refused: only the call fails.
+    Call(PyErr),
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// One statement's run: what was asked, and what has come so far.
+pub(crate) struct Run {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) verb: Verb,
+    pub(crate) into: Option<Py<PyAny>>,
+    pub(crate) arguments: usize,
+    /// Its flight carries Parse and Describe too.
+    pub(crate) first: bool,
+    /// Results come in text format: the columns were unknown when Bind was written.
+    pub(crate) text: bool,
+    parameter_oids: Option<Vec<u32>>,
+    plan: Option<Arc<Plan>>,
+    target: Option<Arc<Target>>,
+    rows: Vec<Py<PyAny>>,
+    count: u64,
+    tag: Option<CommandTag>,
+}
+
+impl Run {
+    pub(crate) fn new(prepared: Arc<Prepared>, verb: Verb, into: Option<Py<PyAny>>, arguments: usize) -> Self {
+        Self {
+            prepared,
+            verb,
+            into,
+            arguments,
+            first: false,
+            text: false,
+            parameter_oids: None,
+            plan: None,
+            target: None,
+            rows: Vec::new(),
+            count: 0,
+            tag: None,
+        }
+    }
+
+    /// Takes over the columns of a described statement and checks what can be checked before it is sent.
+    pub(crate) fn use_plan(&mut self, py: Python<'_>, plan: Option<&Arc<Plan>>) -> PyResult<()> {
+        let Some(plan) = plan else { return Ok(()) };
+        if self.verb.wants_one_column() && plan.columns.len() != 1 {
+            return Err(error::interface_error(
+                py,
+                format!("{} takes a statement of one column; this one has {}", self.verb.name(), plan.columns.len()),
+            ));
+        }
+        if let Some(into) = &self.into {
+            self.target = Some(plan.target(into.bind(py))?);
+        }
+        self.plan = Some(Arc::clone(plan));
+        Ok(())
+    }
+
+    pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {
+        self.parameter_oids = Some(oids);
+    }
+
+    /// The statement's description is complete: from now on anybody may use it.
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>) -> PyResult<()> {
+        if let Some(oids) = self.parameter_oids.take() {
+            self.prepared.set_described(Described::new(oids, plan.clone()));
+        }
+        self.use_plan(py, plan.as_ref())
+    }
+
+    /// Decodes a run of rows.
+    pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
+        self.count += count as u64;
+        let Some(plan) = &self.plan else {
+            return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "the end of a statement without columns")));
+        };
+        let wanted = self.verb.keeps().saturating_sub(self.rows.len()).min(count);
+        if wanted == 0 {
+            return Ok(());
+        }
+        self.rows.reserve(wanted);
+        for body in Frames::new(frames).take(wanted) {
+            let cells = DataRow::decode(body)?;
+            if cells.len() != plan.columns.len() {
+                return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")));
+            }
+            let row = match (&self.target, self.verb) {
+                (Some(target), _) => target.build(py, plan, cells, self.text)?,
+                (None, Verb::Value | Verb::Column) => plan.value(py, 0, cells.iter().next().flatten(), self.text)?,
+                (None, _) => plan.row(py, cells, self.text)?,
+            };
+            self.rows.push(row.unbind());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
+        if self.verb != Verb::Execute {
+            return;
+        }
+        let text = String::from_utf8_lossy(complete.tag).into_owned();
+        self.tag = Some(CommandTag::new(text, complete.rows_affected()));
+    }
+
+    /// It will run a second time.
+    pub(crate) fn restart(&mut self) {
+        self.rows.clear();
+        self.count = 0;
+        self.tag = None;
+    }
+
+    /// What the caller gets.
+    pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.verb {
+            Verb::All | Verb::Column => Ok(PyList::new(py, std::mem::take(&mut self.rows))?.into_any().unbind()),
+            Verb::Execute => {
+                let tag = self.tag.take().unwrap_or_else(|| CommandTag::new(String::new(), None));
+                Ok(Bound::new(py, tag)?.into_any().unbind())
+            }
+            Verb::First => Ok(self.rows.pop().unwrap_or_else(|| py.None())),
+            Verb::One | Verb::Optional | Verb::Value => match self.count {
+                0 if self.verb == Verb::Optional => Ok(py.None()),
+                0 => Err(error::no_row(py, format!("{} got no row", self.verb.name()))),
+                1 => Ok(self.rows.pop().unwrap_or_else(|| py.None())),
+                count => Err(error::multiple_rows(
+                    py,
+                    format!("{} got {count} rows; fetch_first takes the first of many", self.verb.name()),
+                )),
+            },
+        }
+    }
+}
+
+/// Parse and Describe of statements whose runs wait for it.
+pub(crate) struct Prepare {
+    /// In order of their Parse.
+    pub(crate) statements: Vec<Arc<Prepared>>,
+    pub(crate) at: usize,
+    parameter_oids: Vec<u32>,
+    /// The ErrorResponse's body, from which each waiting run gets an exception of its own.
+    pub(crate) refusal: Option<Vec<u8>>,
+}
+
+impl Prepare {
+    pub(crate) const fn new(statements: Vec<Arc<Prepared>>) -> Self {
+        Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None }
+    }
+
+    pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {
+        self.parameter_oids = oids;
+    }
+
+    pub(crate) fn described(&mut self, plan: Option<Arc<Plan>>) {
+        if let Some(statement) = self.statements.get(self.at) {
+            statement.set_described(Described::new(std::mem::take(&mut self.parameter_oids), plan));
+        }
+        self.at += 1;
+    }
+}
+
+/// The kinds of requests.
+pub(crate) enum Kind {
+    Prepare(Prepare),
+    Run(Box<Run>),
+    Batch(Box<Batch>),
+    Script(Script),
+    /// Taken out while Python code runs.
+    Taken,
+}
+
+/// One request as the driver sees it.
+pub(crate) struct Job {
+    pub(crate) kind: Kind,
+    /// Who waits; `None` for the blocking face, which looks itself.
+    pub(crate) reply: Option<Py<Awaitable>>,
+    /// First failure: the server's, or a value's.
+    pub(crate) error: Option<PyErr>,
+}
+
+impl Job {
+    pub(crate) const fn new(kind: Kind, reply: Option<Py<Awaitable>>) -> Self {
+        Self { kind, reply, error: None }
+    }
+
+    /// What the caller gets.
+    pub(crate) fn conclude(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(error) = self.error.take() {
+            if let Kind::Batch(batch) = &mut self.kind {
+                batch.abort(py, &error);
+            }
+            return Err(error);
+        }
+        match &mut self.kind {
+            Kind::Run(run) => run.result(py),
+            Kind::Script(script) => script.result(py),
+            Kind::Batch(batch) => batch.result(py),
+            Kind::Prepare(_) | Kind::Taken => Ok(py.None()),
+        }
+    }
+
+    /// The statement an error concerns, with its parameter types.
+    fn statement(&self) -> Option<&Arc<Prepared>> {
+        match &self.kind {
+            Kind::Run(run) => Some(&run.prepared),
+            Kind::Prepare(prepare) => prepare.statements.get(prepare.at),
+            Kind::Batch(batch) => batch.statement(),
+            _ => None,
+        }
+    }
+
+    /// The server's refusal of this request.
+    pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
+        let statement = self.statement();
+        let sql = match &self.kind {
+            Kind::Script(script) => Some(script.sql.as_str()),
+            _ => statement.and_then(|statement| statement.text(py).ok()),
+        };
+        let types = statement.and_then(|statement| statement.described()).map(Described::parameter_types);
+        error::server_error(py, refusal, sql, types)
+    }
+}
+
+/// What decoding needs to know of its connection.
+pub(crate) fn describe(
+    py: Python<'_>,
+    description: &pgoxide_protocol::message::row_description::RowDescription<'_>,
+    rules: Rules,
+) -> PyResult<Arc<Plan>> {
+    Ok(Arc::new(Plan::new(py, description, rules)?))
+}

@@ -1,0 +1,45 @@
+//! `pgoxide._core`: the extension module. Everything Python can see of it is declared here.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod arguments;
+mod async_client;
+mod awaitable;
+mod batch;
+mod blocking_client;
+mod call;
+mod convert;
+mod error;
+mod ffi;
+mod io;
+mod job;
+mod plan;
+mod prepared;
+mod pyimport;
+mod row;
+mod script;
+mod session;
+mod sync;
+mod tag;
+mod target;
+mod turn;
+
+use pyo3::prelude::*;
+
+/// The Rust core of pgoxide.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::async_client::{AsyncClient, Reader};
+    #[pymodule_export]
+    use crate::awaitable::Awaitable;
+    #[pymodule_export]
+    use crate::batch::{BatchBuilder, BatchReply};
+    #[pymodule_export]
+    use crate::blocking_client::BlockingClient;
+    #[pymodule_export]
+    use crate::row::make_row;
+    #[pymodule_export]
+    use crate::script::ScriptResult;
+    #[pymodule_export]
+    use crate::tag::CommandTag;
+}

@@ -1,0 +1,199 @@
+//! What a described statement needs to run: an encoder per parameter, a decoder per column, and the row types its
+//! rows have been asked for in. Chosen once, used for every row.
+
+use std::sync::{Arc, Mutex};
+
+use pgoxide_protocol::codes::Format;
+use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::row_description::RowDescription;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::convert::{Decoder, Encoder, Rules};
+use crate::error;
+use crate::ffi::tuple::TupleBuilder;
+use crate::row;
+use crate::sync::lock;
+use crate::target::Target;
+
+/// Type byte and length before each DataRow's body.
+const HEADER: usize = 5;
+
+/// One column of a result.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) type_oid: u32,
+    pub(crate) decoder: Decoder,
+}
+
+/// The columns of a result and how to read them.
+pub(crate) struct Plan {
+    pub(crate) columns: Box<[Column]>,
+    /// What to ask for in Bind; empty for no columns.
+    pub(crate) formats: Box<[Format]>,
+    pub(crate) row_type: Py<PyType>,
+    pub(crate) rules: Rules,
+    /// Row types asked for with `into=`, by identity: a handful for one statement.
+    targets: Mutex<Vec<(Py<PyAny>, Arc<Target>)>>,
+}
+
+impl Plan {
+    /// From RowDescription.
+    pub(crate) fn new(py: Python<'_>, description: &RowDescription<'_>, rules: Rules) -> PyResult<Self> {
+        let columns: Box<[Column]> = description
+            .columns
+            .iter()
+            .map(|column| Column {
+                name: String::from_utf8_lossy(column.name).into_owned(),
+                type_oid: column.type_oid,
+                decoder: Decoder::for_oid(column.type_oid),
+            })
+            .collect();
+        Self::of(py, columns, rules)
+    }
+
+    fn of(py: Python<'_>, columns: Box<[Column]>, rules: Rules) -> PyResult<Self> {
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        Ok(Self {
+            formats: columns.iter().map(|column| column.decoder.format()).collect(),
+            row_type: row::row_type(py, &names)?,
+            columns,
+            rules,
+            targets: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// How rows become what `into` asks for; decided once per statement and class.
+    pub(crate) fn target(&self, into: &Bound<'_, PyAny>) -> PyResult<Arc<Target>> {
+        /// Beyond this many classes for one statement, somebody makes classes in a loop.
+        const MOST: usize = 32;
+        if let Some((_, known)) = lock(&self.targets).iter().find(|(class, _)| class.is(into)) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Target::new(into, self)?);
+        let mut targets = lock(&self.targets);
+        let displaced = (targets.len() >= MOST).then(|| targets.swap_remove(0));
+        targets.push((into.clone().unbind(), Arc::clone(&made)));
+        drop(targets);
+        drop(displaced);
+        Ok(made)
+    }
+
+    /// One value of column `index`.
+    #[inline]
+    pub(crate) fn value<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        raw: Option<&[u8]>,
+        text: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let column = &self.columns[index];
+        match raw {
+            None => Ok(py.None().into_bound(py)),
+            Some(raw) => {
+                let value = if text {
+                    column.decoder.text(py, raw, self.rules)
+                } else {
+                    column.decoder.binary(py, raw, self.rules)
+                };
+                value.map_err(|cause| self.blame(py, index, cause))
+            }
+        }
+    }
+
+    /// The default row: an instance of the shape's tuple subtype.
+    #[inline]
+    pub(crate) fn row<'py>(&self, py: Python<'py>, cells: DataRow<'_>, text: bool) -> PyResult<Bound<'py, PyAny>> {
+        self.fill(py, self.row_type.bind(py), cells, text)
+    }
+
+    /// A tuple or tuple subtype holding the values in column order.
+    #[inline]
+    pub(crate) fn fill<'py>(
+        &self,
+        py: Python<'py>,
+        row_type: &Bound<'py, PyType>,
+        cells: DataRow<'_>,
+        text: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut row = TupleBuilder::new(row_type, self.columns.len())?;
+        for (index, raw) in cells.iter().enumerate() {
+            row.push(self.value(py, index, raw, text)?, self.columns[index].decoder.is_scalar());
+        }
+        Ok(row.finish())
+    }
+
+    #[cold]
+    fn blame(&self, py: Python<'_>, index: usize, cause: PyErr) -> PyErr {
+        let column = &self.columns[index];
+        let type_name = pgoxide_types::oid::name(column.type_oid)
+            .map_or_else(|| format!("type {}", column.type_oid), str::to_owned);
+        let message = format!("column {:?} ({type_name}): {}", column.name, cause.value(py));
+        error::caused_by(py, error::data_error(py, message), cause)
+    }
+}
+
+/// Frames of one run of DataRows, one after the other.
+pub(crate) struct Frames<'p>(&'p [u8]);
+
+impl<'p> Frames<'p> {
+    /// `frames` as the protocol machine hands them out: complete, lengths checked.
+    pub(crate) const fn new(frames: &'p [u8]) -> Self {
+        Self(frames)
+    }
+}
+
+impl<'p> Iterator for Frames<'p> {
+    type Item = &'p [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'p [u8]> {
+        let length = self.0.get(1..HEADER)?;
+        let size = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize + 1;
+        let (frame, rest) = self.0.split_at_checked(size)?;
+        self.0 = rest;
+        frame.get(HEADER..)
+    }
+}
+
+/// What a statement's description tells about it.
+pub(crate) struct Described {
+    pub(crate) parameter_oids: Box<[u32]>,
+    pub(crate) encoders: Box<[Encoder]>,
+    pub(crate) parameter_formats: Box<[Format]>,
+    /// `None`: it returns no rows.
+    pub(crate) plan: Option<Arc<Plan>>,
+}
+
+impl Described {
+    pub(crate) fn new(parameter_oids: Vec<u32>, plan: Option<Arc<Plan>>) -> Self {
+        let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::for_oid(oid)).collect();
+        Self {
+            parameter_formats: encoders.iter().map(|encoder| encoder.format()).collect(),
+            encoders,
+            parameter_oids: parameter_oids.into(),
+            plan,
+        }
+    }
+
+    /// Names of the parameters' types, for error messages.
+    pub(crate) fn parameter_types(&self) -> Vec<String> {
+        self.parameter_oids
+            .iter()
+            .map(|&oid| pgoxide_types::oid::name(oid).map_or_else(|| format!("oid {oid}"), str::to_owned))
+            .collect()
+    }
+
+    /// Bind's result formats: none for no columns, one for all when they agree.
+    pub(crate) fn result_formats(&self) -> &[Format] {
+        match &self.plan {
+            None => &[],
+            Some(plan) => match plan.formats.first() {
+                Some(first) if plan.formats.iter().all(|format| format == first) => &plan.formats[..1],
+                _ => &plan.formats,
+            },
+        }
+    }
+}

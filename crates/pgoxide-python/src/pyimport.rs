@@ -1,0 +1,66 @@
+//! The Python objects the core needs, each imported once, on first use: `import pgoxide` pays for none of them.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+macro_rules! imported {
+    ($($(#[$doc:meta])* $name:ident = $module:literal, $attr:literal;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            CELL.import(py, $module, $attr)
+        }
+    )*};
+}
+
+macro_rules! imported_type {
+    ($($(#[$doc:meta])* $name:ident = $module:literal, $attr:literal;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+            static CELL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            CELL.import(py, $module, $attr)
+        }
+    )*};
+}
+
+imported! {
+    /// Dates beyond Python.
+    pg_date = "pgoxide.types._beyond", "PgDate";
+    pg_timestamp = "pgoxide.types._beyond", "PgTimestamp";
+    pg_timestamptz = "pgoxide.types._beyond", "PgTimestampTz";
+    /// Builds the exception of a server's ErrorResponse.
+    server_error = "pgoxide.errors", "from_fields";
+    /// `copy.deepcopy`, for arguments that must be frozen before their types are known.
+    deepcopy = "copy", "deepcopy";
+    warn = "warnings", "warn_explicit";
+    copy_context = "contextvars", "copy_context";
+    running_loop = "asyncio", "_get_running_loop";
+    safe_uuid_unknown = "uuid", "SafeUUID";
+    is_dataclass = "dataclasses", "is_dataclass";
+    dataclass_fields = "dataclasses", "fields";
+    dataclass_missing = "dataclasses", "MISSING";
+}
+
+imported_type! {
+    row = "pgoxide.types._row", "Row";
+    decimal = "decimal", "Decimal";
+    uuid = "uuid", "UUID";
+    task = "asyncio", "Task";
+    cancelled_error = "asyncio", "CancelledError";
+    invalid_state_error = "asyncio", "InvalidStateError";
+    interface_error = "pgoxide.errors", "InterfaceError";
+    data_error = "pgoxide.errors", "DataError";
+    protocol_error = "pgoxide.errors", "ProtocolError";
+    operational_error = "pgoxide.errors", "OperationalError";
+    programming_error = "pgoxide.errors", "ProgrammingError";
+    not_supported_error = "pgoxide.errors", "NotSupportedError";
+    connection_closed = "pgoxide.errors", "ConnectionClosed";
+    connection_failed = "pgoxide.errors", "ConnectionFailed";
+    no_row = "pgoxide.errors", "NoRow";
+    multiple_rows = "pgoxide.errors", "MultipleRows";
+    cancelled_by_neighbour = "pgoxide.errors", "CancelledByNeighbour";
+    queue_full = "pgoxide.errors", "QueueFull";
+    query_timeout = "pgoxide.errors", "QueryTimeout";
+    batch_aborted = "pgoxide.errors", "BatchAborted";
+}

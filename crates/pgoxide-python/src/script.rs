@@ -1,0 +1,88 @@
+//! The simple protocol: several statements in one text, each with its rows and tag.
+
+use std::sync::Arc;
+
+use pgoxide_protocol::error::ProtocolError;
+use pgoxide_protocol::message::command_complete::CommandComplete;
+use pgoxide_protocol::message::data_row::DataRow;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::job::Fault;
+use crate::plan::{Frames, Plan};
+use crate::tag::CommandTag;
+
+/// One statement's outcome in a script.
+#[pyclass(frozen, module = "pgoxide", name = "ScriptResult")]
+pub(crate) struct ScriptResult {
+    /// What the statement did.
+    #[pyo3(get)]
+    tag: Py<CommandTag>,
+    /// Its rows; empty for a statement that returns none.
+    #[pyo3(get)]
+    rows: Py<PyList>,
+}
+
+#[pymethods]
+impl ScriptResult {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("ScriptResult(tag={}, rows={})", self.tag.bind(py).repr()?, self.rows.bind(py).repr()?))
+    }
+}
+
+/// A script that runs.
+pub(crate) struct Script {
+    pub(crate) sql: String,
+    plan: Option<Arc<Plan>>,
+    rows: Vec<Py<PyAny>>,
+    results: Vec<(CommandTag, Vec<Py<PyAny>>)>,
+}
+
+impl Script {
+    pub(crate) const fn new(sql: String) -> Self {
+        Self { sql, plan: None, rows: Vec::new(), results: Vec::new() }
+    }
+
+    pub(crate) fn described(&mut self, plan: Arc<Plan>) {
+        self.plan = Some(plan);
+    }
+
+    pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8]) -> Result<(), Fault> {
+        let Some(plan) = &self.plan else {
+            return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "RowDescription")));
+        };
+        for body in Frames::new(frames) {
+            let cells = DataRow::decode(body)?;
+            if cells.len() != plan.columns.len() {
+                return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")));
+            }
+            self.rows.push(plan.row(py, cells, true)?.unbind());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn complete(&mut self, complete: Option<&CommandComplete<'_>>) {
+        let tag = complete.map_or_else(
+            || CommandTag::new(String::new(), None),
+            |complete| CommandTag::new(String::from_utf8_lossy(complete.tag).into_owned(), complete.rows_affected()),
+        );
+        self.plan = None;
+        self.results.push((tag, std::mem::take(&mut self.rows)));
+    }
+
+    /// How many statements came to their end: the one after them is the one an error is about.
+    pub(crate) fn completed(&self) -> usize {
+        self.results.len()
+    }
+
+    pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let results = std::mem::take(&mut self.results)
+            .into_iter()
+            .map(|(tag, rows)| {
+                let rows = PyList::new(py, rows)?.unbind();
+                Bound::new(py, ScriptResult { tag: Py::new(py, tag)?, rows })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(py, results)?.into_any().unbind())
+    }
+}

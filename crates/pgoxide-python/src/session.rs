@@ -1,0 +1,777 @@
+//! One connection's state and the way from a call to bytes and from bytes to a result: what the asynchronous and the
+//! blocking client share.
+//!
+//! ```text
+//!   call ─▶ request ─▶ [held: its statement is being described] ─▶ machine ─▶ bytes
+//!   bytes ─▶ machine ─▶ event ─▶ job collects ─▶ outcome ─▶ (client: settle, return)
+//! ```
+//!
+//! The rule everything here keeps: while `state` is locked, no Python object is created, called or dropped. What an
+//! event concerns is taken out, the lock released, Python runs, and the job is put back.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{Connection, CopyDirection, Event, Failure, Limits, Request, RequestId, Resend, Step};
+use pgoxide_protocol::codes::{Format, TransactionStatus};
+use pgoxide_protocol::error::ProtocolError;
+use pgoxide_protocol::message::authentication::Authentication;
+use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
+use pgoxide_sqltext::Command;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use smallvec::SmallVec;
+
+use crate::awaitable::Awaitable;
+use crate::batch::Batch;
+use crate::convert::{Rules, short_repr};
+use crate::error;
+use crate::job::{self, Fault, Job, Kind, Prepare, Run};
+use crate::plan::Described;
+use crate::prepared::{Prepared, Stage, Statements};
+use crate::script::Script;
+use crate::sync::lock;
+
+/// A request that must wait until statements are described; all behind it wait too, so that calls run in order.
+pub(crate) struct Held {
+    pub(crate) id: RequestId,
+    pub(crate) reply: Option<Py<Awaitable>>,
+    pub(crate) call: Call,
+}
+
+/// What is held.
+pub(crate) enum Call {
+    /// Arguments are frozen: their types are not known yet.
+    Run(Box<Run>, Py<PyTuple>),
+    Batch(Box<Batch>),
+    /// Needs nothing, only its turn.
+    Ready(Request<Job>),
+}
+
+impl Call {
+    /// The first statement whose description is missing.
+    fn missing(&self) -> SmallVec<[Arc<Prepared>; 1]> {
+        match self {
+            Self::Run(run, arguments) => {
+                let one_flight = run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments);
+                let _ = arguments;
+                if one_flight || run.prepared.described().is_some() {
+                    SmallVec::new()
+                } else {
+                    SmallVec::from_elem(Arc::clone(&run.prepared), 1)
+                }
+            }
+            Self::Batch(batch) => batch.missing(),
+            Self::Ready(_) => SmallVec::new(),
+        }
+    }
+}
+
+/// Everything behind the lock.
+pub(crate) struct State {
+    pub(crate) conn: Connection<Job>,
+    pub(crate) held: VecDeque<Held>,
+    /// Why the connection ended; later calls get it as their cause.
+    pub(crate) ended: Option<PyErr>,
+    /// The text of a FATAL error that announced the end.
+    pub(crate) last_words: Option<PyErr>,
+}
+
+/// What a page of bytes led to, for the client to act on once the page is put back.
+pub(crate) enum Outcome {
+    Started,
+    Finished(RequestId, Job, bool),
+    Notice(Py<PyDict>),
+    Notification { channel: String, payload: String, process_id: i32 },
+}
+
+/// Options that do not change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) rules: Rules,
+    /// Bytes accepted for one connection before a call raises QueueFull.
+    pub(crate) max_queued_hard: usize,
+}
+
+/// One connection's shared half.
+pub(crate) struct Session {
+    pub(crate) state: Mutex<State>,
+    pub(crate) statements: Statements,
+    pub(crate) options: Options,
+    last_id: AtomicU64,
+}
+
+/// A Parse, Describe, Bind, Execute, Sync in one flight is right when nothing must be known first.
+pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize) -> bool {
+    arguments == prepared.declared.len()
+}
+
+impl Session {
+    pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
+        let state = State { conn: Connection::new(limits), held: VecDeque::new(), ended: None, last_words: None };
+        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next_id(&self) -> RequestId {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    // ---- from a call to a request ----------------------------------------------------------------------------
+
+    /// Raises when the connection has ended, or holds so much that it takes no more.
+    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        let (ended, held) = {
+            let state = lock(&self.state);
+            (state.ended.is_some(), state.conn.held())
+        };
+        if ended {
+            return Err(self.closed_error(py));
+        }
+        if held > self.options.max_queued_hard {
+            return Err(error::queue_full(
+                py,
+                format!(
+                    "{held} bytes of requests are waiting on this connection, more than max_queued_hard ({}); await \
+                     some before issuing more, or use several connections",
+                    self.options.max_queued_hard
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// ConnectionClosed with the reason as its cause.
+    #[cold]
+    pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
+        // The reason is moved out and back, since cloning it under the lock would touch a Python object.
+        let reason = lock(&self.state).ended.take();
+        let copy = reason.as_ref().map(|reason| reason.clone_ref(py));
+        let displaced = {
+            let mut state = lock(&self.state);
+            std::mem::replace(&mut state.ended, reason)
+        };
+        drop(displaced);
+        match copy {
+            None => error::connection_closed(py, "the connection is closed"),
+            Some(reason) => {
+                let closed = error::connection_closed(py, format!("the connection is closed: {}", reason.value(py)));
+                error::caused_by(py, closed, reason)
+            }
+        }
+    }
+
+    /// The request of a run whose statement is described, or that fits one flight with its description.
+    pub(crate) fn run_request(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        mut run: Box<Run>,
+        arguments: &Bound<'_, PyTuple>,
+        reply: Option<Py<Awaitable>>,
+    ) -> PyResult<Request<Job>> {
+        let prepared = Arc::clone(&run.prepared);
+        let mut bytes = Vec::with_capacity(128);
+        let mut steps = SmallVec::new();
+        self.close_given_up(py, &mut bytes, &mut steps)?;
+        self.append_run(py, &mut run, arguments, &mut bytes, &mut steps)?;
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        let resend = resend_rule(py, &prepared, run.first)?;
+        let barrier = prepared.command == Command::Copy;
+        Ok(Request { id, bytes, steps, barrier, open: false, resend, job: Job::new(Kind::Run(run), reply) })
+    }
+
+    /// Closes the statements the cache has given up, in front of whatever is written next.
+    pub(crate) fn close_given_up(
+        &self,
+        py: Python<'_>,
+        bytes: &mut Vec<u8>,
+        steps: &mut SmallVec<[Step; 6]>,
+    ) -> PyResult<()> {
+        for name in self.statements.take_given_up() {
+            close::write_statement(bytes, &name).map_err(|e| error::encode_error(py, &e))?;
+            steps.push(Step::Close);
+        }
+        Ok(())
+    }
+
+    /// The messages of one run, without Sync.
+    pub(crate) fn append_run(
+        &self,
+        py: Python<'_>,
+        run: &mut Run,
+        arguments: &Bound<'_, PyTuple>,
+        bytes: &mut Vec<u8>,
+        steps: &mut SmallVec<[Step; 6]>,
+    ) -> PyResult<()> {
+        let prepared = Arc::clone(&run.prepared);
+        match prepared.described() {
+            Some(described) => {
+                run.use_plan(py, described.plan.as_ref())?;
+                append_bind(py, &prepared.name, described, arguments, described.result_formats(), bytes)?;
+            }
+            None => {
+                prepared.set_stage(Stage::Describing);
+                run.first = true;
+                run.text = true;
+                append_parse(py, &prepared, bytes)?;
+                steps.extend([Step::Parse, Step::DescribeStatement]);
+                let declared = Described::new(prepared.declared.to_vec(), None);
+                append_bind(py, &prepared.name, &declared, arguments, &[], bytes)?;
+            }
+        }
+        execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
+        steps.extend([Step::Bind, Step::Execute]);
+        if prepared.once {
+            close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+            steps.push(Step::Close);
+        }
+        Ok(())
+    }
+
+    /// Parse and Describe of statements that calls wait for.
+    pub(crate) fn prepare_request(&self, py: Python<'_>, statements: Vec<Arc<Prepared>>) -> PyResult<Request<Job>> {
+        let mut bytes = Vec::with_capacity(128);
+        let mut steps = SmallVec::new();
+        self.close_given_up(py, &mut bytes, &mut steps)?;
+        for statement in &statements {
+            statement.set_stage(Stage::Describing);
+            append_parse(py, statement, &mut bytes)?;
+            steps.extend([Step::Parse, Step::DescribeStatement]);
+        }
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        let job = Job::new(Kind::Prepare(Prepare::new(statements)), None);
+        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+    }
+
+    /// A text for the simple protocol. A barrier: it may hold anything, COPY included.
+    pub(crate) fn script_request(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        sql: String,
+        reply: Option<Py<Awaitable>>,
+    ) -> PyResult<Request<Job>> {
+        let mut bytes = Vec::with_capacity(sql.len() + 8);
+        query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
+        Ok(Request {
+            id,
+            bytes,
+            steps: SmallVec::from_slice(&[Step::Query, Step::Sync]),
+            barrier: true,
+            open: false,
+            resend: Resend::Never,
+            job: Job::new(Kind::Script(Script::new(sql)), reply),
+        })
+    }
+
+    /// A Sync and nothing else: answered when all before it has been.
+    pub(crate) fn sync_request(id: RequestId, reply: Option<Py<Awaitable>>) -> Request<Job> {
+        let mut bytes = Vec::new();
+        sync::write(&mut bytes);
+        let steps = SmallVec::from_slice(&[Step::Sync]);
+        let job = Job::new(Kind::Taken, reply);
+        Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job }
+    }
+
+    /// Nothing is held, queued or in flight.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let state = lock(&self.state);
+        state.held.is_empty() && state.conn.is_idle()
+    }
+
+    /// Can this run be written at once, or must it wait for its turn or its description?
+    pub(crate) fn must_wait(&self, run: &Run) -> bool {
+        if !lock(&self.state).held.is_empty() {
+            return true;
+        }
+        match run.prepared.stage() {
+            Stage::Described => false,
+            Stage::New => !fits_one_flight(&run.prepared, run.arguments),
+            Stage::Describing => true,
+        }
+    }
+
+    /// Lets go what no longer has to wait, in order; asks for the descriptions that are missing. Jobs that failed
+    /// before they were written come back.
+    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyErr)> {
+        let mut failed = Vec::new();
+        loop {
+            let missing = match lock(&self.state).held.front() {
+                None => return failed,
+                Some(front) => front.call.missing(),
+            };
+            if !missing.is_empty() {
+                self.ask_for_descriptions(py, &mut failed);
+                return failed;
+            }
+            let Some(front) = lock(&self.state).held.pop_front() else { return failed };
+            let reply = front.reply.as_ref().map(|reply| reply.clone_ref(py));
+            let request = match front.call {
+                Call::Ready(request) => Ok(request),
+                Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
+                Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
+            };
+            match request {
+                Ok(request) => lock(&self.state).conn.submit(request),
+                Err(error) => failed.push((Job::new(Kind::Taken, reply), error)),
+            }
+        }
+    }
+
+    /// One flight of Parse and Describe for all calls at the front of the queue that need one.
+    fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyErr)>) {
+        let mut wanted: Vec<Arc<Prepared>> = Vec::new();
+        for held in &lock(&self.state).held {
+            let missing = held.call.missing();
+            if missing.is_empty() {
+                break;
+            }
+            for statement in missing {
+                let known = wanted.iter().any(|other| Arc::ptr_eq(other, &statement));
+                if statement.stage() == Stage::New && !known {
+                    wanted.push(statement);
+                }
+            }
+        }
+        // A flight of its own for each, so that one bad text fails only its own calls.
+        for statement in wanted {
+            match self.prepare_request(py, vec![Arc::clone(&statement)]) {
+                Ok(request) => lock(&self.state).conn.submit(request),
+                Err(error) => {
+                    statement.set_stage(Stage::New);
+                    failed.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
+                }
+            }
+        }
+    }
+
+    /// Takes out all held calls that wait for `statement`.
+    fn fail_held(
+        &self,
+        py: Python<'_>,
+        statement: &Arc<Prepared>,
+        error: impl Fn(Python<'_>) -> PyErr,
+    ) -> Vec<(Job, PyErr)> {
+        let taken: Vec<Held> = {
+            let mut state = lock(&self.state);
+            let (out, keep) = std::mem::take(&mut state.held)
+                .into_iter()
+                .partition(|held| held.call.missing().iter().any(|other| Arc::ptr_eq(other, statement)));
+            state.held = keep;
+            VecDeque::into_iter(out).collect()
+        };
+        let job = |held: Held| match held.call {
+            Call::Batch(mut batch) => {
+                batch.stop_at(statement);
+                Job::new(Kind::Batch(batch), held.reply)
+            }
+            _ => Job::new(Kind::Taken, held.reply),
+        };
+        taken.into_iter().map(|held| (job(held), error(py))).collect()
+    }
+
+    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
+    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyErr)>> {
+        let mut failed = Vec::new();
+        if let Some(refusal) = &prepare.refusal {
+            for statement in prepare.statements.iter().skip(prepare.at) {
+                statement.set_stage(Stage::New);
+                self.statements.forget(py, statement)?;
+                failed.extend(self.fail_held(py, statement, |py| refusal_error(py, refusal, statement)));
+            }
+        }
+        failed.extend(self.advance_held(py));
+        Ok(failed)
+    }
+
+    // ---- from bytes to outcomes ------------------------------------------------------------------------------
+
+    /// Reads all complete messages of the page. An error means that the connection cannot go on.
+    pub(crate) fn process(&self, py: Python<'_>, page: &mut RecvBuffer, out: &mut Vec<Outcome>) -> PyResult<()> {
+        let mut used = 0;
+        let result = loop {
+            let event = lock(&self.state).conn.next_event(page.data(), &mut used);
+            match event {
+                Ok(None) => break Ok(()),
+                Ok(Some(event)) => {
+                    if let Err(error) = self.handle(py, event, out) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error::protocol_error(py, &error)),
+            }
+        };
+        page.consume(used);
+        result
+    }
+
+    fn handle(&self, py: Python<'_>, event: Event<'_, Job>, out: &mut Vec<Outcome>) -> PyResult<()> {
+        match event {
+            Event::Rows { frames, count } => return self.rows(py, frames, count),
+            Event::Finished { id, job, abandoned, status: _ } => out.push(Outcome::Finished(id, job, abandoned)),
+            Event::Complete(complete) => self.with_job(|job| match &mut job.kind {
+                Kind::Run(run) => run.complete(&complete),
+                Kind::Script(script) => script.complete(Some(&complete)),
+                Kind::Batch(batch) => batch.complete(&complete),
+                Kind::Prepare(_) | Kind::Taken => {}
+            }),
+            Event::Empty => self.with_job(|job| match &mut job.kind {
+                Kind::Script(script) => script.complete(None),
+                Kind::Batch(batch) => batch.empty(),
+                _ => {}
+            }),
+            Event::Suspended => {}
+            Event::Parsed => {}
+            Event::ParameterDescription(description) => {
+                let oids: Vec<u32> = description.types.iter().collect();
+                self.with_job(|job| match &mut job.kind {
+                    Kind::Prepare(prepare) => prepare.parameters_described(oids),
+                    Kind::Run(run) => run.parameters_described(oids),
+                    Kind::Batch(batch) => batch.parameters_described(oids),
+                    _ => {}
+                });
+            }
+            Event::RowDescription(description) => {
+                let plan = job::describe(py, &description, self.options.rules)?;
+                self.described(py, Some(plan))?;
+            }
+            Event::NoData => self.described(py, None)?,
+            Event::Failed(refusal, failure) => self.failed(py, &refusal, failure)?,
+            Event::Notice(notice) => {
+                out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
+            }
+            Event::Notification(notification) => out.push(Outcome::Notification {
+                channel: String::from_utf8_lossy(notification.channel).into_owned(),
+                payload: String::from_utf8_lossy(notification.payload).into_owned(),
+                process_id: notification.process_id,
+            }),
+            Event::Parameter { .. } => {}
+            Event::Started => out.push(Outcome::Started),
+            Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
+            Event::CopyStarted(direction) => self.copy_started(py, direction)?,
+            Event::CopyData(_) | Event::CopyDone => {}
+        }
+        Ok(())
+    }
+
+    fn with_job(&self, act: impl FnOnce(&mut Job)) {
+        if let Some(job) = lock(&self.state).conn.running() {
+            act(job);
+        }
+    }
+
+    /// Takes the head's job apart so that Python may run, and puts it together again. Nothing is done for a job
+    /// nobody waits for.
+    fn with_kind<R>(&self, act: impl FnOnce(&mut Kind) -> Result<R, Fault>) -> Result<Option<R>, Fault> {
+        let taken = {
+            let mut state = lock(&self.state);
+            if state.conn.running_abandoned() {
+                None
+            } else {
+                state.conn.running().map(|job| (job.error.is_some(), std::mem::replace(&mut job.kind, Kind::Taken)))
+            }
+        };
+        let Some((has_failed, mut kind)) = taken else { return Ok(None) };
+        let result = if has_failed { Ok(None) } else { act(&mut kind).map(Some) };
+        let orphan = {
+            let mut state = lock(&self.state);
+            match state.conn.running() {
+                Some(job) => std::mem::replace(&mut job.kind, kind),
+                None => kind,
+            }
+        };
+        drop(orphan);
+        result
+    }
+
+    fn rows(&self, py: Python<'_>, frames: &[u8], count: usize) -> PyResult<()> {
+        let result = self.with_kind(|kind| match kind {
+            Kind::Run(run) => run.rows(py, frames, count),
+            Kind::Script(script) => script.rows(py, frames),
+            Kind::Batch(batch) => batch.rows(py, frames, count),
+            Kind::Prepare(_) | Kind::Taken => Ok(()),
+        });
+        self.settle_fault(py, result.map(|_| ()))
+    }
+
+    fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>) -> PyResult<()> {
+        let result = self.with_kind(|kind| {
+            match kind {
+                Kind::Prepare(prepare) => prepare.described(plan),
+                Kind::Run(run) => run.described(py, plan)?,
+                Kind::Batch(batch) => batch.described(py, plan)?,
+                Kind::Script(script) => {
+                    if let Some(plan) = plan {
+                        script.described(plan);
+                    }
+                }
+                Kind::Taken => {}
+            }
+            Ok(())
+        });
+        self.settle_fault(py, result.map(|_| ()))
+    }
+
+    /// A call's own failure is remembered until its ReadyForQuery; a broken message ends the connection.
+    fn settle_fault(&self, py: Python<'_>, result: Result<(), Fault>) -> PyResult<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Fault::Protocol(error)) => Err(error::protocol_error(py, &error)),
+            Err(Fault::Call(error)) => {
+                self.remember(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// The first failure of the head is its failure.
+    fn remember(&self, error: PyErr) {
+        let surplus = {
+            let mut state = lock(&self.state);
+            match state.conn.running() {
+                Some(job) if job.error.is_none() => {
+                    job.error = Some(error);
+                    None
+                }
+                _ => Some(error),
+            }
+        };
+        drop(surplus);
+    }
+
+    fn failed(&self, py: Python<'_>, refusal: &ErrorResponse<'_>, failure: Failure) -> PyResult<()> {
+        if failure == Failure::Session {
+            let words = error::server_error(py, refusal, None, None);
+            let earlier = lock(&self.state).last_words.replace(words);
+            drop(earlier);
+            return Ok(());
+        }
+        if failure == Failure::Neighbour && lock(&self.state).conn.running_resends() {
+            let restart = self.with_kind(|kind| {
+                if let Kind::Run(run) = kind {
+                    run.restart();
+                }
+                Ok(())
+            });
+            return self.settle_fault(py, restart.map(|_| ()));
+        }
+        let (kind, abandoned) = {
+            let mut state = lock(&self.state);
+            let abandoned = state.conn.running_abandoned();
+            (state.conn.running().map(|job| std::mem::replace(&mut job.kind, Kind::Taken)), abandoned)
+        };
+        let Some(mut kind) = kind else { return Ok(()) };
+        if let Kind::Prepare(prepare) = &mut kind {
+            prepare.refusal = Some(body_of(refusal));
+        }
+        if let Kind::Run(run) = &kind
+            && run.prepared.described().is_none()
+        {
+            run.prepared.set_stage(Stage::New);
+            self.statements.forget(py, &run.prepared)?;
+        }
+        let job = Job::new(kind, None);
+        let error = (!abandoned && !matches!(job.kind, Kind::Prepare(_))).then(|| {
+            let error = job.server_error(py, refusal);
+            if failure == Failure::Neighbour { victim(py, error) } else { error }
+        });
+        let kind = job.kind;
+        let orphan = {
+            let mut state = lock(&self.state);
+            match state.conn.running() {
+                Some(job) => std::mem::replace(&mut job.kind, kind),
+                None => kind,
+            }
+        };
+        drop(orphan);
+        if let Some(error) = error {
+            self.remember(error);
+        }
+        Ok(())
+    }
+
+    fn copy_started(&self, py: Python<'_>, direction: CopyDirection) -> PyResult<()> {
+        let verb = if direction == CopyDirection::In { "copy_in" } else { "copy_out" };
+        self.remember(error::programming_error(
+            py,
+            format!("COPY with the client needs {verb}(), which moves its data"),
+        ));
+        if direction == CopyDirection::In {
+            let refused = lock(&self.state).conn.refuse_copy(b"COPY FROM STDIN needs copy_in()");
+            refused.map_err(|e| error::encode_error(py, &e))?;
+        }
+        Ok(())
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------
+
+    /// The connection is gone. All unfinished jobs come back, held ones too; `reason` is what later calls hear,
+    /// unless the server announced the end itself.
+    pub(crate) fn end(&self, reason: PyErr) -> Vec<Job> {
+        let (jobs, held, displaced) = {
+            let mut state = lock(&self.state);
+            let reason = match state.last_words.take() {
+                Some(words) => (words, Some(reason)),
+                None => (reason, None),
+            };
+            let displaced = match &state.ended {
+                Some(_) => (Some(reason.0), reason.1),
+                None => (state.ended.replace(reason.0), reason.1),
+            };
+            (state.conn.abort(), std::mem::take(&mut state.held), displaced)
+        };
+        drop(displaced);
+        let held = held.into_iter().map(|held| match held.call {
+            Call::Ready(request) => request.job,
+            Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
+            Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
+        });
+        jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        lock(&self.state).ended.is_some()
+    }
+
+    pub(crate) fn status(&self) -> TransactionStatus {
+        lock(&self.state).conn.status()
+    }
+}
+
+/// Bind with arguments encoded for their parameters.
+fn append_bind(
+    py: Python<'_>,
+    name: &[u8],
+    described: &Described,
+    arguments: &Bound<'_, PyTuple>,
+    result_formats: &[Format],
+    bytes: &mut Vec<u8>,
+) -> PyResult<()> {
+    if arguments.len() != described.encoders.len() {
+        return Err(wrong_count(py, described.encoders.len(), arguments.len()));
+    }
+    let mut frame =
+        bind::begin(bytes, b"", name, parameter_formats(described)).map_err(|e| error::encode_error(py, &e))?;
+    for (index, value) in arguments.iter_borrowed().enumerate() {
+        if value.is_none() {
+            frame.null(bytes);
+            continue;
+        }
+        let mark = frame.begin_value(bytes);
+        if let Err(cause) = described.encoders[index].encode(&value, bytes) {
+            frame.abandon(bytes);
+            return Err(blame_argument(py, index, described.parameter_oids[index], &value, cause));
+        }
+        if let Err(fault) = frame.end_value(bytes, mark) {
+            frame.abandon(bytes);
+            return Err(error::encode_error(py, &fault));
+        }
+    }
+    frame.finish(bytes, result_formats).map_err(|e| error::encode_error(py, &e))
+}
+
+/// One code stands for all when they agree, as nearly always.
+fn parameter_formats(described: &Described) -> &[Format] {
+    match described.parameter_formats.first() {
+        Some(first) if described.parameter_formats.iter().all(|format| format == first) => {
+            &described.parameter_formats[..1]
+        }
+        _ => &described.parameter_formats,
+    }
+}
+
+fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
+    let sql = prepared.text(py)?;
+    parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared)
+        .and_then(|()| describe::write_statement(bytes, &prepared.name))
+        .map_err(|e| error::encode_error(py, &e))
+}
+
+/// May the run be written a second time after another's cancel hit it?
+fn resend_rule(py: Python<'_>, prepared: &Prepared, first: bool) -> PyResult<Resend> {
+    if prepared.command != Command::Plain {
+        return Ok(Resend::Never);
+    }
+    let mut prefix = Vec::new();
+    if first || prepared.once {
+        close::write_statement(&mut prefix, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+    }
+    // A statement described in another flight and closed by this one must be parsed anew, which this flight
+    // does not do.
+    if prepared.once && !first {
+        return Ok(Resend::Never);
+    }
+    let closes = usize::from(first);
+    Ok(Resend::Once { prefix, closes })
+}
+
+#[cold]
+pub(crate) fn wrong_count(py: Python<'_>, takes: usize, given: usize) -> PyErr {
+    error::interface_error(
+        py,
+        format!("the statement takes {takes} parameter{}, {given} given", if takes == 1 { "" } else { "s" }),
+    )
+}
+
+#[cold]
+fn blame_argument(py: Python<'_>, index: usize, oid: u32, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+    let type_name = pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned);
+    let place = format!("argument ${} ({type_name})", index + 1);
+    let explained = match cause.is_instance(
+        py,
+        match crate::pyimport::data_error(py) {
+            Ok(class) => class.as_any(),
+            Err(error) => return error,
+        },
+    ) {
+        true => format!("{place}: {}", cause.value(py)),
+        false => format!("{place}: {} could not be encoded: {}", short_repr(value), cause.value(py)),
+    };
+    error::caused_by(py, error::data_error(py, explained), cause)
+}
+
+/// CancelledByNeighbour, with the server's own error as its cause.
+#[cold]
+fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
+    let error = error::cancelled_by_neighbour(
+        py,
+        "another call's cancel hit this one, and running it again might repeat its effects; isolate=True makes a call \
+         safe from its neighbours",
+    );
+    error::caused_by(py, error, cause)
+}
+
+#[cold]
+fn not_yet_supported(py: Python<'_>, asked: &Authentication<'_>) -> PyErr {
+    let method = match asked {
+        Authentication::CleartextPassword => "a cleartext password",
+        Authentication::Md5Password { .. } => "an MD5 password",
+        Authentication::Sasl { .. } | Authentication::SaslContinue { .. } | Authentication::SaslFinal { .. } => "SASL",
+        Authentication::Gss | Authentication::GssContinue { .. } => "GSSAPI",
+        Authentication::Sspi => "SSPI",
+        Authentication::KerberosV5 => "Kerberos V5",
+        Authentication::Unknown { .. } | Authentication::Ok => "a method this version does not know",
+    };
+    error::not_supported_error(py, format!("the server asks for {method}; this version authenticates by trust only"))
+}
+
+fn body_of(refusal: &ErrorResponse<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    // What was decoded can be encoded; should it not, the error arrives without fields rather than not at all.
+    match refusal.encode(&mut frame) {
+        Ok(()) => frame.split_off(5),
+        Err(_) => vec![0],
+    }
+}
+
+pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -> PyErr {
+    match ErrorResponse::decode(body) {
+        Ok(refusal) => error::server_error(py, &refusal, statement.text(py).ok(), None),
+        Err(fault) => error::protocol_error(py, &ProtocolError::from(fault)),
+    }
+}

@@ -1,0 +1,70 @@
+//! Whose turn it is on a blocking connection: threads share it one call at a time, and a call made from inside
+//! another (a row factory, a notice handler) is told so instead of waiting for itself.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::error;
+use crate::sync::lock;
+
+/// How long a wait lasts before signals are looked at.
+const SLICE: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+pub(crate) struct Turn {
+    holder: Mutex<Option<ThreadId>>,
+    free: Condvar,
+}
+
+/// Gives the turn back when dropped.
+pub(crate) struct Held<'a>(&'a Turn);
+
+impl Turn {
+    /// Waits for the turn; signals are handled meanwhile.
+    #[inline]
+    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Held<'_>> {
+        let me = std::thread::current().id();
+        loop {
+            {
+                let mut holder = lock(&self.holder);
+                match *holder {
+                    None => {
+                        *holder = Some(me);
+                        return Ok(Held(self));
+                    }
+                    Some(other) if other == me => return Err(nested(py)),
+                    Some(_) => {}
+                }
+            }
+            py.detach(|| self.wait());
+            py.check_signals()?;
+        }
+    }
+
+    fn wait(&self) {
+        let holder = lock(&self.holder);
+        if holder.is_some() {
+            let waited = self.free.wait_timeout(holder, SLICE).unwrap_or_else(PoisonError::into_inner);
+            drop(waited);
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.holder) = None;
+        self.0.free.notify_one();
+    }
+}
+
+#[cold]
+fn nested(py: Python<'_>) -> PyErr {
+    error::interface_error(
+        py,
+        "the connection is in the middle of another call of this thread: a row class, codec or handler cannot use the \
+         connection it is called by; collect first, then ask, or open a second connection",
+    )
+}

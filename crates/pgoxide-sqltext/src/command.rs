@@ -1,0 +1,100 @@
+//! Which command a statement is, by its first word. Source: "Lexical Structure" (comments, white space).
+
+/// What the driver must know of a statement before it sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: one statement whose effects the server rolls
+    /// back when it fails outside a transaction.
+    Plain,
+    /// COPY: may wait for data from the client.
+    Copy,
+    /// BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, PREPARE TRANSACTION.
+    Transaction,
+    /// Anything else.
+    Other,
+}
+
+/// The command of the first statement in `sql`.
+///
+/// ```
+/// use pgoxide_sqltext::{Command, command};
+/// assert_eq!(command("/* a /* nested */ b */ -- c\n (Select 1)"), Command::Plain);
+/// assert_eq!(command("copy t from stdin"), Command::Copy);
+/// assert_eq!(command(""), Command::Other);
+/// ```
+#[must_use]
+pub fn command(sql: &str) -> Command {
+    let bytes = sql.as_bytes();
+    let start = skip(bytes);
+    let word = &bytes[start..];
+    let end = word.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(word.len());
+    let is = |name: &str| word[..end].eq_ignore_ascii_case(name.as_bytes());
+    if ["select", "values", "table", "with", "insert", "update", "delete", "merge"].into_iter().any(is) {
+        Command::Plain
+    } else if is("copy") {
+        Command::Copy
+    } else if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"].into_iter().any(is) {
+        Command::Transaction
+    } else {
+        Command::Other
+    }
+}
+
+/// Past white space, comments, opening parentheses and empty statements.
+fn skip(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at = match (byte, bytes.get(at + 1)) {
+            (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'(' | b';', _) => at + 1,
+            (b'-', Some(b'-')) => bytes[at..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| at + n + 1),
+            (b'/', Some(b'*')) => block_comment(bytes, at),
+            _ => return at,
+        };
+    }
+    at
+}
+
+/// The end of the block comment that starts at `at`. They nest.
+fn block_comment(bytes: &[u8], at: usize) -> usize {
+    let (mut depth, mut at) = (0_usize, at);
+    while at < bytes.len() {
+        match (bytes[at], bytes.get(at + 1)) {
+            (b'/', Some(b'*')) => {
+                depth += 1;
+                at += 2;
+            }
+            (b'*', Some(b'/')) => {
+                depth -= 1;
+                at += 2;
+                if depth == 0 {
+                    return at;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_first_word() {
+        for (sql, expected) in [
+            ("select 1", Command::Plain),
+            ("  ((values (1)))", Command::Plain),
+            ("WITH x AS (select 1) delete from x", Command::Plain),
+            ("-- select\ncopy t to stdout", Command::Copy),
+            ("/*/**/select*/ BEGIN", Command::Transaction),
+            ("do $$ begin end $$", Command::Other),
+            ("selector", Command::Other),
+            ("/* never closed", Command::Other),
+            ("--", Command::Other),
+            ("/", Command::Other),
+        ] {
+            assert_eq!(command(sql), expected, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+"""pgoxide: a PostgreSQL driver for Python on a Rust core.
+
+The paved path; everything else is imported from its room (`pgoxide.errors`, `pgoxide.types`, `pgoxide.embedded`, …).
+
+- `AsyncConnection`, `Connection`: one session with a server, asynchronous and blocking
+- `Statement`, `Row`, `CommandTag`: what goes in and what comes out
+- `ConnectConfig`: where to connect
+
+Names are imported when they are first used: `import pgoxide` alone loads neither asyncio nor ssl.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pgoxide._core import CommandTag
+    from pgoxide.config import ConnectConfig
+    from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.driver._sync.connection import Connection
+    from pgoxide.statement import Statement
+    from pgoxide.types import Row
+
+__all__ = ["AsyncConnection", "CommandTag", "ConnectConfig", "Connection", "Row", "Statement"]
+
+_HOMES = {
+    "AsyncConnection": "pgoxide.driver._async.connection",
+    "CommandTag": "pgoxide._core",
+    "ConnectConfig": "pgoxide.config",
+    "Connection": "pgoxide.driver._sync.connection",
+    "Row": "pgoxide.types",
+    "Statement": "pgoxide.statement",
+}
+_ROOMS = {"config", "embedded", "errors", "statement", "types"}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _HOMES:
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return import_module(f"pgoxide.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,0 +1,41 @@
+"""`AsyncBatch`: several statements in one flight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgoxide import _core
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pgoxide.driver._async.connection import AsyncConnection
+
+__all__ = ["AsyncBatch"]
+
+
+class AsyncBatch(_core.BatchBuilder):
+    """Collects statements in its block and sends them as one flight when the block ends; see `AsyncConnection.batch`.
+
+    Each verb returns a reply whose `result()` is there after the block. An exception inside the block sends nothing.
+    """
+
+    _connection: AsyncConnection
+
+    def __new__(cls, connection: AsyncConnection) -> Self:
+        """For `connection`."""
+        self = super().__new__(cls, connection)
+        self._connection = connection
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc_type is not None or not len(self):
+            self._discard()
+            return
+        await self._connection._run_batch(self, None)

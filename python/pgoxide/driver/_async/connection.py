@@ -1,0 +1,225 @@
+"""`AsyncConnection`: one session with a server."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+from pgoxide import _core
+from pgoxide.config import ConnectConfig
+from pgoxide.driver._async.batch import AsyncBatch
+# async-only: begin
+from pgoxide.driver.connecting import Connecting
+
+# async-only: end
+from pgoxide.driver.options import core_options
+from pgoxide.driver.peers import no_such_attribute
+from pgoxide.driver.version import version_number
+from pgoxide.errors import ConnectionClosed
+from pgoxide.transport import asyncio as transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.errors import Error
+    from pgoxide.transport.listeners import Notification
+    from pgoxide.types import Notice
+
+__all__ = ["AsyncConnection"]
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
+
+
+class AsyncConnection(_core.AsyncClient):
+    """One session with a PostgreSQL server.
+
+    Made by `await AsyncConnection.connect(...)`. The verbs run one statement each, in autocommit: `fetch_all`, `fetch_one`,
+    `fetch_optional`, `fetch_first`, `fetch_value`, `fetch_column`, `execute`. Leaving its block closes it and commits
+    nothing.
+
+    >>> import asyncio, pgoxide
+    >>> async def main() -> None:
+    ...     async with pgoxide.AsyncConnection.connect() as db:
+    ...         row = await db.fetch_one("select 1 as one, 'two' as two")
+    ...         print(row.one, row["two"])
+    """
+
+    _line: transport.Line | None = None
+    _config: ConnectConfig | None = None
+
+    # async-only: begin
+    @classmethod
+    def connect(
+        cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]
+    ) -> Connecting[Self]:
+        """Opens a session.
+
+        dsn: a URI or keyword/value string, or a ConnectConfig; without one DATABASE_URL and the PG* variables count.
+        options: what the DSN says otherwise (`host=`, `user=`, …), and how this connection behaves; see
+        `ConnectionOptions`.
+
+        What comes back is awaited, or entered: `db = await AsyncConnection.connect()`,
+        `async with AsyncConnection.connect() as db`, `async with await AsyncConnection.connect() as db`.
+
+        Raises ConnectionFailed when no server answers, QueryTimeout after `connect_timeout`, the server's own error when it
+        refuses. Nothing is left open then. Source: protocol chapter, "Start-up".
+        """
+        return Connecting(lambda: cls._open(dsn, options))
+
+    # async-only: end
+    # sync: @classmethod
+    # sync: def connect(
+    # sync:     cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]
+    # sync: ) -> Self:
+    # sync:     """Opens a session.
+    # sync:
+    # sync:     dsn: a URI or keyword/value string, or a ConnectConfig; without one DATABASE_URL and the PG* variables count.
+    # sync:     options: what the DSN says otherwise (`host=`, `user=`, …), and how this connection behaves; see
+    # sync:     `ConnectionOptions`.
+    # sync:
+    # sync:     The connection is its own context manager: `with Connection.connect() as db`.
+    # sync:
+    # sync:     Raises ConnectionFailed when no server answers, QueryTimeout after `connect_timeout`, the server's own error when it
+    # sync:     refuses. Nothing is left open then. Source: protocol chapter, "Start-up".
+    # sync:     """
+    # sync:     return cls._open(dsn, options)
+    # sync:
+
+    @classmethod
+    async def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
+        config, rest = core_options(dsn, options)
+        self = cls(nonce=os.urandom(3).hex(), **rest)
+        self._config = config
+        parameters = [(name.encode(), value.encode()) for name, value in config.startup_parameters().items()]
+        # async-only: begin
+        import asyncio
+
+        from pgoxide.errors import QueryTimeout
+
+        try:
+            async with asyncio.timeout(config.connect_timeout):
+                self._line = await transport.open_line(config)
+                try:
+                    await self._line.attach(self)
+                    await self._start(parameters)
+                except BaseException as error:
+                    self.abort(error)
+                    raise
+        except TimeoutError as error:
+            raise QueryTimeout(f"no connection within {config.connect_timeout} s (connect_timeout)") from error
+        # async-only: end
+        # sync: self._line = transport.open_line(config)
+        # sync: try:
+        # sync:     self._line.attach(self)
+        # sync:     self._start(parameters, config.connect_timeout)
+        # sync: except BaseException as error:
+        # sync:     self.abort(error)
+        # sync:     raise
+        return self
+
+    async def close(self) -> None:
+        """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
+
+        Waits at most 5 seconds for both. Calling it again does nothing. Never raises for a line that is already gone.
+        """
+        if self.closed:
+            self._close_line()
+            return
+        # async-only: begin
+        import asyncio
+
+        unfinished = self._settled()
+        if unfinished is not None:
+            await asyncio.wait([unfinished], timeout=CLOSE_TIMEOUT)
+        # async-only: end
+        if not self.closed:
+            self._terminate()
+        self._close_line()
+
+    def abort(self, reason: BaseException | None = None) -> None:
+        """Ends the session at once: the line is cut, every unfinished call fails with ConnectionClosed."""
+        error = ConnectionClosed("the connection was aborted")
+        error.__cause__ = reason
+        self._end(error)
+
+    def _close_line(self) -> None:
+        self._end(ConnectionClosed("close() was called"))
+
+    def batch(self) -> AsyncBatch:
+        """Several statements in one flight with one Sync: one round trip and one implicit transaction.
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     async with db.batch() as batch:
+        ...         total = batch.fetch_value("select count(*) from users")
+        ...         batch.execute("delete from sessions where expires < now()")
+        ...     print(total.result())
+
+        Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
+        block raises its error, the other results raise BatchAborted.
+        """
+        return AsyncBatch(self)
+
+    # -- what is known without asking the server ---------------------------------------------------------------
+
+    @property
+    def config(self) -> ConnectConfig:
+        """What the connection was opened with."""
+        assert self._config is not None  # set before anybody gets the object
+        return self._config
+
+    @property
+    def server_version(self) -> int:
+        """As `server_version_num` counts: 150020 is 15.20. 0 when the server names none."""
+        return version_number(self.parameter("server_version") or "")
+
+    def add_notice_listener(self, listener: Callable[[Notice], object]) -> None:
+        """Calls `listener(notice)` for each warning or remark of the server. Its exceptions never reach the protocol."""
+        self._listening().listeners.on_notice.append(listener)
+
+    def remove_notice_listener(self, listener: Callable[[Notice], object]) -> None:
+        """Takes it back. Raises ValueError when it is not there."""
+        self._listening().listeners.on_notice.remove(listener)
+
+    def add_close_listener(self, listener: Callable[[Error], object]) -> None:
+        """Calls `listener(reason)` once, when the connection has ended, by either side."""
+        self._listening().listeners.on_close.append(listener)
+
+    def add_notification_listener(self, listener: Callable[[Notification], object]) -> None:
+        """Calls `listener(notification)` for each NOTIFY on a channel this session listens to."""
+        self._listening().listeners.on_notification.append(listener)
+
+    def _listening(self) -> transport.Line:
+        assert self._line is not None  # set before anybody gets the object
+        return self._line
+
+    # -- being a context manager, an object, and not another driver ---------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if self._line is not None and not self.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.abort()
+
+    def __repr__(self) -> str:
+        """Where it leads and how it stands; no secrets."""
+        where = self._config.dsn() if self._config is not None else "nowhere"
+        return f"<{type(self).__name__} {where} {'closed' if self.closed else self.transaction_status}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Only reached for names that do not exist: says what ours is called."""
+            no_such_attribute(self, name)

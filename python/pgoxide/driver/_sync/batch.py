@@ -1,0 +1,43 @@
+# generated from python/pgoxide/driver/_async/batch.py by tools/async_to_sync.py: do not edit
+
+"""`Batch`: several statements in one flight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgoxide import _core
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pgoxide.driver._sync.connection import Connection
+
+__all__ = ["Batch"]
+
+
+class Batch(_core.BatchBuilder):
+    """Collects statements in its block and sends them as one flight when the block ends; see `Connection.batch`.
+
+    Each verb returns a reply whose `result()` is there after the block. An exception inside the block sends nothing.
+    """
+
+    _connection: Connection
+
+    def __new__(cls, connection: Connection) -> Self:
+        """For `connection`."""
+        self = super().__new__(cls, connection)
+        self._connection = connection
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc_type is not None or not len(self):
+            self._discard()
+            return
+        self._connection._run_batch(self, None)

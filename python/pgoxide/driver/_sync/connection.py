@@ -1,0 +1,176 @@
+# generated from python/pgoxide/driver/_async/connection.py by tools/async_to_sync.py: do not edit
+
+"""`Connection`: one session with a server."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+from pgoxide import _core
+from pgoxide.config import ConnectConfig
+from pgoxide.driver._sync.batch import Batch
+from pgoxide.driver.options import core_options
+from pgoxide.driver.peers import no_such_attribute
+from pgoxide.driver.version import version_number
+from pgoxide.errors import ConnectionClosed
+from pgoxide.transport import blocking as transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.errors import Error
+    from pgoxide.transport.listeners import Notification
+    from pgoxide.types import Notice
+
+__all__ = ["Connection"]
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
+
+
+class Connection(_core.Client):
+    """One session with a PostgreSQL server.
+
+    Made by `Connection.connect(...)`. The verbs run one statement each, in autocommit: `fetch_all`, `fetch_one`,
+    `fetch_optional`, `fetch_first`, `fetch_value`, `fetch_column`, `execute`. Leaving its block closes it and commits
+    nothing.
+
+    >>> import asyncio, pgoxide
+    >>> def main() -> None:
+    ...     with pgoxide.Connection.connect() as db:
+    ...         row = db.fetch_one("select 1 as one, 'two' as two")
+    ...         print(row.one, row["two"])
+    """
+
+    _line: transport.Line | None = None
+    _config: ConnectConfig | None = None
+
+    @classmethod
+    def connect(cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]) -> Self:
+        """Opens a session.
+
+        dsn: a URI or keyword/value string, or a ConnectConfig; without one DATABASE_URL and the PG* variables count.
+        options: what the DSN says otherwise (`host=`, `user=`, …), and how this connection behaves; see
+        `ConnectionOptions`.
+
+        The connection is its own context manager: `with Connection.connect() as db`.
+
+        Raises ConnectionFailed when no server answers, QueryTimeout after `connect_timeout`, the server's own error when it
+        refuses. Nothing is left open then. Source: protocol chapter, "Start-up".
+        """
+        return cls._open(dsn, options)
+
+    @classmethod
+    def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
+        config, rest = core_options(dsn, options)
+        self = cls(nonce=os.urandom(3).hex(), **rest)
+        self._config = config
+        parameters = [(name.encode(), value.encode()) for name, value in config.startup_parameters().items()]
+        self._line = transport.open_line(config)
+        try:
+            self._line.attach(self)
+            self._start(parameters, config.connect_timeout)
+        except BaseException as error:
+            self.abort(error)
+            raise
+        return self
+
+    def close(self) -> None:
+        """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
+
+        Waits at most 5 seconds for both. Calling it again does nothing. Never raises for a line that is already gone.
+        """
+        if self.closed:
+            self._close_line()
+            return
+        if not self.closed:
+            self._terminate()
+        self._close_line()
+
+    def abort(self, reason: BaseException | None = None) -> None:
+        """Ends the session at once: the line is cut, every unfinished call fails with ConnectionClosed."""
+        error = ConnectionClosed("the connection was aborted")
+        error.__cause__ = reason
+        self._end(error)
+
+    def _close_line(self) -> None:
+        self._end(ConnectionClosed("close() was called"))
+
+    def batch(self) -> Batch:
+        """Several statements in one flight with one Sync: one round trip and one implicit transaction.
+
+        >>> import pgoxide
+        >>> def example(db: pgoxide.Connection) -> None:
+        ...     with db.batch() as batch:
+        ...         total = batch.fetch_value("select count(*) from users")
+        ...         batch.execute("delete from sessions where expires < now()")
+        ...     print(total.result())
+
+        Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
+        block raises its error, the other results raise BatchAborted.
+        """
+        return Batch(self)
+
+    # -- what is known without asking the server ---------------------------------------------------------------
+
+    @property
+    def config(self) -> ConnectConfig:
+        """What the connection was opened with."""
+        assert self._config is not None  # set before anybody gets the object
+        return self._config
+
+    @property
+    def server_version(self) -> int:
+        """As `server_version_num` counts: 150020 is 15.20. 0 when the server names none."""
+        return version_number(self.parameter("server_version") or "")
+
+    def add_notice_listener(self, listener: Callable[[Notice], object]) -> None:
+        """Calls `listener(notice)` for each warning or remark of the server. Its exceptions never reach the protocol."""
+        self._listening().listeners.on_notice.append(listener)
+
+    def remove_notice_listener(self, listener: Callable[[Notice], object]) -> None:
+        """Takes it back. Raises ValueError when it is not there."""
+        self._listening().listeners.on_notice.remove(listener)
+
+    def add_close_listener(self, listener: Callable[[Error], object]) -> None:
+        """Calls `listener(reason)` once, when the connection has ended, by either side."""
+        self._listening().listeners.on_close.append(listener)
+
+    def add_notification_listener(self, listener: Callable[[Notification], object]) -> None:
+        """Calls `listener(notification)` for each NOTIFY on a channel this session listens to."""
+        self._listening().listeners.on_notification.append(listener)
+
+    def _listening(self) -> transport.Line:
+        assert self._line is not None  # set before anybody gets the object
+        return self._line
+
+    # -- being a context manager, an object, and not another driver ---------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._line is not None and not self.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.abort()
+
+    def __repr__(self) -> str:
+        """Where it leads and how it stands; no secrets."""
+        where = self._config.dsn() if self._config is not None else "nowhere"
+        return f"<{type(self).__name__} {where} {'closed' if self.closed else self.transaction_status}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Only reached for names that do not exist: says what ours is called."""
+            no_such_attribute(self, name)

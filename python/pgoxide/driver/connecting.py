@@ -1,0 +1,60 @@
+"""`Connecting`: what `connect()` returns, to be awaited or entered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from types import TracebackType
+    from typing import Any
+
+
+class _Closable(Protocol):
+    def close(self) -> Awaitable[None]: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+
+class Connecting(Generic[C]):
+    """A connection (or pool) about to be opened: `await` it, or enter it with `async with`, once.
+
+    Nothing has happened before. It is also a coroutine to `asyncio.run` and `create_task`.
+    """
+
+    def __init__(self, open_: Callable[[], Coroutine[Any, Any, C]]) -> None:
+        self._open = open_
+        self._opened: C | None = None
+        self._running: Coroutine[Any, Any, C] | None = None
+
+    def __await__(self) -> Generator[Any, Any, C]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> C:
+        self._opened = await self
+        return self._opened
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _coroutine(self) -> Coroutine[Any, Any, C]:
+        if self._running is None:
+            self._running = self._open()
+        return self._running
+
+    def send(self, value: object) -> Any:
+        """As a coroutine's."""
+        return self._coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """As a coroutine's."""
+        return self._coroutine().throw(*error)
+
+    def close(self) -> None:
+        """As a coroutine's: nothing is opened any more."""
+        if self._running is not None:
+            self._running.close()

@@ -1,0 +1,112 @@
+"""What `connect()` takes beside the address: how a connection behaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from pgoxide.config import ConnectConfig
+from pgoxide.errors import InterfaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    from pgoxide.config import Secret
+
+__all__ = ["ConnectionOptions", "core_options"]
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """Keywords of `connect()`. The first group is ConnectConfig's.
+
+    statement_cache_size: statements kept prepared (256); 0 keeps none.
+    statement_cache_max_length: longer texts, in characters, are not kept (16384).
+    statement_cache_lifetime: seconds after which a statement is prepared anew; None (default): never.
+    beyond: a date or timestamp that Python's types cannot hold "raise"s (default), becomes its "text", the nearest value
+    ("clamp"), or an exact PgDate, PgTimestamp ("special").
+    max_message: largest message accepted from the server, in bytes (1 GiB).
+    max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
+    max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
+    """
+
+    host: str | None
+    port: int | str | None
+    user: str | None
+    database: str | None
+    password: Secret | str | None
+    application_name: str | None
+    options: str | None
+    connect_timeout: float | str | None
+    command_timeout: float | str | None
+    parameters: Mapping[str, str] | None
+    sslmode: str | None
+
+    statement_cache_size: int
+    statement_cache_max_length: int
+    statement_cache_lifetime: float | None
+    beyond: Literal["raise", "clamp", "text", "special"]
+    max_message: int
+    max_queued: int
+    max_queued_hard: int
+
+
+class CoreOptions(TypedDict):
+    """Keywords of the core's clients."""
+
+    statement_cache_size: int
+    statement_cache_longest: int
+    statement_cache_lifetime: float | None
+    beyond: str
+    max_message: int
+    max_queued: int
+    max_queued_hard: int
+    command_timeout: float | None
+
+
+_BOUNDS = {
+    "statement_cache_size": (0, 1_000_000),
+    "statement_cache_max_length": (0, 1 << 30),
+    "max_message": (1 << 10, (1 << 31) - 1),
+    "max_queued": (1 << 10, 1 << 30),
+    "max_queued_hard": (1 << 10, 1 << 40),
+}
+
+
+def core_options(
+    dsn: str | ConnectConfig | None, options: ConnectionOptions
+) -> tuple[ConnectConfig, CoreOptions]:
+    """The address and the behaviour out of `connect()`'s arguments. Raises InterfaceError for what cannot be right."""
+    address = dict(options)
+    cache_size = _bounded(address, "statement_cache_size", 256)
+    longest = _bounded(address, "statement_cache_max_length", 16_384)
+    max_message = _bounded(address, "max_message", 1 << 30)
+    max_queued = _bounded(address, "max_queued", 256 << 10)
+    max_queued_hard = _bounded(address, "max_queued_hard", 64 << 20)
+    lifetime = address.pop("statement_cache_lifetime", None)
+    if lifetime is not None and not (isinstance(lifetime, int | float) and lifetime >= 0):
+        raise InterfaceError(f"statement_cache_lifetime={lifetime!r}: seconds, not negative, or None")
+    beyond = address.pop("beyond", "raise")
+    if isinstance(dsn, ConnectConfig):
+        if address:
+            raise InterfaceError(f"a ConnectConfig is complete: {', '.join(sorted(address))} cannot be added")
+        config = dsn
+    else:
+        config = ConnectConfig.parse(dsn, **address)  # type: ignore[arg-type]  # checked by parse, name by name
+    return config, {
+        "statement_cache_size": cache_size,
+        "statement_cache_longest": longest,
+        "statement_cache_lifetime": lifetime,
+        "beyond": str(beyond),
+        "max_message": max_message,
+        "max_queued": max_queued,
+        "max_queued_hard": max_queued_hard,
+        "command_timeout": config.command_timeout,
+    }
+
+
+def _bounded(options: dict[str, object], name: str, default: int) -> int:
+    value = options.pop(name, default)
+    least, most = _BOUNDS[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InterfaceError(f"{name}={value!r}: an integer from {least} to {most}")
+    return value

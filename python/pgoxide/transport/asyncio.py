@@ -1,0 +1,236 @@
+"""The line on an event loop.
+
+Where the loop has `add_reader`, the connection owns its descriptor: the core receives straight into its page and sends
+straight from its buffer, and the loop only says when. Elsewhere (Proactor) a buffered protocol moves the bytes.
+
+    open ──▶ attached ──StartupMessage──▶ in use ──close: Terminate──▶ closed
+                 │                          └──the peer or the line ends──▶ closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from pgoxide.errors import ConnectionClosed, ConnectionFailed, OperationalError
+from pgoxide.transport.address import place, set_options, unix_address
+from pgoxide.transport.listeners import Listeners
+
+if TYPE_CHECKING:
+    from pgoxide._core import AsyncClient, Reader
+    from pgoxide.config import ConnectConfig
+    from pgoxide.errors import Error
+
+__all__ = ["Line", "open_line"]
+
+CANCEL_DEADLINE = 10.0
+"""Seconds a side connection that carries a CancelRequest may take before the connection itself is given up."""
+
+FIRST_REPEAT = 0.05
+"""Seconds until a CancelRequest that came before its target had begun is sent again; doubled each time."""
+
+READ_SIZE = 256 * 1024
+
+
+class Line:
+    """What the core calls to have things done on the loop, and who listens. Holds the client weakly through its reader.
+
+    `address` is kept for side connections: a cancel goes where the session is, not where a name resolves by then.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, address: object) -> None:
+        self.listeners = Listeners()
+        self._loop = loop
+        self._sock = sock
+        self._family = sock.family
+        self._address = address
+        self._reader: Reader | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancelling: asyncio.Task[None] | None = None
+        self._closed: asyncio.Future[None] = loop.create_future()
+
+    async def attach(self, client: AsyncClient) -> None:
+        """Ties the client to the loop: from now on what arrives is read."""
+        try:
+            self._loop.remove_reader(self._sock.fileno())  # asks, without changing anything, whether the loop can
+        except NotImplementedError:
+            await self._attach_buffered(client)
+            return
+        self._reader = client._attach(self._loop, self, self._sock.fileno())
+        try:
+            self._loop.add_reader(self._sock.fileno(), self._reader.readable)
+        except NotImplementedError:
+            raise OperationalError("this event loop has remove_reader but no add_reader") from None
+
+    async def _attach_buffered(self, client: AsyncClient) -> None:
+        self._reader = client._attach(self._loop, self, None)
+        protocol = _Buffered(self, self._reader)
+        if self._family == getattr(socket, "AF_UNIX", None):
+            transport, _ = await self._loop.create_unix_connection(lambda: protocol, sock=self._sock)
+        else:
+            transport, _ = await self._loop.create_connection(lambda: protocol, sock=self._sock)
+        self._transport = transport
+
+    # -- called by the core ------------------------------------------------------------------------------------
+
+    def want_write(self, wanted: bool) -> None:
+        """The kernel's buffer is full (or no longer): tell when it can be written."""
+        if self._sock.fileno() < 0 or self._reader is None:
+            return
+        if wanted:
+            self._loop.add_writer(self._sock.fileno(), self._reader.writable)
+        else:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def write(self, data: bytes) -> None:
+        """Bytes for a loop without `add_reader`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def arm(self, seconds: float) -> None:
+        """Call back in so many seconds: the earliest deadline of a call."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._reader is not None:
+            following = self._reader.expire()
+            if following is not None and self._timer is None:
+                self.arm(following)
+
+    def cancel(self, client: AsyncClient) -> None:
+        """Send a CancelRequest for what the session runs."""
+        self._cancelling = self._loop.create_task(self._cancel(client))
+
+    def notice(self, fields: dict[str, str]) -> None:
+        """A notice has come."""
+        self.listeners.notice(fields)
+
+    def notification(self, channel: str, payload: str, process_id: int) -> None:
+        """A NOTIFY has come."""
+        self.listeners.notification(channel, payload, process_id)
+
+    def ended(self, reason: Error) -> None:
+        """The session has ended: closes the line."""
+        self._close_descriptor()
+        self.listeners.ended(reason)
+
+    # -- closing -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the descriptor is still ours."""
+        return not self._closed.done()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Waits until the line has ended, at most so long."""
+        await asyncio.wait([self._closed], timeout=seconds)
+
+    def _close_descriptor(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._sock.fileno() >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        if not self._closed.done() and not self._loop.is_closed():
+            self._closed.set_result(None)
+
+    # -- the side connection -----------------------------------------------------------------------------------
+
+    async def _cancel(self, client: AsyncClient) -> None:
+        """Until the target has ended: send, wait for the end of the side connection, look, wait, send again."""
+        request = client._cancel_request()
+        delay = FIRST_REPEAT
+        while True:
+            try:
+                async with asyncio.timeout(CANCEL_DEADLINE):
+                    if request is not None:
+                        await self._send_cancel(request)
+            except TimeoutError:
+                # The request may still take effect at any time: nothing can be written any more.
+                client._end(ConnectionClosed("a CancelRequest was not acknowledged; the connection is given up"))
+                return
+            except OSError:
+                pass  # It never reached the server, or its end was a reset: either way it has no further effect.
+            if not client._cancel_delivered() or request is None:
+                return
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, 1.0)
+            if not client._cancel_again():
+                return
+
+    async def _send_cancel(self, request: bytes) -> None:
+        with socket.socket(self._family, socket.SOCK_STREAM) as side:
+            side.setblocking(False)
+            await self._loop.sock_connect(side, self._address)  # type: ignore[arg-type]  # str or tuple, by family
+            await self._loop.sock_sendall(side, request)
+            while await self._loop.sock_recv(side, 256):
+                pass
+
+
+class _Buffered(asyncio.BufferedProtocol):
+    """Moves bytes between a transport of the loop and the core."""
+
+    def __init__(self, line: Line, reader: Reader) -> None:
+        self._line = line
+        self._reader = reader
+        self._buffer = bytearray(READ_SIZE)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._reader.received(memoryview(self._buffer)[:nbytes])
+
+    def eof_received(self) -> bool:
+        self._reader.lost(ConnectionClosed("the server closed the connection"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        closed = ConnectionClosed(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+        closed.__cause__ = exc
+        self._reader.lost(closed)
+
+
+async def open_line(config: ConnectConfig) -> Line:
+    """A connected, non-blocking socket on the running loop. Raises ConnectionFailed with the system's error as cause."""
+    loop = asyncio.get_running_loop()
+    try:
+        sock, address = await _connect(loop, config)
+    except OSError as error:
+        raise ConnectionFailed(f"cannot connect to {place(config)}: {error}") from error
+    return Line(loop, sock, address)
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, config: ConnectConfig) -> tuple[socket.socket, object]:
+    if config.is_unix:
+        path = unix_address(config)
+        return await _connect_one(loop, socket.AF_UNIX, path), path
+    found = await loop.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError(f"no address for {config.host}")
+    for family, _, _, _, address in found:
+        try:
+            return await _connect_one(loop, family, address), address
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _connect_one(loop: asyncio.AbstractEventLoop, family: int, address: object) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        set_options(sock)
+        await loop.sock_connect(sock, address)  # type: ignore[arg-type]  # str or tuple, by family
+    except BaseException:
+        sock.close()
+        raise
+    return sock

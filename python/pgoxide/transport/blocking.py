@@ -1,0 +1,107 @@
+"""The line on the caller's thread: a blocking socket whose receive timeout lets the core look at signals."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from pgoxide.errors import ConnectionFailed
+from pgoxide.transport.address import place, set_options, unix_address
+from pgoxide.transport.listeners import Listeners
+
+if TYPE_CHECKING:
+    from pgoxide._core import Client
+    from pgoxide.config import ConnectConfig
+    from pgoxide.errors import Error
+
+__all__ = ["Line", "open_line"]
+
+CANCEL_DEADLINE = 10.0
+"""Seconds a side connection that carries a CancelRequest may take before the connection itself is given up."""
+
+SLICE_MICROSECONDS = 100_000
+"""How long one receive waits: then signals are looked at, and it waits again."""
+
+
+class Line:
+    """What the core calls to have things done beside the conversation, and who listens."""
+
+    def __init__(self, sock: socket.socket, address: object) -> None:
+        self.listeners = Listeners()
+        self._sock = sock
+        self._family = sock.family
+        self._address = address
+
+    def attach(self, client: Client) -> None:
+        """Ties the client to the descriptor."""
+        self._sock.settimeout(None)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, SLICE_MICROSECONDS))
+        client._attach(self, self._sock.fileno())
+
+    def cancel(self, request: bytes) -> None:
+        """Sends a CancelRequest and waits until the server has passed it on. Raises OSError when it does not."""
+        until = time.monotonic() + CANCEL_DEADLINE
+        with socket.socket(self._family, socket.SOCK_STREAM) as side:
+            side.settimeout(CANCEL_DEADLINE)
+            side.connect(self._address)  # type: ignore[arg-type]  # str or tuple, by family
+            side.sendall(request)
+            while True:
+                side.settimeout(max(until - time.monotonic(), 0.001))
+                try:
+                    if not side.recv(256):
+                        return
+                except ConnectionResetError:
+                    return  # Some servers end it so: it was read all the same.
+
+    def notice(self, fields: dict[str, str]) -> None:
+        """A notice has come."""
+        self.listeners.notice(fields)
+
+    def notification(self, channel: str, payload: str, process_id: int) -> None:
+        """A NOTIFY has come."""
+        self.listeners.notification(channel, payload, process_id)
+
+    def ended(self, reason: Error) -> None:
+        """The session has ended: closes the line."""
+        self._sock.close()
+        self.listeners.ended(reason)
+
+    def close(self) -> None:
+        """Closes the descriptor, whatever is in flight."""
+        self._sock.close()
+
+
+def open_line(config: ConnectConfig) -> Line:
+    """A connected socket. Raises ConnectionFailed with the system's error as cause."""
+    try:
+        sock, address = _connect(config)
+    except OSError as error:
+        raise ConnectionFailed(f"cannot connect to {place(config)}: {error}") from error
+    return Line(sock, address)
+
+
+def _connect(config: ConnectConfig) -> tuple[socket.socket, object]:
+    if config.is_unix:
+        path = unix_address(config)
+        return _connect_one(config, socket.AF_UNIX, path), path
+    failure: OSError = OSError(f"no address for {config.host}")
+    for family, _, _, _, address in socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM):
+        try:
+            return _connect_one(config, family, address), address
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect_one(config: ConnectConfig, family: int, address: object) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(config.connect_timeout)
+        set_options(sock)
+        sock.connect(address)  # type: ignore[arg-type]  # str or tuple, by family
+    except BaseException:
+        sock.close()
+        raise
+    return sock
