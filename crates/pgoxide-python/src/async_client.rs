@@ -6,7 +6,7 @@
 
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
@@ -14,14 +14,16 @@ use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::arguments::freeze;
 use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
+use crate::prepared::Entry;
 use crate::session::{Call, Held, Outcome, Session, State};
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -82,6 +84,9 @@ pub(crate) struct AsyncClient {
     flush_armed: AtomicBool,
     write_armed: AtomicBool,
     deadlines: Mutex<BinaryHeap<Deadline>>,
+    /// Sources that wait until less is unsent.
+    room_wanted: Mutex<Vec<Py<Awaitable>>>,
+    max_queued: usize,
     default_timeout: Option<f64>,
 }
 
@@ -189,7 +194,7 @@ impl AsyncClient {
 
     fn push_held(&self, py: Python<'_>, held: Held) -> PyResult<()> {
         lock(&self.session.state).held.push_back(held);
-        self.settle_failed(py, self.session.advance_held(py))
+        self.settle_held(py, self.session.advance_held(py))
     }
 
     /// Submits a request made by somebody else than `ask`, in its turn.
@@ -211,13 +216,13 @@ impl AsyncClient {
         this.flush_soon(slf)
     }
 
-    fn settle_failed(&self, py: Python<'_>, failed: Vec<(Job, PyErr)>) -> PyResult<()> {
-        for (mut job, error) in failed {
-            if let Kind::Batch(batch) = &mut job.kind {
-                batch.abort(py, &error);
+    fn settle_held(&self, py: Python<'_>, ended: Vec<(Job, PyResult<Py<PyAny>>)>) -> PyResult<()> {
+        for (mut job, result) in ended {
+            if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
+                batch.abort(py, error);
             }
             if let Some(reply) = job.reply.take()
-                && reply.get().settle(Err(error))
+                && reply.get().settle(result)
             {
                 Awaitable::wake(reply.bind(py), false)?;
             }
@@ -244,8 +249,37 @@ impl AsyncClient {
         Ok(())
     }
 
+    /// None when a source may send more at once; else settles when it may.
+    pub(crate) fn room(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.has_room() || this.session.is_ended() {
+            return Ok(None);
+        }
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), 0, "room"))?;
+        reply.get().close_unseen();
+        lock(&this.room_wanted).push(reply.clone_ref(py));
+        Ok(Some(reply))
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.session.state).conn.outgoing().len() < self.max_queued
+    }
+
+    fn tell_of_room(&self, py: Python<'_>) -> PyResult<()> {
+        if lock(&self.room_wanted).is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut *lock(&self.room_wanted));
+        for reply in waiting {
+            if reply.get().settle(Ok(py.None())) {
+                Awaitable::wake(reply.bind(py), false)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what may be written.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let line = *lock(&self.line);
         match line {
             Line::None => Ok(()),
@@ -270,7 +304,10 @@ impl AsyncClient {
             }
         };
         match outcome {
-            Ok(more) => self.want_write(py, more),
+            Ok(more) => {
+                self.want_write(py, more)?;
+                if more { Ok(()) } else { self.tell_of_room(py) }
+            }
             Err(cause) => self.lost(py, cause.into()),
         }
     }
@@ -397,8 +434,14 @@ impl AsyncClient {
         match outcome {
             Outcome::Finished(_, mut job, abandoned) => {
                 if let Kind::Prepare(prepare) = &job.kind {
-                    let failed = self.session.prepared(py, prepare)?;
-                    return self.settle_failed(py, failed);
+                    let ended = self.session.prepared(py, prepare)?;
+                    return self.settle_held(py, ended);
+                }
+                if let Kind::Fed(fed) = &mut job.kind
+                    && let Some(started) = fed.started.take()
+                    && started.get().settle(Ok(false.into_pyobject(py)?.to_owned().into_any().unbind()))
+                {
+                    Awaitable::wake(started.bind(py), direct)?;
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
@@ -410,6 +453,15 @@ impl AsyncClient {
             Outcome::Started => {
                 let Some(reply) = lock(&self.starting).take() else { return Ok(()) };
                 if reply.get().settle(Ok(py.None())) { Awaitable::wake(reply.bind(py), direct) } else { Ok(()) }
+            }
+            Outcome::FeedStarted(id) => {
+                let started = match lock(&self.session.state).conn.job(id).map(|job| &mut job.kind) {
+                    Some(Kind::Fed(fed)) => fed.started.take(),
+                    _ => None,
+                };
+                let Some(started) = started else { return Ok(()) };
+                let yes = true.into_pyobject(py)?.to_owned().into_any().unbind();
+                if started.get().settle(Ok(yes)) { Awaitable::wake(started.bind(py), direct) } else { Ok(()) }
             }
             Outcome::Notice(fields) => {
                 self.hooks(py)?.call_method1(intern!(py, "notice"), (fields,))?;
@@ -434,14 +486,20 @@ impl AsyncClient {
         let first = !self.session.is_ended();
         let jobs = self.session.end(reason);
         let starting = lock(&self.starting).take();
+        self.tell_of_room(py)?;
+        let mut fed_starts = Vec::new();
         let waiting = jobs.into_iter().filter_map(|mut job| {
             let reply = job.reply.take();
             if let Kind::Batch(batch) = &mut job.kind {
                 batch.abort(py, &self.session.closed_error(py));
             }
+            if let Kind::Fed(fed) = &mut job.kind {
+                fed_starts.extend(fed.started.take());
+            }
             reply
         });
-        for reply in waiting.chain(starting).collect::<Vec<_>>() {
+        let waiting: Vec<_> = waiting.collect();
+        for reply in waiting.into_iter().chain(starting).chain(fed_starts) {
             if reply.get().settle(Err(self.session.closed_error(py))) {
                 Awaitable::wake(reply.bind(py), false)?;
             }
@@ -467,8 +525,8 @@ impl AsyncClient {
         };
         if held.is_some() {
             drop(held);
-            let failed = this.session.advance_held(py);
-            return this.settle_failed(py, failed);
+            let ended = this.session.advance_held(py);
+            return this.settle_held(py, ended);
         }
         let outcome = lock(&this.session.state).conn.cancel(id);
         match outcome {
@@ -676,6 +734,8 @@ impl AsyncClient {
             flush_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
             deadlines: Mutex::new(BinaryHeap::new()),
+            room_wanted: Mutex::new(Vec::new()),
+            max_queued,
             default_timeout: command_timeout,
         })
     }
@@ -803,6 +863,49 @@ impl AsyncClient {
         this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
+    }
+
+    /// Settles when the statement is described.
+    fn _describe(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_loop(py)?;
+        this.session.check_open(py)?;
+        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
+        let prepared = this.session.statements.get(sql, &types)?;
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
+        this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;
+        this.flush_soon(slf)?;
+        Ok(reply)
+    }
+
+    /// Begins COPY FROM STDIN of columns given by name and type.
+    fn _copy_in(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        columns: Vec<(Bound<'_, PyString>, u32)>,
+    ) -> PyResult<Feed> {
+        slf.get().check_loop(slf.py())?;
+        slf.get().session.check_open(slf.py())?;
+        let (feed, request) = Feed::copy(slf.as_any(), sql, columns)?;
+        Self::submit(slf, request)?;
+        Ok(feed)
+    }
+
+    /// Begins a statement with many parameter sets; it has been described.
+    fn _execute_many(
+        slf: &Bound<'_, Self>,
+        prepared: &Entry,
+    ) -> PyResult<Feed> {
+        slf.get().check_loop(slf.py())?;
+        slf.get().session.check_open(slf.py())?;
+        let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0))?;
+        Self::submit(slf, request)?;
+        Ok(feed)
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

@@ -2,21 +2,22 @@
 //!
 //! One call sends and receives with the GIL released once; waits are sliced so that Ctrl-C is seen.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
 use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
 use crate::error;
+use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
-use crate::prepared::{Prepared, Stage, Statements};
+use crate::prepared::{Entry, Prepared, Stage, Statements};
 use crate::session::{Outcome, Session, fits_one_flight, refusal_error};
 use crate::sync::lock;
 use crate::turn::Turn;
@@ -38,6 +39,7 @@ pub(crate) struct BlockingClient {
     socket: Mutex<Option<Socket>>,
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
+    feeding: Mutex<Option<Feeding>>,
     /// The transport: `cancel`, `ended`, `notice`, `notification`.
     hooks: OnceLock<Py<PyAny>>,
     default_timeout: Option<f64>,
@@ -67,6 +69,13 @@ impl Deadline {
     }
 }
 
+/// A fed request: the turn is kept as long as it is there.
+struct Feeding {
+    deadline: Deadline,
+    /// It may finish before its feeding does.
+    finished: Option<Job>,
+}
+
 impl BlockingClient {
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
         let _turn = self.turn.take(py)?;
@@ -81,8 +90,8 @@ impl BlockingClient {
         self.run(py, request, deadline)
     }
 
-    fn prepare(&self, py: Python<'_>, prepared: &std::sync::Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
-        let request = self.session.prepare_request(py, vec![std::sync::Arc::clone(prepared)])?;
+    fn prepare(&self, py: Python<'_>, prepared: &Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
+        let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
         let job = self.drive(py, request, deadline)?;
         if let Kind::Prepare(prepare) = &job.kind
             && let Some(refusal) = &prepare.refusal
@@ -177,12 +186,105 @@ impl BlockingClient {
         }
     }
 
+    // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
+
+    fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.turn.keep(py)?;
+        let feeding = Feeding { deadline: Deadline::after(timeout.or(self.default_timeout)), finished: None };
+        let earlier = lock(&self.feeding).replace(feeding);
+        drop(earlier);
+        Ok(())
+    }
+
+    /// The fed request is over: others may use the connection. Twice does nothing.
+    fn end_feeding(&self) -> Option<Job> {
+        let feeding = lock(&self.feeding).take()?;
+        self.turn.give_back();
+        feeding.finished
+    }
+
+    /// Begins a fed request.
+    fn begin(&self, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
+        match made {
+            Ok((feed, request)) => {
+                lock(&self.session.state).conn.submit(request);
+                Ok(feed)
+            }
+            Err(error) => {
+                self.end_feeding();
+                Err(error)
+            }
+        }
+    }
+
+    /// One turn for a fed request: true once it has finished, whose job is then kept.
+    fn feed_turn(&self, py: Python<'_>, id: RequestId, wait: Option<u32>) -> PyResult<bool> {
+        let deadline = match &*lock(&self.feeding) {
+            Some(feeding) if feeding.finished.is_some() => return Ok(true),
+            Some(feeding) => feeding.deadline,
+            None => return Err(error::interface_error(py, "the COPY or execute_many is over")),
+        };
+        if deadline.has_passed() {
+            return Err(error::query_timeout(py, format!("not finished within {} s", deadline.seconds)));
+        }
+        let Some(job) = self.turn_once(py, Some(id), wait.or_else(|| deadline.shorter_than_slice()))? else {
+            return Ok(false);
+        };
+        if let Some(feeding) = &mut *lock(&self.feeding) {
+            feeding.finished = Some(job);
+        }
+        Ok(true)
+    }
+
+    /// Works until the fed request is at the head and may be fed, or has finished: then false.
+    pub(crate) fn wait_started(&self, py: Python<'_>, id: RequestId) -> PyResult<bool> {
+        loop {
+            if self.feed_turn(py, id, None)? {
+                return Ok(false);
+            }
+            if self.session.may_feed(id) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sends what a block left, reading meanwhile.
+    pub(crate) fn push_out(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        // A millisecond: there is something to send, so this seldom waits.
+        while !lock(&self.session.state).conn.outgoing().is_empty() && !self.feed_turn(py, id, Some(1))? {}
+        Ok(())
+    }
+
+    /// Works until the fed request has finished.
+    pub(crate) fn wait_done(&self, py: Python<'_>, id: RequestId) -> PyResult<Py<PyAny>> {
+        while !self.feed_turn(py, id, None)? {}
+        match self.end_feeding() {
+            Some(mut job) => job.conclude(py),
+            None => Err(error::interface_error(py, "the COPY or execute_many is over")),
+        }
+    }
+
+    /// The source failed, a signal came, or the time is over: after the failure message, waits for the server's end of
+    /// it, so that the connection is in step; gives the turn back in every case.
+    pub(crate) fn abandon(&self, py: Python<'_>, id: RequestId) {
+        if !self.session.is_ended() && lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none()) {
+            let drained = self.drain(py, id);
+            if let Err(second) = drained {
+                let closed = error::connection_closed(py, format!("given up while feeding: {}", second.value(py)));
+                if let Err(error) = self.finish(py, closed) {
+                    error.write_unraisable(py, None);
+                }
+            }
+        }
+        drop(self.end_feeding());
+    }
+
     fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> PyResult<Option<Job>> {
         let mut finished = None;
         for outcome in outcomes {
             match outcome {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
-                Outcome::Finished(..) | Outcome::Started => {}
+                Outcome::Finished(..) | Outcome::Started | Outcome::FeedStarted(_) => {}
                 Outcome::Notice(fields) => self.tell(py, "notice", (fields,))?,
                 Outcome::Notification { channel, payload, process_id } => {
                     self.tell(py, "notification", (channel, payload, process_id))?;
@@ -290,6 +392,7 @@ impl BlockingClient {
             socket: Mutex::new(None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn: Turn::default(),
+            feeding: Mutex::new(None),
             hooks: OnceLock::new(),
             default_timeout: command_timeout,
         })
@@ -411,6 +514,48 @@ impl BlockingClient {
         }
         let request = self.session.batch_request(py, self.session.next_id(), collected, None)?;
         self.run(py, request, deadline)
+    }
+
+    /// Has the statement described.
+    fn _describe(
+        &self,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Entry> {
+        let py = sql.py();
+        let _turn = self.turn.take(py)?;
+        self.session.check_open(py)?;
+        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
+        let prepared = self.session.statements.get(sql, &types)?;
+        if prepared.stage() != Stage::Described {
+            self.prepare(py, &prepared, Deadline::after(self.default_timeout))?;
+        }
+        Ok(Entry(prepared))
+    }
+
+    /// Begins COPY FROM STDIN of columns given by name and type. The connection is its own until it is done.
+    fn _copy_in(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        columns: Vec<(Bound<'_, PyString>, u32)>,
+        timeout: Option<f64>,
+    ) -> PyResult<Feed> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        this.keep_turn(py, timeout)?;
+        this.begin(Feed::copy(slf.as_any(), sql, columns))
+    }
+
+    /// Begins a statement with many parameter sets; it has been described.
+    fn _execute_many(
+        slf: &Bound<'_, Self>,
+        prepared: &Entry,
+        timeout: Option<f64>,
+    ) -> PyResult<Feed> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        this.keep_turn(py, timeout)?;
+        this.begin(Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ impl<'py> Asked<'py> {
 }
 
 /// Types by OID or by name.
-fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+pub(crate) fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
     types
         .try_iter()?
         .map(|one| {

@@ -13,6 +13,7 @@ use crate::awaitable::Awaitable;
 use crate::batch::Batch;
 use crate::convert::Rules;
 use crate::error;
+use crate::feed::Fed;
 use crate::plan::{Described, Frames, Plan};
 use crate::prepared::Prepared;
 use crate::script::Script;
@@ -239,6 +240,8 @@ pub(crate) enum Kind {
     Run(Box<Run>),
     Batch(Box<Batch>),
     Script(Script),
+    /// COPY FROM STDIN, or many parameter sets.
+    Fed(Fed),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -268,6 +271,7 @@ impl Job {
         match &mut self.kind {
             Kind::Run(run) => run.result(py),
             Kind::Script(script) => script.result(py),
+            Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
             Kind::Prepare(_) | Kind::Taken => Ok(py.None()),
         }
@@ -288,6 +292,7 @@ impl Job {
         let statement = self.statement();
         let sql = match &self.kind {
             Kind::Script(script) => Some(script.sql.as_str()),
+            Kind::Fed(fed) => Some(fed.sql.as_str()),
             _ => statement.and_then(|statement| statement.text(py).ok()),
         };
         let types = statement.and_then(|statement| statement.described()).map(Described::parameter_types);

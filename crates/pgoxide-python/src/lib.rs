@@ -9,6 +9,7 @@ mod blocking_client;
 mod call;
 mod convert;
 mod error;
+mod feed;
 mod ffi;
 mod io;
 mod job;
@@ -37,7 +38,11 @@ mod _core {
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
     #[pymodule_export]
+    use crate::prepared::Entry;
+    #[pymodule_export]
     use crate::row::make_row;
+    #[pymodule_export]
+    use crate::feed::Feed;
     #[pymodule_export]
     use crate::script::ScriptResult;
     #[pymodule_export]

@@ -71,9 +71,9 @@ impl Prepared {
     }
 }
 
-/// What the cache's dictionary holds.
-#[pyclass(frozen, module = "pgoxide._core")]
-struct Entry(Arc<Prepared>);
+/// A statement as Python holds it: in the cache's dictionary, and between steps that need the same one.
+#[pyclass(frozen, module = "pgoxide._core", name = "Prepared")]
+pub(crate) struct Entry(pub(crate) Arc<Prepared>);
 
 /// How many statements are kept, and which.
 #[derive(Clone, Copy, Debug)]

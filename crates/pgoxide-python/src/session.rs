@@ -31,7 +31,7 @@ use crate::convert::{Rules, short_repr};
 use crate::error;
 use crate::job::{self, Fault, Job, Kind, Prepare, Run};
 use crate::plan::Described;
-use crate::prepared::{Prepared, Stage, Statements};
+use crate::prepared::{Entry, Prepared, Stage, Statements};
 use crate::script::Script;
 use crate::sync::lock;
 
@@ -47,6 +47,8 @@ pub(crate) enum Call {
     /// Arguments are frozen: their types are not known yet.
     Run(Box<Run>, Py<PyTuple>),
     Batch(Box<Batch>),
+    /// Only wants to know when the statement is described.
+    Described(Arc<Prepared>),
     /// Needs nothing, only its turn.
     Ready(Request<Job>),
 }
@@ -65,6 +67,8 @@ impl Call {
                 }
             }
             Self::Batch(batch) => batch.missing(),
+            Self::Described(prepared) if prepared.described().is_none() => SmallVec::from_elem(Arc::clone(prepared), 1),
+            Self::Described(_) => SmallVec::new(),
             Self::Ready(_) => SmallVec::new(),
         }
     }
@@ -84,6 +88,8 @@ pub(crate) struct State {
 pub(crate) enum Outcome {
     Started,
     Finished(RequestId, Job, bool),
+    /// A fed request may be fed.
+    FeedStarted(RequestId),
     Notice(Py<PyDict>),
     Notification { channel: String, payload: String, process_id: i32 },
 }
@@ -278,6 +284,12 @@ impl Session {
         Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job }
     }
 
+    /// A fed request is at the head, and the server takes what it is fed.
+    pub(crate) fn may_feed(&self, id: RequestId) -> bool {
+        let mut state = lock(&self.state);
+        state.conn.is_open(id) || matches!(state.conn.job(id), Some(Job { kind: Kind::Fed(fed), .. }) if fed.copying)
+    }
+
     /// Nothing is held, queued or in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         let state = lock(&self.state);
@@ -296,9 +308,9 @@ impl Session {
         }
     }
 
-    /// Lets go what no longer has to wait, in order; asks for the descriptions that are missing. Jobs that failed
-    /// before they were written come back.
-    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyErr)> {
+    /// Lets go what no longer has to wait, in order; asks for the descriptions that are missing. Jobs that came to an
+    /// end without being written come back.
+    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyResult<Py<PyAny>>)> {
         let mut failed = Vec::new();
         loop {
             let missing = match lock(&self.state).held.front() {
@@ -312,19 +324,24 @@ impl Session {
             let Some(front) = lock(&self.state).held.pop_front() else { return failed };
             let reply = front.reply.as_ref().map(|reply| reply.clone_ref(py));
             let request = match front.call {
+                Call::Described(prepared) => {
+                    let entry = Py::new(py, Entry(prepared)).map(Py::into_any);
+                    failed.push((Job::new(Kind::Taken, reply), entry));
+                    continue;
+                }
                 Call::Ready(request) => Ok(request),
                 Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
                 Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
             };
             match request {
                 Ok(request) => lock(&self.state).conn.submit(request),
-                Err(error) => failed.push((Job::new(Kind::Taken, reply), error)),
+                Err(error) => failed.push((Job::new(Kind::Taken, reply), Err(error))),
             }
         }
     }
 
     /// One flight of Parse and Describe for all calls at the front of the queue that need one.
-    fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyErr)>) {
+    fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyResult<Py<PyAny>>)>) {
         let mut wanted: Vec<Arc<Prepared>> = Vec::new();
         for held in &lock(&self.state).held {
             let missing = held.call.missing();
@@ -356,7 +373,7 @@ impl Session {
         py: Python<'_>,
         statement: &Arc<Prepared>,
         error: impl Fn(Python<'_>) -> PyErr,
-    ) -> Vec<(Job, PyErr)> {
+    ) -> Vec<(Job, PyResult<Py<PyAny>>)> {
         let taken: Vec<Held> = {
             let mut state = lock(&self.state);
             let (out, keep) = std::mem::take(&mut state.held)
@@ -372,11 +389,11 @@ impl Session {
             }
             _ => Job::new(Kind::Taken, held.reply),
         };
-        taken.into_iter().map(|held| (job(held), error(py))).collect()
+        taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
     }
 
     /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
-    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyErr)>> {
+    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyResult<Py<PyAny>>)>> {
         let mut failed = Vec::new();
         if let Some(refusal) = &prepare.refusal {
             for statement in prepare.statements.iter().skip(prepare.at) {
@@ -418,6 +435,7 @@ impl Session {
                 Kind::Run(run) => run.complete(&complete),
                 Kind::Script(script) => script.complete(Some(&complete)),
                 Kind::Batch(batch) => batch.complete(&complete),
+                Kind::Fed(fed) => fed.complete(&complete),
                 Kind::Prepare(_) | Kind::Taken => {}
             }),
             Event::Empty => self.with_job(|job| match &mut job.kind {
@@ -453,7 +471,13 @@ impl Session {
             Event::Parameter { .. } => {}
             Event::Started => out.push(Outcome::Started),
             Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
-            Event::CopyStarted(direction) => self.copy_started(py, direction)?,
+            Event::Closed => {
+                let state = lock(&self.state);
+                if let Some(id) = state.conn.running_id() {
+                    out.push(Outcome::FeedStarted(id));
+                }
+            }
+            Event::CopyStarted(direction) => self.copy_started(py, direction, out)?,
             Event::CopyData(_) | Event::CopyDone => {}
         }
         Ok(())
@@ -494,7 +518,7 @@ impl Session {
             Kind::Run(run) => run.rows(py, frames, count),
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
@@ -510,7 +534,7 @@ impl Session {
                         script.described(plan);
                     }
                 }
-                Kind::Taken => {}
+                Kind::Fed(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -595,7 +619,18 @@ impl Session {
         Ok(())
     }
 
-    fn copy_started(&self, py: Python<'_>, direction: CopyDirection) -> PyResult<()> {
+    fn copy_started(&self, py: Python<'_>, direction: CopyDirection, out: &mut Vec<Outcome>) -> PyResult<()> {
+        {
+            let mut state = lock(&self.state);
+            let id = state.conn.running_id();
+            if let (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) = (id, state.conn.running())
+                && direction == CopyDirection::In
+            {
+                fed.copying = true;
+                out.push(Outcome::FeedStarted(id));
+                return Ok(());
+            }
+        }
         let verb = if direction == CopyDirection::In { "copy_in" } else { "copy_out" };
         self.remember(error::programming_error(
             py,
@@ -630,6 +665,7 @@ impl Session {
             Call::Ready(request) => request.job,
             Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
             Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
+            Call::Described(_) => Job::new(Kind::Taken, held.reply),
         });
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
     }
@@ -644,7 +680,7 @@ impl Session {
 }
 
 /// Bind with arguments encoded for their parameters.
-fn append_bind(
+pub(crate) fn append_bind(
     py: Python<'_>,
     name: &[u8],
     described: &Described,
@@ -720,8 +756,7 @@ pub(crate) fn wrong_count(py: Python<'_>, takes: usize, given: usize) -> PyErr {
 
 #[cold]
 fn blame_argument(py: Python<'_>, index: usize, oid: u32, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let type_name = pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned);
-    let place = format!("argument ${} ({type_name})", index + 1);
+    let place = format!("argument ${} ({})", index + 1, type_name(oid));
     let explained = match cause.is_instance(
         py,
         match crate::pyimport::data_error(py) {
@@ -774,4 +809,9 @@ pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -
         Ok(refusal) => error::server_error(py, &refusal, statement.text(py).ok(), None),
         Err(fault) => error::protocol_error(py, &ProtocolError::from(fault)),
     }
+}
+
+/// A type's name for messages.
+pub(crate) fn type_name(oid: u32) -> String {
+    pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned)
 }

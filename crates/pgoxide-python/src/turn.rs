@@ -44,6 +44,18 @@ impl Turn {
         }
     }
 
+    /// Takes the turn for several calls, until [`give_back`](Self::give_back).
+    pub(crate) fn keep(&self, py: Python<'_>) -> PyResult<()> {
+        std::mem::forget(self.take(py)?);
+        Ok(())
+    }
+
+    /// Gives back a turn that was kept.
+    pub(crate) fn give_back(&self) {
+        *lock(&self.holder) = None;
+        self.free.notify_one();
+    }
+
     fn wait(&self) {
         let holder = lock(&self.holder);
         if holder.is_some() {
@@ -55,8 +67,7 @@ impl Turn {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.holder) = None;
-        self.0.free.notify_one();
+        self.0.give_back();
     }
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
-    from typing import Any
+
+__all__ = ["Connecting"]
 
 
 class _Closable(Protocol):
@@ -17,18 +19,18 @@ class _Closable(Protocol):
 C = TypeVar("C", bound=_Closable)
 
 
-class Connecting(Generic[C]):
+class Connecting(Coroutine[object, None, C]):
     """A connection (or pool) about to be opened: `await` it, or enter it with `async with`, once.
 
     Nothing has happened before. It is also a coroutine to `asyncio.run` and `create_task`.
     """
 
-    def __init__(self, open_: Callable[[], Coroutine[Any, Any, C]]) -> None:
+    def __init__(self, open_: Callable[[], Coroutine[object, None, C]]) -> None:
         self._open = open_
         self._opened: C | None = None
-        self._running: Coroutine[Any, Any, C] | None = None
+        self._running: Coroutine[object, None, C] | None = None
 
-    def __await__(self) -> Generator[Any, Any, C]:
+    def __await__(self) -> Generator[object, None, C]:
         return self._open().__await__()
 
     async def __aenter__(self) -> C:
@@ -41,18 +43,26 @@ class Connecting(Generic[C]):
         if self._opened is not None:
             await self._opened.close()
 
-    def _coroutine(self) -> Coroutine[Any, Any, C]:
+    def _coroutine(self) -> Coroutine[object, None, C]:
         if self._running is None:
             self._running = self._open()
         return self._running
 
-    def send(self, value: object) -> Any:
+    def send(self, value: None) -> object:
         """As a coroutine's."""
         return self._coroutine().send(value)
 
-    def throw(self, *error: Any) -> Any:
+    def throw(
+        self,
+        typ: BaseException | type[BaseException],
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> object:
         """As a coroutine's."""
-        return self._coroutine().throw(*error)
+        error = val if isinstance(val, BaseException) else typ
+        if isinstance(error, type):
+            error = error() if val is None else error(val)
+        return self._coroutine().throw(error if tb is None else error.with_traceback(tb))
 
     def close(self) -> None:
         """As a coroutine's: nothing is opened any more."""

@@ -17,7 +17,7 @@ def version_number(text: str) -> int:
     parts = _leading_numbers(text)
     if not parts:
         return 0
-    major, minor, patch = (parts + [0, 0])[:3]
+    major, minor, patch = [*parts, 0, 0][:3]
     return major * 10_000 + minor if major >= 10 else major * 10_000 + minor * 100 + patch
 
 

@@ -186,6 +186,12 @@ impl<J> Connection<J> {
         ours
     }
 
+    /// Whether the request `id` is at the head and open: see [`extend`](Self::extend).
+    #[must_use]
+    pub fn is_open(&self, id: RequestId) -> bool {
+        self.pipeline.flying.front().is_some_and(|head| head.request.id == id && head.request.open)
+    }
+
     /// The server waits for COPY data that a plain statement asked for and nobody has: ends it with CopyFail. The
     /// Sync that travelled with an extended-protocol statement was swallowed as COPY data, so it is sent again.
     ///

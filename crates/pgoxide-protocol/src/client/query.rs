@@ -82,6 +82,8 @@ pub enum Event<'p, J> {
         /// Its new value.
         value: &'p [u8],
     },
+    /// CloseComplete.
+    Closed,
     /// Types of a statement's parameters.
     ParameterDescription(ParameterDescription<'p>),
     /// Columns of a statement, portal or simple result.
@@ -198,9 +200,13 @@ impl<J> Connection<J> {
                 self.step_done();
                 Event::Parsed
             }
-            (Step::Bind, backend::BIND_COMPLETE) | (Step::Close, backend::CLOSE_COMPLETE) => {
+            (Step::Bind, backend::BIND_COMPLETE) => {
                 self.step_done();
                 return Ok(None);
+            }
+            (Step::Close, backend::CLOSE_COMPLETE) => {
+                self.step_done();
+                Event::Closed
             }
             (Step::DescribeStatement, backend::PARAMETER_DESCRIPTION) => {
                 self.step_becomes(Step::DescribePortal);

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgoxide import _core
-from pgoxide.config import ConnectConfig
+from pgoxide.driver._async import feeding
 from pgoxide.driver._async.batch import AsyncBatch
-# async-only: begin
 from pgoxide.driver.connecting import Connecting
-
-# async-only: end
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import no_such_attribute
 from pgoxide.driver.version import version_number
-from pgoxide.errors import ConnectionClosed
+from pgoxide.errors import ConnectionClosed, Error
 from pgoxide.transport import asyncio as transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterable, Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
+    from pgoxide._core import CommandTag
+
+    from pgoxide.config import ConnectConfig
     from pgoxide.driver.options import ConnectionOptions
-    from pgoxide.errors import Error
+    from pgoxide.statement import Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice
 
@@ -111,7 +112,9 @@ class AsyncConnection(_core.AsyncClient):
                     self.abort(error)
                     raise
         except TimeoutError as error:
-            raise QueryTimeout(f"no connection within {config.connect_timeout} s (connect_timeout)") from error
+            raise QueryTimeout(
+                f"no connection within {config.connect_timeout} s (connect_timeout)"
+            ) from error
         # async-only: end
         # sync: self._line = transport.open_line(config)
         # sync: try:
@@ -135,7 +138,9 @@ class AsyncConnection(_core.AsyncClient):
 
         unfinished = self._settled()
         if unfinished is not None:
-            await asyncio.wait([unfinished], timeout=CLOSE_TIMEOUT)
+            with suppress(TimeoutError, Error):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await unfinished
         # async-only: end
         if not self.closed:
             self._terminate()
@@ -164,6 +169,58 @@ class AsyncConnection(_core.AsyncClient):
         block raises its error, the other results raise BatchAborted.
         """
         return AsyncBatch(self)
+
+    async def execute_many(
+        self,
+        query: str | Statement[object],
+        parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+        /,
+        *,
+        timeout: float | None = None,
+    ) -> CommandTag:
+        """Runs one statement with many parameter sets, all or none, in bounded memory.
+
+        parameter_sets: an iterable (or asynchronous iterable) of sequences; it is asked for more only when there is room.
+        Returns the tag of the last run with the rows of all of them. Rows that the statement returns are discarded.
+
+        When a run fails, or the source raises, none has happened (inside a transaction, the transaction has failed); the
+        source's exception comes out as it was. Other calls on this connection wait until it is done.
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     await db.execute_many("insert into points values ($1, $2)", ((i, i * i) for i in range(10_000)))
+        """
+        return await feeding.execute_many(self, query, parameter_sets, timeout)
+
+    async def copy_in(
+        self,
+        table: str | tuple[str, str],
+        records: Iterable[object] | AsyncIterable[object],
+        /,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        timeout: float | None = None,
+    ) -> CommandTag:
+        """Loads records into a table by COPY in binary format: the fastest way in.
+
+        table: a name, "schema.name" or (schema, name); quoted, so case counts.
+        records: an iterable (or asynchronous iterable) of tuples or lists in column order, or of dicts or objects with the
+        columns as keys or attributes; asked for more only when there is room.
+        columns: the columns to fill; by default all but generated ones, in the table's order.
+        where: a condition in SQL on the new rows; others are left out (PostgreSQL 12+). Never from outside: it is SQL.
+        timeout: seconds for all of it.
+
+        Returns the tag, whose `rows_affected` counts the rows. All or nothing: a value that does not fit raises DataError
+        naming record and column, the server's refusal raises its error and stops taking records, an exception of the
+        source comes out as it was; in each case nothing was loaded. Source: the manual's page of COPY, "Binary Format".
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     tag = await db.copy_in("points", ((i, i * i) for i in range(100_000)), columns=["x", "y"])
+        ...     print(tag.rows_affected)
+        """
+        return await feeding.copy_in(self, table, records, columns, where, timeout)
 
     # -- what is known without asking the server ---------------------------------------------------------------
 

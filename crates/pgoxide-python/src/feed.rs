@@ -1,0 +1,517 @@
+//! Requests that are fed while they run: COPY FROM STDIN, and one statement with many parameter sets.
+//!
+//! ```text
+//!   begin ──▶ (COPY: CopyInResponse) ──▶ feed block by block ──▶ finish ──▶ done
+//!                                            │      └── the server refuses: feeding stops ──▶ done(error)
+//!                                            └── the source raises: fail ──▶ done(error), undone at the server
+//! ```
+//!
+//! A fed request is a barrier: nothing else travels beside it. Records are encoded into a block of our own while
+//! the kernel still drains the one before; a source is asked for more only when there is room.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
+use pgoxide_protocol::message::command_complete::CommandComplete;
+use pgoxide_protocol::message::copy_fail::CopyFail;
+use pgoxide_protocol::message::{close, copy_done, execute, flush, query, sync};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use smallvec::SmallVec;
+
+use crate::async_client::AsyncClient;
+use crate::awaitable::Awaitable;
+use crate::blocking_client::BlockingClient;
+use crate::convert::{Encoder, short_repr};
+use crate::error;
+use crate::job::{Job, Kind};
+use crate::prepared::Prepared;
+use crate::session::{Session, append_bind, type_name};
+use crate::sync::lock;
+use crate::tag::CommandTag;
+
+/// Encoded records are handed over in blocks of about this size: several fit the kernel's buffer, so that encoding
+/// and sending overlap.
+const BLOCK: usize = 64 << 10;
+
+/// One message of the protocol, and so one record, holds less than 2 GiB.
+const MOST: usize = i32::MAX as usize - 64;
+
+/// Signature, flags and the length of the header extension: "Binary Format" in the manual's page of COPY.
+const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What the job of a fed request collects.
+pub(crate) struct Fed {
+    pub(crate) sql: String,
+    /// Settles with True when the server waits for data; None once it has, or for statements.
+    pub(crate) started: Option<Py<Awaitable>>,
+    pub(crate) copying: bool,
+    rows: u64,
+    tag: Option<CommandTag>,
+    text: String,
+}
+
+impl Fed {
+    fn new(sql: String, started: Option<Py<Awaitable>>) -> Self {
+        Self { sql, started, copying: false, rows: 0, tag: None, text: String::new() }
+    }
+
+    pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
+        self.rows += complete.rows_affected().unwrap_or(0);
+        self.text.clear();
+        self.text.push_str(&String::from_utf8_lossy(complete.tag));
+    }
+
+    /// The last statement's tag, with the rows of all of them.
+    pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let tag = self.tag.take().unwrap_or_else(|| CommandTag::new(std::mem::take(&mut self.text), Some(self.rows)));
+        Ok(Bound::new(py, tag)?.into_any().unbind())
+    }
+}
+
+/// One column of the COPY's target.
+struct Column {
+    name: Py<PyString>,
+    oid: u32,
+    encoder: Encoder,
+}
+
+enum Shape {
+    Copy(Box<[Column]>),
+    Many(Arc<Prepared>),
+}
+
+enum Client {
+    Async(Py<AsyncClient>),
+    Blocking(Py<BlockingClient>),
+}
+
+impl Client {
+    fn session(&self) -> &Session {
+        match self {
+            Self::Async(client) => &client.get().session,
+            Self::Blocking(client) => &client.get().session,
+        }
+    }
+}
+
+/// A request being fed; see the module.
+#[pyclass(frozen, module = "pgoxide._core")]
+pub(crate) struct Feed {
+    client: Client,
+    id: RequestId,
+    shape: Shape,
+    started: Option<Py<Awaitable>>,
+    done: Option<Py<Awaitable>>,
+    /// Records taken so far, for messages.
+    records: AtomicU64,
+    accepted: AtomicBool,
+    /// The block under construction: its bytes and what the server answers to them.
+    block: Mutex<Option<(Vec<u8>, Vec<Step>)>>,
+}
+
+impl Feed {
+    /// COPY FROM STDIN in binary format.
+    pub(crate) fn copy(
+        client: &Bound<'_, PyAny>,
+        sql: String,
+        columns: Vec<(Bound<'_, PyString>, u32)>,
+    ) -> PyResult<(Self, Request<Job>)> {
+        let py = client.py();
+        let client = client_of(client)?;
+        let id = client.session().next_id();
+        let started = client.reply(py, id, "copy_in")?;
+        let done = client.reply(py, id, "copy_in")?;
+        let mut bytes = Vec::with_capacity(sql.len() + 8);
+        query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
+        let fed = Fed::new(sql, started.as_ref().map(|reply| reply.clone_ref(py)));
+        let request = Request {
+            id,
+            bytes,
+            steps: SmallVec::from_slice(&[Step::Query, Step::Sync]),
+            barrier: true,
+            open: false,
+            resend: Resend::Never,
+            job: Job::new(Kind::Fed(fed), done.as_ref().map(|reply| reply.clone_ref(py))),
+        };
+        let columns = columns
+            .into_iter()
+            .map(|(name, oid)| Column { name: name.unbind(), oid, encoder: Encoder::for_oid(oid) })
+            .collect();
+        let mut block = Vec::with_capacity(BLOCK + BLOCK / 4);
+        begin_copy_data(&mut block);
+        block.extend_from_slice(&COPY_HEADER);
+        let feed = Self {
+            client,
+            id,
+            shape: Shape::Copy(columns),
+            started,
+            done,
+            records: AtomicU64::new(0),
+            accepted: AtomicBool::new(true),
+            block: Mutex::new(Some((block, Vec::new()))),
+        };
+        Ok((feed, request))
+    }
+
+    /// One described statement with many parameter sets. The request opens with the first block.
+    pub(crate) fn many(client: &Bound<'_, PyAny>, prepared: Arc<Prepared>) -> PyResult<(Self, Request<Job>)> {
+        let py = client.py();
+        let client = client_of(client)?;
+        let id = client.session().next_id();
+        let started = client.reply(py, id, "execute_many")?;
+        let done = client.reply(py, id, "execute_many")?;
+        let fed = Fed::new(prepared.text(py)?.to_owned(), started.as_ref().map(|reply| reply.clone_ref(py)));
+        let mut bytes = Vec::new();
+        let mut steps = SmallVec::new();
+        client.session().close_given_up(py, &mut bytes, &mut steps)?;
+        // An empty portal's Close is answered at once: it tells that the request is at the head.
+        close::write_portal(&mut bytes, b"").map_err(|e| error::encode_error(py, &e))?;
+        flush::write(&mut bytes);
+        steps.push(Step::Close);
+        let request = Request {
+            id,
+            bytes,
+            steps,
+            barrier: true,
+            open: true,
+            resend: Resend::Never,
+            job: Job::new(Kind::Fed(fed), done.as_ref().map(|reply| reply.clone_ref(py))),
+        };
+        let feed = Self {
+            client,
+            id,
+            shape: Shape::Many(prepared),
+            started,
+            done,
+            records: AtomicU64::new(0),
+            accepted: AtomicBool::new(true),
+            block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
+        };
+        Ok((feed, request))
+    }
+
+    /// Encodes records until the block is full. True when the source is exhausted.
+    fn fill(&self, source: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<bool> {
+        let py = source.py();
+        let mut records = source.try_iter()?;
+        while block.0.len() < BLOCK {
+            let Some(record) = records.next() else { return Ok(true) };
+            let record = record?;
+            let start = (block.0.len(), block.1.len());
+            let number = self.records.load(Ordering::Relaxed);
+            let mut encoded = self.encode(&record, block);
+            if encoded.is_ok() && block.0.len() > MOST {
+                encoded = Err(error::data_error(py, "a record of more than 2 GiB"));
+            }
+            if let Err(cause) = encoded {
+                block.0.truncate(start.0);
+                block.1.truncate(start.1);
+                return Err(blame_record(py, number, cause));
+            }
+            self.records.store(number + 1, Ordering::Relaxed);
+        }
+        Ok(false)
+    }
+
+    fn encode(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
+        match &self.shape {
+            Shape::Copy(columns) => encode_copy_row(record, columns, &mut block.0),
+            Shape::Many(prepared) => {
+                let py = record.py();
+                let Some(described) = prepared.described() else {
+                    return Err(error::interface_error(py, "the statement has not been described"));
+                };
+                let arguments = match record.cast::<PyTuple>() {
+                    Ok(tuple) => tuple.clone(),
+                    Err(_) if record.is_instance_of::<PyString>() => {
+                        return Err(error::interface_error(py, "a parameter set is a sequence, not a str"));
+                    }
+                    Err(_) => PyTuple::new(py, record.try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
+                };
+                append_bind(py, &prepared.name, described, &arguments, &[], &mut block.0)?;
+                execute::write(&mut block.0, b"", 0).map_err(|e| error::encode_error(py, &e))?;
+                block.1.extend([Step::Bind, Step::Execute]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends a block to the running request. False when the server has ended it.
+    fn push(&self, block: &mut (Vec<u8>, Vec<Step>)) -> bool {
+        let pushed = match &self.shape {
+            Shape::Copy(_) => {
+                end_copy_data(&mut block.0);
+                lock(&self.client.session().state).conn.copy_bytes(self.id, &block.0)
+            }
+            Shape::Many(_) => {
+                flush::write(&mut block.0);
+                lock(&self.client.session().state).conn.extend(self.id, &block.0, &block.1)
+            }
+        };
+        block.0.clear();
+        block.1.clear();
+        if matches!(self.shape, Shape::Copy(_)) {
+            begin_copy_data(&mut block.0);
+        }
+        pushed
+    }
+
+    fn write_failure(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        let mut bytes = Vec::new();
+        match &self.shape {
+            Shape::Copy(_) => {
+                let reason = reason.replace('\0', "\u{fffd}");
+                CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
+                self.last(&bytes, &[]);
+            }
+            Shape::Many(_) => {
+                // An implicit transaction commits at Sync unless a message has failed: this portal does not exist.
+                execute::write(&mut bytes, b"pgoxide: undo", 0).map_err(|e| error::encode_error(py, &e))?;
+                sync::write(&mut bytes);
+                self.last(&bytes, &[Step::Execute, Step::Sync]);
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self, bytes: &[u8], steps: &[Step]) -> bool {
+        let mut state = lock(&self.client.session().state);
+        match &self.shape {
+            Shape::Copy(_) => state.conn.copy_bytes(self.id, bytes),
+            Shape::Many(_) => state.conn.extend(self.id, bytes, steps),
+        }
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.client {
+            Client::Async(client) => client.get().flush(py),
+            Client::Blocking(client) => client.get().push_out(py, self.id),
+        }
+    }
+}
+
+fn begin_copy_data(block: &mut Vec<u8>) {
+    block.extend_from_slice(&[b'd', 0, 0, 0, 0]);
+}
+
+/// Fills in the length of the CopyData that is the whole block.
+fn end_copy_data(block: &mut [u8]) {
+    // Below MOST, which `fill` checks.
+    let length = u32::try_from(block.len() - 1).unwrap_or(0);
+    block[1..5].copy_from_slice(&length.to_be_bytes());
+}
+
+/// A tuple, list or other sequence in column order; a mapping or an object by column name.
+fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], out: &mut Vec<u8>) -> PyResult<()> {
+    let py = record.py();
+    // More columns than a table may have (1600) do not occur.
+    out.extend_from_slice(&u16::try_from(columns.len()).unwrap_or(u16::MAX).to_be_bytes());
+    if let Ok(tuple) = record.cast::<PyTuple>() {
+        check_width(py, columns.len(), tuple.len())?;
+        for (column, value) in columns.iter().zip(tuple.iter_borrowed()) {
+            encode_copy_value(column, &value, out)?;
+        }
+    } else if let Ok(list) = record.cast::<PyList>() {
+        check_width(py, columns.len(), list.len())?;
+        for (column, value) in columns.iter().zip(list.iter()) {
+            encode_copy_value(column, &value, out)?;
+        }
+    } else if let Ok(dict) = record.cast::<PyDict>() {
+        check_width(py, columns.len(), dict.len())?;
+        for column in columns {
+            let name = column.name.bind(py);
+            let Some(value) = dict.get_item(name)? else {
+                return Err(error::data_error(py, format!("no key {}", name.repr()?)));
+            };
+            encode_copy_value(column, &value, out)?;
+        }
+    } else {
+        for column in columns {
+            encode_copy_value(column, &record.getattr(column.name.bind(py))?, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_width(py: Python<'_>, columns: usize, values: usize) -> PyResult<()> {
+    if columns == values {
+        return Ok(());
+    }
+    Err(error::data_error(py, format!("{values} values for {columns} columns")))
+}
+
+#[inline]
+fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    if value.is_none() {
+        out.extend_from_slice(&(-1_i32).to_be_bytes());
+        return Ok(());
+    }
+    let mark = out.len();
+    out.extend_from_slice(&[0; 4]);
+    column.encoder.encode(value, out).map_err(|cause| blame_column(column, value, cause))?;
+    let length = out.len() - mark - 4;
+    let Ok(length) = i32::try_from(length) else {
+        return Err(error::data_error(value.py(), format!("a value of {length} bytes; PostgreSQL holds less than 1 GiB")));
+    };
+    out[mark..mark + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+#[cold]
+fn blame_column(column: &Column, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+    let py = value.py();
+    let message = format!("column {} ({}): {}", column.name.bind(py), type_name(column.oid), cause.value(py));
+    error::caused_by(py, error::data_error(py, message), cause)
+}
+
+#[cold]
+fn blame_record(py: Python<'_>, number: u64, cause: PyErr) -> PyErr {
+    let message = format!("record {number}: {}", cause.value(py));
+    error::caused_by(py, error::data_error(py, message), cause)
+}
+
+fn client_of(client: &Bound<'_, PyAny>) -> PyResult<Client> {
+    Ok(match client.cast::<AsyncClient>() {
+        Ok(client) => Client::Async(client.clone().unbind()),
+        Err(_) => Client::Blocking(client.cast::<BlockingClient>()?.clone().unbind()),
+    })
+}
+
+impl Client {
+    fn reply(&self, py: Python<'_>, id: RequestId, verb: &'static str) -> PyResult<Option<Py<Awaitable>>> {
+        match self {
+            Self::Async(client) => {
+                let reply = Py::new(py, Awaitable::new(py, client.clone_ref(py), id, verb))?;
+                // The orchestration awaits it, or has given the request up.
+                reply.get().close_unseen();
+                Ok(Some(reply))
+            }
+            Self::Blocking(_) => Ok(None),
+        }
+    }
+}
+
+#[pymethods]
+impl Feed {
+    /// Settles with True when the server waits for data, with False when it refused.
+    #[getter]
+    fn started(&self, py: Python<'_>) -> Option<Py<Awaitable>> {
+        self.started.as_ref().map(|reply| reply.clone_ref(py))
+    }
+
+    /// Settles with the command tag.
+    #[getter]
+    fn done(&self, py: Python<'_>) -> Option<Py<Awaitable>> {
+        self.done.as_ref().map(|reply| reply.clone_ref(py))
+    }
+
+    /// Takes records from the iterator until a block is full, and sends it. True while the source has more and the
+    /// server takes it.
+    fn feed(&self, py: Python<'_>, source: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(mut block) = lock(&self.block).take() else {
+            return Err(error::interface_error(py, "the source of records uses the COPY it feeds"));
+        };
+        let filled = self.fill(source, &mut block);
+        let exhausted = match filled {
+            Ok(exhausted) => exhausted,
+            Err(error) => {
+                *lock(&self.block) = Some(block);
+                return Err(error);
+            }
+        };
+        let accepted = self.push(&mut block);
+        self.accepted.store(accepted, Ordering::Relaxed);
+        *lock(&self.block) = Some(block);
+        self.flush(py)?;
+        Ok(accepted && !exhausted)
+    }
+
+    /// All records have been fed: the server may complete.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let mut bytes = Vec::new();
+        match &self.shape {
+            Shape::Copy(_) => {
+                begin_copy_data(&mut bytes);
+                bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+                end_copy_data(&mut bytes);
+                copy_done::write(&mut bytes);
+                self.last(&bytes, &[]);
+            }
+            Shape::Many(_) => {
+                let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
+                if let Shape::Many(prepared) = &self.shape
+                    && prepared.once
+                {
+                    close::write_statement(&mut bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+                    steps.push(Step::Close);
+                }
+                sync::write(&mut bytes);
+                steps.push(Step::Sync);
+                self.last(&bytes, &steps);
+            }
+        }
+        self.flush(py)
+    }
+
+    /// The source failed, or the caller was cancelled: the server undoes what it has, and the connection is in step
+    /// again once it said so.
+    fn fail(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        self.write_failure(py, reason)?;
+        self.flush(py)
+    }
+
+    /// None when more may be fed at once; else settles when there is room. Asynchronous face only.
+    fn room(&self, py: Python<'_>) -> PyResult<Option<Py<Awaitable>>> {
+        match &self.client {
+            Client::Async(client) => AsyncClient::room(client.bind(py)),
+            Client::Blocking(_) => Ok(None),
+        }
+    }
+
+    /// Waits until the server waits for data: True; or has refused: False. Blocking face only.
+    fn wait_started(&self, py: Python<'_>) -> PyResult<bool> {
+        match &self.client {
+            Client::Blocking(client) => client.get().wait_started(py, self.id),
+            Client::Async(_) => Err(error::interface_error(py, "await `started`")),
+        }
+    }
+
+    /// Waits for the end; the command tag. Blocking face only.
+    fn wait_done(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match &self.client {
+            Client::Blocking(client) => client.get().wait_done(py, self.id),
+            Client::Async(_) => Err(error::interface_error(py, "await `done`")),
+        }
+    }
+
+    /// As `fail`, and waits for the server's end of it. Blocking face only.
+    fn abandon(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        if let Client::Blocking(client) = &self.client {
+            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(py, reason) };
+            client.get().abandon(py, self.id);
+            return failed;
+        }
+        Err(error::interface_error(py, "use `fail`"))
+    }
+
+    /// Whether the server took the last block.
+    #[getter]
+    fn accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Records taken from the source so far.
+    #[getter]
+    fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match &self.shape {
+            Shape::Copy(columns) => format!("<COPY of {} columns>", columns.len()),
+            Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.sql.bind(py))),
+        }
+    }
+}

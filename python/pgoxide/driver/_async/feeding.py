@@ -1,0 +1,173 @@
+"""Statements whose data is pulled from a source while they run: COPY in, and one statement with many parameter sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+# async-only: begin
+from pgoxide.driver.limits import limit
+
+# async-only: end
+from pgoxide.driver.names import column_list, quoted_table
+from pgoxide.errors import InterfaceError, ProgrammingError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Sequence
+
+    from pgoxide._core import CommandTag, Feed
+    from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.statement import Statement
+
+CHUNK = 500
+"""Records taken from an asynchronous source before they are encoded together."""
+
+# Columns COPY fills by default, with the type below any domains. Source: pg_attribute, pg_type.
+_COLUMNS = """\
+with recursive base(attnum, attname, type, basetype) as (
+    select a.attnum, a.attname, t.oid, t.typbasetype
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  union all
+    select b.attnum, b.attname, t.oid, t.typbasetype from base b join pg_type t on t.oid = b.basetype
+)
+select attname, type from base where basetype = 0 order by attnum"""
+
+
+async def copy_in(
+    connection: AsyncConnection,
+    table: str | tuple[str, str],
+    records: Iterable[object] | AsyncIterable[object],
+    columns: Sequence[str] | None,
+    where: str | None,
+    timeout: float | None,
+) -> CommandTag:
+    """See `AsyncConnection.copy_in`."""
+    # async-only: begin
+    async with limit(timeout if timeout is not None else connection.config.command_timeout):
+        return await _copy_in(connection, table, records, columns, where)
+
+
+async def _copy_in(
+    connection: AsyncConnection,
+    table: str | tuple[str, str],
+    records: Iterable[object] | AsyncIterable[object],
+    columns: Sequence[str] | None,
+    where: str | None,
+) -> CommandTag:
+    # async-only: end
+    target = quoted_table(table)
+    found = await connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
+    typed = _chosen(table, dict(found), columns)
+    condition = f" where {where}" if where else ""
+    sql = f"copy {target} ({column_list([name for name, _ in typed])}) from stdin (format binary){condition}"
+    # async-only: begin
+    feed = connection._copy_in(sql, typed)
+    # async-only: end
+    # sync: feed = connection._copy_in(sql, typed, timeout)
+    return await _feed(feed, records)
+
+
+async def execute_many(
+    connection: AsyncConnection,
+    query: str | Statement[object],
+    parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+    timeout: float | None,
+) -> CommandTag:
+    """See `AsyncConnection.execute_many`."""
+    # async-only: begin
+    async with limit(timeout if timeout is not None else connection.config.command_timeout):
+        return await _execute_many(connection, query, parameter_sets)
+
+
+async def _execute_many(
+    connection: AsyncConnection,
+    query: str | Statement[object],
+    parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+) -> CommandTag:
+    # async-only: end
+    if isinstance(query, str):
+        sql, types = query, None
+    else:
+        sql, types = query.sql, query.types
+        if query.parameters:
+            raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
+    prepared = await connection._describe(sql, types)
+    # async-only: begin
+    feed = connection._execute_many(prepared)
+    # async-only: end
+    # sync: feed = connection._execute_many(prepared, timeout)
+    return await _feed(feed, parameter_sets)
+
+
+def _chosen(
+    table: str | tuple[str, str], found: dict[str, int], columns: Sequence[str] | None
+) -> list[tuple[str, int]]:
+    """Name and type of the columns to fill."""
+    if columns is None:
+        return list(found.items())
+    if isinstance(columns, str):
+        raise InterfaceError("columns= takes a sequence of names, not one str")
+    unknown = [name for name in columns if name not in found]
+    if unknown:
+        raise ProgrammingError(f"{table!r} has no column {', '.join(unknown)} that can be filled; it has {', '.join(found)}")
+    return [(name, found[name]) for name in columns]
+
+
+async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) -> CommandTag:
+    """Moves the source into the server; its exception undoes everything and comes out as it was."""
+    # async-only: begin
+    import asyncio
+
+    try:
+        started = await feed.started
+        if started and hasattr(source, "__aiter__"):
+            await _feed_chunks(feed, source)
+        elif started:
+            records = iter(source)  # type: ignore[arg-type]  # not asynchronous, so it is iterable or raises here
+            while feed.feed(records):
+                # Whatever has arrived is looked at before more is taken: a refusal stops the source at once.
+                await (feed.room() or asyncio.sleep(0))
+        if started:
+            feed.finish()
+    except BaseException as error:
+        feed.fail(f"{type(error).__name__}: {error}")
+        raise
+    return await feed.done
+    # async-only: end
+    # sync: try:
+    # sync:     if feed.wait_started():
+    # sync:         records = iter(source)
+    # sync:         while feed.feed(records):
+    # sync:             pass
+    # sync:         feed.finish()
+    # sync:     return feed.wait_done()
+    # sync: except BaseException as error:
+    # sync:     feed.abandon(f"{type(error).__name__}: {error}")
+    # sync:     raise
+
+
+# async-only: begin
+async def _feed_chunks(feed: Feed, source: AsyncIterable[object]) -> None:
+    """From an asynchronous source: collects what comes, feeds it in chunks."""
+    chunk: list[object] = []
+    async for record in source:
+        chunk.append(record)
+        if len(chunk) >= CHUNK:
+            if not await _feed_chunk(feed, chunk):
+                return
+            chunk = []
+    await _feed_chunk(feed, chunk)
+
+
+async def _feed_chunk(feed: Feed, chunk: list[object]) -> bool:
+    """False when the server takes no more."""
+    import asyncio
+
+    records = iter(chunk)
+    while feed.feed(records):
+        await (feed.room() or asyncio.sleep(0))
+    await (feed.room() or asyncio.sleep(0))
+    return feed.accepted
+
+
+# async-only: end

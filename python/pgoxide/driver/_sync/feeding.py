@@ -1,0 +1,97 @@
+# generated from python/pgoxide/driver/_async/feeding.py by tools/async_to_sync.py: do not edit
+
+"""Statements whose data is pulled from a source while they run: COPY in, and one statement with many parameter sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgoxide.driver.names import column_list, quoted_table
+from pgoxide.errors import InterfaceError, ProgrammingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgoxide._core import CommandTag, Feed
+    from pgoxide.driver._sync.connection import Connection
+    from pgoxide.statement import Statement
+
+CHUNK = 500
+"""Records taken from an asynchronous source before they are encoded together."""
+
+# Columns COPY fills by default, with the type below any domains. Source: pg_attribute, pg_type.
+_COLUMNS = """\
+with recursive base(attnum, attname, type, basetype) as (
+    select a.attnum, a.attname, t.oid, t.typbasetype
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  union all
+    select b.attnum, b.attname, t.oid, t.typbasetype from base b join pg_type t on t.oid = b.basetype
+)
+select attname, type from base where basetype = 0 order by attnum"""
+
+
+def copy_in(
+    connection: Connection,
+    table: str | tuple[str, str],
+    records: Iterable[object] | Iterable[object],
+    columns: Sequence[str] | None,
+    where: str | None,
+    timeout: float | None,
+) -> CommandTag:
+    """See `Connection.copy_in`."""
+    target = quoted_table(table)
+    found = connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
+    typed = _chosen(table, dict(found), columns)
+    condition = f" where {where}" if where else ""
+    sql = f"copy {target} ({column_list([name for name, _ in typed])}) from stdin (format binary){condition}"
+    feed = connection._copy_in(sql, typed, timeout)
+    return _feed(feed, records)
+
+
+def execute_many(
+    connection: Connection,
+    query: str | Statement[object],
+    parameter_sets: Iterable[Sequence[object]] | Iterable[Sequence[object]],
+    timeout: float | None,
+) -> CommandTag:
+    """See `Connection.execute_many`."""
+    if isinstance(query, str):
+        sql, types = query, None
+    else:
+        sql, types = query.sql, query.types
+        if query.parameters:
+            raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
+    prepared = connection._describe(sql, types)
+    feed = connection._execute_many(prepared, timeout)
+    return _feed(feed, parameter_sets)
+
+
+def _chosen(
+    table: str | tuple[str, str], found: dict[str, int], columns: Sequence[str] | None
+) -> list[tuple[str, int]]:
+    """Name and type of the columns to fill."""
+    if columns is None:
+        return list(found.items())
+    if isinstance(columns, str):
+        raise InterfaceError("columns= takes a sequence of names, not one str")
+    unknown = [name for name in columns if name not in found]
+    if unknown:
+        raise ProgrammingError(
+            f"{table!r} has no column {', '.join(unknown)} that can be filled; it has {', '.join(found)}"
+        )
+    return [(name, found[name]) for name in columns]
+
+
+def _feed(feed: Feed, source: Iterable[object] | Iterable[object]) -> CommandTag:
+    """Moves the source into the server; its exception undoes everything and comes out as it was."""
+    try:
+        if feed.wait_started():
+            records = iter(source)
+            while feed.feed(records):
+                pass
+            feed.finish()
+        return feed.wait_done()
+    except BaseException as error:
+        feed.abandon(f"{type(error).__name__}: {error}")
+        raise
