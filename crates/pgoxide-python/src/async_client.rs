@@ -25,6 +25,7 @@ use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::Entry;
 use crate::session::{Call, Held, Outcome, Session, State};
+use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::{error, pyimport};
 
@@ -87,6 +88,8 @@ pub(crate) struct AsyncClient {
     /// Sources that wait until less is unsent.
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
     max_queued: usize,
+    /// The open stream and the task that reads it: another call of that task would wait for itself.
+    streaming: Mutex<Option<(RequestId, Py<PyAny>)>>,
     default_timeout: Option<f64>,
 }
 
@@ -130,7 +133,13 @@ impl AsyncClient {
 
     /// Raises unless the caller is a task or callback of the connection's own loop.
     #[inline]
-    fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
+    fn check_caller(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_loop(py)?;
+        self.check_stream(py)
+    }
+
+    /// As `check_caller`, for the task that reads a stream.
+    pub(crate) fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
         let running = pyimport::running_loop(py)?.call0()?;
         match self.event_loop.get() {
             Some(own) if running.is(own) => Ok(()),
@@ -138,11 +147,33 @@ impl AsyncClient {
         }
     }
 
+    /// Raises when the current task has a stream open on this connection.
+    #[inline]
+    fn check_stream(&self, py: Python<'_>) -> PyResult<()> {
+        let reader = lock(&self.streaming).as_ref().map(|(_, task)| task.clone_ref(py));
+        match reader {
+            None => Ok(()),
+            Some(reader) => {
+                let current = pyimport::current_task(py)?.call0()?;
+                if current.is(&reader) && !current.is_none() { Err(own_stream(py)) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The stream is over or given up.
+    pub(crate) fn stream_ended(&self, id: RequestId) {
+        let ended = {
+            let mut streaming = lock(&self.streaming);
+            if streaming.as_ref().is_some_and(|(open, _)| *open == id) { streaming.take() } else { None }
+        };
+        drop(ended);
+    }
+
     /// One statement: submitted when this returns.
     fn ask(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
         let py = slf.py();
         let this = slf.get();
-        this.check_loop(py)?;
+        this.check_caller(py)?;
         this.session.check_open(py)?;
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
         let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
@@ -221,6 +252,10 @@ impl AsyncClient {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
             }
+            if let Some(shared) = job.stream() {
+                self.end_stream(py, shared, result.as_ref().err().map(|error| error.clone_ref(py)), false)?;
+                continue;
+            }
             if let Some(reply) = job.reply.take()
                 && reply.get().settle(result)
             {
@@ -228,6 +263,16 @@ impl AsyncClient {
             }
         }
         Ok(())
+    }
+
+    /// Tells a stream's reader that it is over.
+    fn end_stream(&self, py: Python<'_>, shared: &Shared, error: Option<PyErr>, direct: bool) -> PyResult<()> {
+        let streaming = lock(&self.streaming).take();
+        drop(streaming);
+        match shared.end(error) {
+            Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.bind(py), direct),
+            _ => Ok(()),
+        }
     }
 
     // ---- writing ---------------------------------------------------------------------------------------------
@@ -443,6 +488,10 @@ impl AsyncClient {
                 {
                     Awaitable::wake(started.bind(py), direct)?;
                 }
+                if let Some(shared) = job.stream() {
+                    let (shared, error) = (Arc::clone(shared), job.error.take());
+                    return self.end_stream(py, &shared, error, direct);
+                }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
                     return Ok(());
@@ -462,6 +511,12 @@ impl AsyncClient {
                 let Some(started) = started else { return Ok(()) };
                 let yes = true.into_pyobject(py)?.to_owned().into_any().unbind();
                 if started.get().settle(Ok(yes)) { Awaitable::wake(started.bind(py), direct) } else { Ok(()) }
+            }
+            Outcome::Batch { id, shared, rows, more, size } => {
+                match self.session.stream_batch(id, &shared, rows, more, size) {
+                    Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.bind(py), direct),
+                    _ => Ok(()),
+                }
             }
             Outcome::Notice(fields) => {
                 self.hooks(py)?.call_method1(intern!(py, "notice"), (fields,))?;
@@ -495,6 +550,9 @@ impl AsyncClient {
             }
             if let Kind::Fed(fed) = &mut job.kind {
                 fed_starts.extend(fed.started.take());
+            }
+            if let Some(shared) = job.stream() {
+                fed_starts.extend(shared.end(Some(self.session.closed_error(py))));
             }
             reply
         });
@@ -653,6 +711,13 @@ impl AsyncClient {
                 }
             };
             let Some(Deadline(_, id, seconds)) = due else { continue };
+            let stream = lock(&this.session.state).conn.job(id).and_then(|job| job.stream().cloned());
+            if let Some(shared) = stream {
+                let late = error::query_timeout(py, format!("not finished within {seconds} s"));
+                this.end_stream(py, &shared, Some(late), false)?;
+                Self::cancel_request(slf, id)?;
+                continue;
+            }
             let Some(reply) = this.reply(py, id) else { continue };
             let late = error::query_timeout(py, format!("no answer within {seconds} s"));
             if reply.get().settle(Err(late)) {
@@ -685,6 +750,15 @@ impl AsyncClient {
         let State { conn, held, .. } = &mut *state;
         deadlines.retain(|Deadline(_, id, _)| conn.job(*id).is_some() || held.iter().any(|held| held.id == *id));
     }
+}
+
+#[cold]
+fn own_stream(py: Python<'_>) -> PyErr {
+    error::interface_error(
+        py,
+        "this task reads a stream of this connection, so another call would wait for itself: end the stream first, \
+         collect what it gives, or use a second connection",
+    )
 }
 
 #[cold]
@@ -736,6 +810,7 @@ impl AsyncClient {
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
+            streaming: Mutex::new(None),
             default_timeout: command_timeout,
         })
     }
@@ -832,11 +907,42 @@ impl AsyncClient {
         Self::ask(slf, Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
     }
 
+    /// Rows as they come.
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    fn stream<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        batch: u32,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let size = call::batch_size(py, batch)?;
+        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
+        let stream = Py::new(py, stream)?;
+        let reader = pyimport::current_task(py)?.call0()?.unbind();
+        let earlier = lock(&this.streaming).replace((id, reader));
+        drop(earlier);
+        let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
+        this.push_held(py, Held { id, reply: None, call: Call::Stream(call) })?;
+        this.set_deadline(py, asked.timeout, id)?;
+        this.flush_soon(slf)?;
+        Ok(stream)
+    }
+
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(slf: &Bound<'_, Self>, sql: String, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
-        this.check_loop(py)?;
+        this.check_caller(py)?;
         this.session.check_open(py)?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
@@ -854,7 +960,7 @@ impl AsyncClient {
     /// Submits a collected batch; the reply settles when all of it has run.
     fn _run_batch(slf: &Bound<'_, Self>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
-        this.check_loop(py)?;
+        this.check_caller(py)?;
         this.session.check_open(py)?;
         let id = this.session.next_id();
         let collected = batch.take(py)?;
@@ -872,7 +978,7 @@ impl AsyncClient {
         types: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
-        this.check_loop(py)?;
+        this.check_caller(py)?;
         this.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = this.session.statements.get(sql, &types)?;
@@ -884,12 +990,8 @@ impl AsyncClient {
     }
 
     /// Begins COPY FROM STDIN of columns given by name and type.
-    fn _copy_in(
-        slf: &Bound<'_, Self>,
-        sql: String,
-        columns: Vec<(Bound<'_, PyString>, u32)>,
-    ) -> PyResult<Feed> {
-        slf.get().check_loop(slf.py())?;
+    fn _copy_in(slf: &Bound<'_, Self>, sql: String, columns: Vec<(Bound<'_, PyString>, u32)>) -> PyResult<Feed> {
+        slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
         let (feed, request) = Feed::copy(slf.as_any(), sql, columns)?;
         Self::submit(slf, request)?;
@@ -897,15 +999,21 @@ impl AsyncClient {
     }
 
     /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(
-        slf: &Bound<'_, Self>,
-        prepared: &Entry,
-    ) -> PyResult<Feed> {
-        slf.get().check_loop(slf.py())?;
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry) -> PyResult<Feed> {
+        slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
         let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0))?;
         Self::submit(slf, request)?;
         Ok(feed)
+    }
+
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+    fn _own(&self, token: Py<PyAny>, holder: String) {
+        self.session.own(Some((token, holder)));
+    }
+
+    fn _disown(&self) {
+        self.session.own(None);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

@@ -89,6 +89,19 @@ impl Awaitable {
         drop(site);
     }
 
+    /// The result, for who has been woken by it.
+    pub(crate) fn outcome(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.take(py)
+    }
+
+    /// What an awaiting object of ours yields to the task that runs it.
+    pub(crate) fn begin_wait(reply: &Py<Self>) -> Py<PyAny> {
+        Python::attach(|py| {
+            reply.get().blocking.store(true, Ordering::Relaxed);
+            reply.clone_ref(py).into_any()
+        })
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         matches!(lock(&self.inner).outcome, Outcome::Pending)
     }
@@ -141,6 +154,23 @@ impl Awaitable {
         Self::wake(slf, false)?;
         Ok(true)
     }
+}
+
+/// The exception that `throw` was given in one of its forms.
+pub(crate) fn thrown(
+    exception: Bound<'_, PyAny>,
+    value: Option<Bound<'_, PyAny>>,
+    traceback: Option<Bound<'_, PyAny>>,
+) -> PyResult<PyErr> {
+    let error = match value {
+        Some(value) if !value.is_none() => value,
+        _ if exception.is_instance_of::<pyo3::types::PyType>() => exception.call0()?,
+        _ => exception,
+    };
+    if let Some(traceback) = traceback {
+        error.setattr(intern!(error.py(), "__traceback__"), traceback)?;
+    }
+    Ok(PyErr::from_value(error))
 }
 
 #[cold]
@@ -201,15 +231,7 @@ impl Awaitable {
     ) -> PyResult<Py<PyAny>> {
         Self::cancel_with(&slf, None)?;
         drop(lock(&slf.get().inner).site.take());
-        let error = match value {
-            Some(value) if !value.is_none() => value,
-            _ if exception.is_instance_of::<pyo3::types::PyType>() => exception.call0()?,
-            _ => exception,
-        };
-        if let Some(traceback) = traceback {
-            error.setattr(intern!(slf.py(), "__traceback__"), traceback)?;
-        }
-        Err(PyErr::from_value(error))
+        Err(thrown(exception, value, traceback)?)
     }
 
     /// As a coroutine's: gives the call up if it has not finished.

@@ -19,6 +19,7 @@ use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Entry, Prepared, Stage, Statements};
 use crate::session::{Outcome, Session, fits_one_flight, refusal_error};
+use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::turn::Turn;
 
@@ -40,6 +41,8 @@ pub(crate) struct BlockingClient {
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
     feeding: Mutex<Option<Feeding>>,
+    /// The open stream, which keeps the turn.
+    streaming: Mutex<Option<(RequestId, Deadline)>>,
     /// The transport: `cancel`, `ended`, `notice`, `notification`.
     hooks: OnceLock<Py<PyAny>>,
     default_timeout: Option<f64>,
@@ -186,6 +189,93 @@ impl BlockingClient {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one caller, which took them apart")]
+    fn open_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        prepared: Arc<Prepared>,
+        asked: Asked<'_>,
+        shared: Arc<Shared>,
+        size: u32,
+        deadline: Deadline,
+    ) -> PyResult<()> {
+        if prepared.stage() != Stage::Described {
+            self.prepare(py, &prepared, deadline)?;
+        }
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let call = StreamCall { run, arguments: asked.arguments.unbind(), shared, size };
+        let request = self.session.stream_request(py, id, call)?;
+        lock(&self.session.state).conn.submit(request);
+        self.send_some(py)
+    }
+
+    // ---- streams: the turn is kept from their beginning to their end ------------------------------------------
+
+    /// Works until something has changed for the stream.
+    pub(crate) fn stream_turn(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
+        let deadline = lock(&self.streaming).as_ref().map(|(_, deadline)| *deadline);
+        let deadline = deadline.unwrap_or_else(|| Deadline::after(None));
+        match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
+            Ok(Some(mut job)) => {
+                shared.end(job.error.take());
+                self.stream_forgotten(id);
+                Ok(())
+            }
+            Ok(None) if deadline.has_passed() => {
+                let late = error::query_timeout(py, format!("not finished within {} s", deadline.seconds));
+                Err(self.stop_stream(py, id, shared, late))
+            }
+            Ok(None) => Ok(()),
+            Err(interrupt) => Err(self.stop_stream(py, id, shared, interrupt)),
+        }
+    }
+
+    fn stop_stream(&self, py: Python<'_>, id: RequestId, shared: &Shared, error: PyErr) -> PyErr {
+        let error = if self.session.is_ended() { error } else { self.give_up(py, id, error) };
+        shared.end(None);
+        self.stream_forgotten(id);
+        error
+    }
+
+    /// After the portal's end was written: reads what still comes.
+    pub(crate) fn end_stream(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
+        let mine = lock(&self.streaming).as_ref().is_some_and(|(open, _)| *open == id);
+        while mine && !shared.is_over() && !self.session.is_ended() {
+            self.stream_turn(py, id, shared)?;
+        }
+        self.stream_forgotten(id);
+        Ok(())
+    }
+
+    /// Gives the turn back; what still comes is read by the next call.
+    pub(crate) fn stream_forgotten(&self, id: RequestId) {
+        let mut streaming = lock(&self.streaming);
+        if streaming.as_ref().is_some_and(|(open, _)| *open == id) {
+            *streaming = None;
+            drop(streaming);
+            self.turn.give_back();
+        }
+    }
+
+    /// Sends what the socket takes at once; the rest goes with the next wait.
+    pub(crate) fn send_some(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(socket) = *lock(&self.socket) else { return Ok(()) };
+        let sent = {
+            let mut state = lock(&self.session.state);
+            state.conn.pump();
+            match socket.send(state.conn.outgoing()) {
+                Ok(Moved::Bytes(count)) => {
+                    state.conn.sent(count);
+                    Ok(())
+                }
+                Ok(Moved::WouldBlock | Moved::End) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        sent.map_err(|cause| lost_line(py, cause.into()))
+    }
+
     // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
 
     fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
@@ -284,7 +374,16 @@ impl BlockingClient {
         for outcome in outcomes {
             match outcome {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
-                Outcome::Finished(..) | Outcome::Started | Outcome::FeedStarted(_) => {}
+                Outcome::Finished(_, job, _) => {
+                    // A stream that was given up before its end.
+                    if let Some(shared) = job.stream() {
+                        shared.end(None);
+                    }
+                }
+                Outcome::Started | Outcome::FeedStarted(_) => {}
+                Outcome::Batch { id, shared, rows, more, size } => {
+                    self.session.stream_batch(id, &shared, rows, more, size);
+                }
                 Outcome::Notice(fields) => self.tell(py, "notice", (fields,))?,
                 Outcome::Notification { channel, payload, process_id } => {
                     self.tell(py, "notification", (channel, payload, process_id))?;
@@ -393,6 +492,7 @@ impl BlockingClient {
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn: Turn::default(),
             feeding: Mutex::new(None),
+            streaming: Mutex::new(None),
             hooks: OnceLock::new(),
             default_timeout: command_timeout,
         })
@@ -490,6 +590,37 @@ impl BlockingClient {
         self.ask(statement.py(), Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
     }
 
+    /// Rows as they come.
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    fn stream<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        batch: u32,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let size = call::batch_size(py, batch)?;
+        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
+        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
+        let stream = Py::new(py, stream)?;
+        this.turn.keep(py)?;
+        *lock(&this.streaming) = Some((id, deadline));
+        let opened = this.open_stream(py, id, prepared, asked, shared, size, deadline);
+        if let Err(error) = opened {
+            stream.get().refused();
+            this.stream_forgotten(id);
+            return Err(error);
+        }
+        Ok(stream)
+    }
+
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
@@ -517,11 +648,7 @@ impl BlockingClient {
     }
 
     /// Has the statement described.
-    fn _describe(
-        &self,
-        sql: &Bound<'_, PyString>,
-        types: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Entry> {
+    fn _describe(&self, sql: &Bound<'_, PyString>, types: Option<&Bound<'_, PyAny>>) -> PyResult<Entry> {
         let py = sql.py();
         let _turn = self.turn.take(py)?;
         self.session.check_open(py)?;
@@ -547,15 +674,20 @@ impl BlockingClient {
     }
 
     /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(
-        slf: &Bound<'_, Self>,
-        prepared: &Entry,
-        timeout: Option<f64>,
-    ) -> PyResult<Feed> {
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.keep_turn(py, timeout)?;
         this.begin(Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
+    }
+
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+    fn _own(&self, token: Py<PyAny>, holder: String) {
+        self.session.own(Some((token, holder)));
+    }
+
+    fn _disown(&self) {
+        self.session.own(None);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

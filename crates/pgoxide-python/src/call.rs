@@ -146,3 +146,12 @@ pub(crate) fn cache_stats<'py>(py: Python<'py>, session: &Session) -> PyResult<B
     dict.set_item("evictions", stats.evictions)?;
     Ok(dict)
 }
+
+/// Rows a batch holds at most.
+pub(crate) fn batch_size(py: Python<'_>, batch: u32) -> PyResult<u32> {
+    // 0 means "all rows" to the protocol, which is what a stream is not for.
+    if (1..=1_000_000).contains(&batch) {
+        return Ok(batch);
+    }
+    Err(error::interface_error(py, format!("batch={batch}: rows at a time, from 1 to 1000000")))
+}

@@ -353,7 +353,10 @@ fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, out: &mut Vec<u8
     column.encoder.encode(value, out).map_err(|cause| blame_column(column, value, cause))?;
     let length = out.len() - mark - 4;
     let Ok(length) = i32::try_from(length) else {
-        return Err(error::data_error(value.py(), format!("a value of {length} bytes; PostgreSQL holds less than 1 GiB")));
+        return Err(error::data_error(
+            value.py(),
+            format!("a value of {length} bytes; PostgreSQL holds less than 1 GiB"),
+        ));
     };
     out[mark..mark + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())

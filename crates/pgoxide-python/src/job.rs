@@ -17,6 +17,7 @@ use crate::feed::Fed;
 use crate::plan::{Described, Frames, Plan};
 use crate::prepared::Prepared;
 use crate::script::Script;
+use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Target;
 
@@ -170,6 +171,11 @@ impl Run {
         Ok(())
     }
 
+    /// What has come so far, for who takes rows in batches.
+    pub(crate) fn take_rows(&mut self) -> Vec<Py<PyAny>> {
+        std::mem::take(&mut self.rows)
+    }
+
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
         if self.verb != Verb::Execute {
             return;
@@ -242,6 +248,10 @@ pub(crate) enum Kind {
     Script(Script),
     /// COPY FROM STDIN, or many parameter sets.
     Fed(Fed),
+    /// An open portal whose rows are handed out as they come.
+    Stream(StreamState),
+    /// A stream that was refused before it was written.
+    StreamEnd(Arc<Shared>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -273,7 +283,16 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(py.None()),
+        }
+    }
+
+    /// The reader of a stream, to be told how it ended.
+    pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
+        match &self.kind {
+            Kind::Stream(stream) => Some(&stream.shared),
+            Kind::StreamEnd(shared) => Some(shared),
+            _ => None,
         }
     }
 
@@ -283,6 +302,7 @@ impl Job {
             Kind::Run(run) => Some(&run.prepared),
             Kind::Prepare(prepare) => prepare.statements.get(prepare.at),
             Kind::Batch(batch) => batch.statement(),
+            Kind::Stream(stream) => Some(stream.statement()),
             _ => None,
         }
     }

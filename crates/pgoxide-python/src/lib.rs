@@ -19,6 +19,7 @@ mod pyimport;
 mod row;
 mod script;
 mod session;
+mod stream;
 mod sync;
 mod tag;
 mod target;
@@ -38,13 +39,15 @@ mod _core {
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
     #[pymodule_export]
+    use crate::feed::Feed;
+    #[pymodule_export]
     use crate::prepared::Entry;
     #[pymodule_export]
     use crate::row::make_row;
     #[pymodule_export]
-    use crate::feed::Feed;
-    #[pymodule_export]
     use crate::script::ScriptResult;
+    #[pymodule_export]
+    use crate::stream::{Stream, StreamStep};
     #[pymodule_export]
     use crate::tag::CommandTag;
 }

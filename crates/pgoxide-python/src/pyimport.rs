@@ -35,6 +35,8 @@ imported! {
     deepcopy = "copy", "deepcopy";
     warn = "warnings", "warn_explicit";
     copy_context = "contextvars", "copy_context";
+    current_task = "asyncio", "current_task";
+    transaction_tokens = "pgoxide.driver.ownership", "TOKENS";
     running_loop = "asyncio", "_get_running_loop";
     safe_uuid_unknown = "uuid", "SafeUUID";
     is_dataclass = "dataclasses", "is_dataclass";

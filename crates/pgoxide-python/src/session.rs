@@ -33,6 +33,7 @@ use crate::job::{self, Fault, Job, Kind, Prepare, Run};
 use crate::plan::Described;
 use crate::prepared::{Entry, Prepared, Stage, Statements};
 use crate::script::Script;
+use crate::stream::{Shared, StreamCall};
 use crate::sync::lock;
 
 /// A request that must wait until statements are described; all behind it wait too, so that calls run in order.
@@ -47,6 +48,7 @@ pub(crate) enum Call {
     /// Arguments are frozen: their types are not known yet.
     Run(Box<Run>, Py<PyTuple>),
     Batch(Box<Batch>),
+    Stream(StreamCall),
     /// Only wants to know when the statement is described.
     Described(Arc<Prepared>),
     /// Needs nothing, only its turn.
@@ -67,6 +69,10 @@ impl Call {
                 }
             }
             Self::Batch(batch) => batch.missing(),
+            Self::Stream(stream) if stream.run.prepared.described().is_none() => {
+                SmallVec::from_elem(Arc::clone(&stream.run.prepared), 1)
+            }
+            Self::Stream(_) => SmallVec::new(),
             Self::Described(prepared) if prepared.described().is_none() => SmallVec::from_elem(Arc::clone(prepared), 1),
             Self::Described(_) => SmallVec::new(),
             Self::Ready(_) => SmallVec::new(),
@@ -90,8 +96,20 @@ pub(crate) enum Outcome {
     Finished(RequestId, Job, bool),
     /// A fed request may be fed.
     FeedStarted(RequestId),
+    /// A stream's batch has come.
+    Batch {
+        id: RequestId,
+        shared: Arc<Shared>,
+        rows: Vec<Py<PyAny>>,
+        more: bool,
+        size: u32,
+    },
     Notice(Py<PyDict>),
-    Notification { channel: String, payload: String, process_id: i32 },
+    Notification {
+        channel: String,
+        payload: String,
+        process_id: i32,
+    },
 }
 
 /// Options that do not change.
@@ -108,6 +126,8 @@ pub(crate) struct Session {
     pub(crate) statements: Statements,
     pub(crate) options: Options,
     last_id: AtomicU64,
+    /// Who has a transaction open: the token its context holds, and its name.
+    owner: Mutex<Option<(Py<PyAny>, String)>>,
 }
 
 /// A Parse, Describe, Bind, Execute, Sync in one flight is right when nothing must be known first.
@@ -118,7 +138,7 @@ pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize) -> bool {
 impl Session {
     pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
         let state = State { conn: Connection::new(limits), held: VecDeque::new(), ended: None, last_words: None };
-        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
     }
 
     pub(crate) fn next_id(&self) -> RequestId {
@@ -136,6 +156,7 @@ impl Session {
         if ended {
             return Err(self.closed_error(py));
         }
+        self.check_owner(py)?;
         if held > self.options.max_queued_hard {
             return Err(error::queue_full(
                 py,
@@ -147,6 +168,27 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    pub(crate) fn own(&self, owner: Option<(Py<PyAny>, String)>) {
+        let earlier = std::mem::replace(&mut *lock(&self.owner), owner);
+        drop(earlier);
+    }
+
+    /// Raises when another context has a transaction open: the call would become part of it.
+    fn check_owner(&self, py: Python<'_>) -> PyResult<()> {
+        let owner = lock(&self.owner).as_ref().map(|(token, holder)| (token.clone_ref(py), holder.clone()));
+        let Some((token, holder)) = owner else { return Ok(()) };
+        let held = crate::pyimport::transaction_tokens(py)?.call_method0("get")?.cast_into::<PyTuple>()?;
+        if held.iter_borrowed().any(|other| other.is(&token)) {
+            return Ok(());
+        }
+        Err(error::interface_error(
+            py,
+            format!(
+                "{holder} has a transaction open on this connection: a call from outside would become part of it; wait, or use another connection"
+            ),
+        ))
     }
 
     /// ConnectionClosed with the reason as its cause.
@@ -331,6 +373,15 @@ impl Session {
                 }
                 Call::Ready(request) => Ok(request),
                 Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
+                Call::Stream(call) => {
+                    let shared = Arc::clone(&call.shared);
+                    let request = self.stream_request(py, front.id, call);
+                    if let Err(error) = &request {
+                        failed.push((stream_job(shared), Err(error.clone_ref(py))));
+                        continue;
+                    }
+                    request
+                }
                 Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
             };
             match request {
@@ -387,6 +438,7 @@ impl Session {
                 batch.stop_at(statement);
                 Job::new(Kind::Batch(batch), held.reply)
             }
+            Call::Stream(call) => stream_job(call.shared),
             _ => Job::new(Kind::Taken, held.reply),
         };
         taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
@@ -431,19 +483,24 @@ impl Session {
         match event {
             Event::Rows { frames, count } => return self.rows(py, frames, count),
             Event::Finished { id, job, abandoned, status: _ } => out.push(Outcome::Finished(id, job, abandoned)),
+            Event::Complete(complete) if self.runs_stream() => {
+                let _ = complete; // how many rows there were, the reader has counted
+                self.batch_ended(false, out);
+            }
             Event::Complete(complete) => self.with_job(|job| match &mut job.kind {
                 Kind::Run(run) => run.complete(&complete),
                 Kind::Script(script) => script.complete(Some(&complete)),
                 Kind::Batch(batch) => batch.complete(&complete),
                 Kind::Fed(fed) => fed.complete(&complete),
-                Kind::Prepare(_) | Kind::Taken => {}
+                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
             }),
+            Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.with_job(|job| match &mut job.kind {
                 Kind::Script(script) => script.complete(None),
                 Kind::Batch(batch) => batch.empty(),
                 _ => {}
             }),
-            Event::Suspended => {}
+            Event::Suspended => self.batch_ended(true, out),
             Event::Parsed => {}
             Event::ParameterDescription(description) => {
                 let oids: Vec<u32> = description.types.iter().collect();
@@ -483,6 +540,20 @@ impl Session {
         Ok(())
     }
 
+    fn runs_stream(&self) -> bool {
+        matches!(lock(&self.state).conn.running(), Some(Job { kind: Kind::Stream(_), .. }))
+    }
+
+    /// A stream's Execute has been answered.
+    fn batch_ended(&self, more: bool, out: &mut Vec<Outcome>) {
+        let mut state = lock(&self.state);
+        let id = state.conn.running_id();
+        if let (Some(id), Some(Job { kind: Kind::Stream(stream), .. })) = (id, state.conn.running()) {
+            let rows = stream.take_batch();
+            out.push(Outcome::Batch { id, shared: Arc::clone(&stream.shared), rows, more, size: stream.size });
+        }
+    }
+
     fn with_job(&self, act: impl FnOnce(&mut Job)) {
         if let Some(job) = lock(&self.state).conn.running() {
             act(job);
@@ -518,7 +589,8 @@ impl Session {
             Kind::Run(run) => run.rows(py, frames, count),
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::Taken => Ok(()),
+            Kind::Stream(stream) => stream.rows(py, frames, count),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
@@ -534,7 +606,7 @@ impl Session {
                         script.described(plan);
                     }
                 }
-                Kind::Fed(_) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -666,6 +738,7 @@ impl Session {
             Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
             Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
             Call::Described(_) => Job::new(Kind::Taken, held.reply),
+            Call::Stream(call) => stream_job(call.shared),
         });
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
     }
@@ -814,4 +887,9 @@ pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -
 /// A type's name for messages.
 pub(crate) fn type_name(oid: u32) -> String {
     pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned)
+}
+
+/// The job of a stream that never reached the server: only its reader is left to be told.
+fn stream_job(shared: Arc<Shared>) -> Job {
+    Job::new(Kind::StreamEnd(shared), None)
 }

@@ -75,7 +75,7 @@ impl Drop for Held<'_> {
 fn nested(py: Python<'_>) -> PyErr {
     error::interface_error(
         py,
-        "the connection is in the middle of another call of this thread: a row class, codec or handler cannot use the \
-         connection it is called by; collect first, then ask, or open a second connection",
+        "the connection is busy with another call of this thread: a stream must be read to its end or closed first, and a \
+         row class, codec, source or listener cannot use the connection it is called by; or open a second connection",
     )
 }

@@ -40,7 +40,7 @@ class Line:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, address: object) -> None:
-        self.listeners = Listeners()
+        self.listeners: Listeners = Listeners()
         self._loop = loop
         self._sock = sock
         self._family = sock.family
@@ -54,7 +54,9 @@ class Line:
     async def attach(self, client: AsyncClient) -> None:
         """Ties the client to the loop: from now on what arrives is read."""
         try:
-            self._loop.remove_reader(self._sock.fileno())  # asks, without changing anything, whether the loop can
+            self._loop.remove_reader(
+                self._sock.fileno()
+            )  # asks, without changing anything, whether the loop can
         except NotImplementedError:
             await self._attach_buffered(client)
             return
@@ -156,7 +158,9 @@ class Line:
                         await self._send_cancel(request)
             except TimeoutError:
                 # The request may still take effect at any time: nothing can be written any more.
-                client._end(ConnectionClosed("a CancelRequest was not acknowledged; the connection is given up"))
+                client._end(
+                    ConnectionClosed("a CancelRequest was not acknowledged; the connection is given up")
+                )
                 return
             except OSError:
                 pass  # It never reached the server, or its end was a reset: either way it has no further effect.
@@ -184,18 +188,20 @@ class _Buffered(asyncio.BufferedProtocol):
         self._reader = reader
         self._buffer = bytearray(READ_SIZE)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
         return memoryview(self._buffer)
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._reader.received(memoryview(self._buffer)[:nbytes])
+        self._reader.received(bytes(memoryview(self._buffer)[:nbytes]))
 
     def eof_received(self) -> bool:
         self._reader.lost(ConnectionClosed("the server closed the connection"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        closed = ConnectionClosed(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+        closed = ConnectionClosed(
+            f"the connection was lost: {exc}" if exc else "the server closed the connection"
+        )
         closed.__cause__ = exc
         self._reader.lost(closed)
 

@@ -29,7 +29,7 @@ class Line:
     """What the core calls to have things done beside the conversation, and who listens."""
 
     def __init__(self, sock: socket.socket, address: object) -> None:
-        self.listeners = Listeners()
+        self.listeners: Listeners = Listeners()
         self._sock = sock
         self._family = sock.family
         self._address = address

@@ -6,7 +6,8 @@ A listener's own exception never disturbs the protocol: it goes to `sys.unraisab
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from pgoxide.types import Notice
 
@@ -59,15 +60,12 @@ def _call(listeners: list[Callable[[_T], object]], argument: _T) -> None:
     for listener in tuple(listeners):
         try:
             listener(argument)
-        except Exception as error:
-            sys.unraisablehook(_Unraisable(type(error), error, error.__traceback__, "in a pgoxide listener", listener))
-
-
-class _Unraisable(NamedTuple):
-    """What sys.unraisablehook takes."""
-
-    exc_type: type[BaseException]
-    exc_value: BaseException
-    exc_traceback: object
-    err_msg: str
-    object: object
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the listener's own
+            unraisable = SimpleNamespace(
+                exc_type=type(error),
+                exc_value=error,
+                exc_traceback=error.__traceback__,
+                err_msg="in a pgoxide listener",
+                object=listener,
+            )
+            sys.unraisablehook(cast("sys.UnraisableHookArgs", unraisable))  # its own type cannot be made

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+__all__ = ["PgDate", "PgTimestamp", "PgTimestampTz"]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class PgDate:
@@ -18,7 +20,7 @@ class PgDate:
     they order after and before everything.
 
     >>> PgDate(-43, 3, 15)
-    PgDate(44-03-15 BC)
+    PgDate(0044-03-15 BC)
     >>> PgDate.negative_infinity < PgDate(-4713, 11, 24) < PgDate.infinity
     True
     """
@@ -71,8 +73,15 @@ class PgTimestamp:
     infinity: ClassVar[Self]
     negative_infinity: ClassVar[Self]
 
-    def __init__(
-        self, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0
+    def __init__(  # noqa: PLR0917  as datetime's
+        self,
+        year: int,
+        month: int,
+        day: int,
+        hour: int = 0,
+        minute: int = 0,
+        second: int = 0,
+        microsecond: int = 0,
     ) -> None:
         _set(
             self, sign=0, year=year, month=month, day=day, hour=hour, minute=minute, second=second,
@@ -127,12 +136,13 @@ def _with_era(year: int, rest: str) -> str:
     return f"{1 - year:04}{rest} BC" if year < 1 else f"{year:04}{rest}"
 
 
-def _restore(
-    cls: type[PgDate | PgTimestamp], sign: int, fields: tuple[int, ...]
-) -> PgDate | PgTimestamp:
+def _restore(cls: type[PgDate | PgTimestamp], sign: int, fields: tuple[int, ...]) -> PgDate | PgTimestamp:
     return cls._infinite(sign) if sign else cls(*fields)
 
 
-for _class in (PgDate, PgTimestamp, PgTimestampTz):
-    _class.infinity = _class._infinite(1)
-    _class.negative_infinity = _class._infinite(-1)
+PgDate.infinity, PgDate.negative_infinity = PgDate._infinite(1), PgDate._infinite(-1)
+PgTimestamp.infinity, PgTimestamp.negative_infinity = PgTimestamp._infinite(1), PgTimestamp._infinite(-1)
+PgTimestampTz.infinity, PgTimestampTz.negative_infinity = (
+    PgTimestampTz._infinite(1),
+    PgTimestampTz._infinite(-1),
+)

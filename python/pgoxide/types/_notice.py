@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+__all__ = ["Notice"]
+
 # One-letter field codes of the protocol chapter, "Error and Notice Message Fields", by attribute.
 _CODES = {
     "severity": "V",
@@ -63,7 +65,9 @@ class Notice:
     def __str__(self) -> str:
         """`NOTICE: message`, with detail and hint on lines of their own."""
         lines = [f"{self.severity}: {self.message}"]
-        lines += [f"{label}: {text}" for label, text in (("DETAIL", self.detail), ("HINT", self.hint)) if text]
+        lines += [
+            f"{label}: {text}" for label, text in (("DETAIL", self.detail), ("HINT", self.hint)) if text
+        ]
         return "\n".join(lines)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, SupportsIndex, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Row", "restore"]
 
 
 class Row(tuple[Any, ...]):
@@ -30,16 +32,18 @@ class Row(tuple[Any, ...]):
 
     def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
         """Refused: rows come from the driver."""
-        raise TypeError("rows are made by the driver; a plain tuple or a class of your own is what you can make")
+        raise TypeError(
+            "rows are made by the driver; a plain tuple or a class of your own is what you can make"
+        )
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
         @overload
-        def __getitem__(self, key: int | str, /) -> Any: ...
+        def __getitem__(self, key: SupportsIndex | str, /) -> Any: ...
         @overload
         def __getitem__(self, key: slice, /) -> tuple[Any, ...]: ...
-        def __getitem__(self, key: int | str | slice, /) -> Any: ...
+        def __getitem__(self, key: SupportsIndex | str | slice, /) -> Any: ...
 
     def keys(self) -> tuple[str, ...]:
         """The column names, in order, repeated ones included."""

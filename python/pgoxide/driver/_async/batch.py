@@ -22,11 +22,13 @@ class AsyncBatch(_core.BatchBuilder):
     """
 
     _connection: AsyncConnection
+    _timeout: float | None
 
-    def __new__(cls, connection: AsyncConnection) -> Self:
+    def __new__(cls, connection: AsyncConnection, timeout: float | None = None) -> Self:
         """For `connection`."""
         self = super().__new__(cls, connection)
         self._connection = connection
+        self._timeout = timeout
         return self
 
     async def __aenter__(self) -> Self:
@@ -38,4 +40,4 @@ class AsyncBatch(_core.BatchBuilder):
         if exc_type is not None or not len(self):
             self._discard()
             return
-        await self._connection._run_batch(self, None)
+        await self._connection._run_batch(self, self._timeout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pgoxide import _core
-from pgoxide.driver._async import feeding
+from pgoxide.driver._async import feeding, running
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver.connecting import Connecting
 from pgoxide.driver.options import core_options
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     from pgoxide.config import ConnectConfig
     from pgoxide.driver.options import ConnectionOptions
-    from pgoxide.statement import Statement
+    from pgoxide.statement import Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice
 
 __all__ = ["AsyncConnection"]
+
+R = TypeVar("R")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
@@ -155,7 +157,7 @@ class AsyncConnection(_core.AsyncClient):
     def _close_line(self) -> None:
         self._end(ConnectionClosed("close() was called"))
 
-    def batch(self) -> AsyncBatch:
+    def batch(self, *, timeout: float | None = None) -> AsyncBatch:
         """Several statements in one flight with one Sync: one round trip and one implicit transaction.
 
         >>> import pgoxide
@@ -165,10 +167,10 @@ class AsyncConnection(_core.AsyncClient):
         ...         batch.execute("delete from sessions where expires < now()")
         ...     print(total.result())
 
-        Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
+        timeout: seconds for the flight. Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
         block raises its error, the other results raise BatchAborted.
         """
-        return AsyncBatch(self)
+        return AsyncBatch(self, timeout)
 
     async def execute_many(
         self,
@@ -221,6 +223,18 @@ class AsyncConnection(_core.AsyncClient):
         ...     print(tag.rows_affected)
         """
         return await feeding.copy_in(self, table, records, columns, where, timeout)
+
+    async def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
+        """Runs a plan on this connection and returns what the plan returns.
+
+        plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
+        request it runs out in raises QueryTimeout in the plan, and every one after it.
+
+        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended; one
+        that it leaves open is rolled back, and InterfaceError raised. When the caller is cancelled the plan gets PlanCancelled
+        and may only clean up.
+        """
+        return await running.run(self, plan, timeout)
 
     # -- what is known without asking the server ---------------------------------------------------------------
 

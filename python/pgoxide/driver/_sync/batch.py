@@ -24,11 +24,13 @@ class Batch(_core.BatchBuilder):
     """
 
     _connection: Connection
+    _timeout: float | None
 
-    def __new__(cls, connection: Connection) -> Self:
+    def __new__(cls, connection: Connection, timeout: float | None = None) -> Self:
         """For `connection`."""
         self = super().__new__(cls, connection)
         self._connection = connection
+        self._timeout = timeout
         return self
 
     def __enter__(self) -> Self:
@@ -40,4 +42,4 @@ class Batch(_core.BatchBuilder):
         if exc_type is not None or not len(self):
             self._discard()
             return
-        self._connection._run_batch(self, None)
+        self._connection._run_batch(self, self._timeout)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pgoxide import _core
-from pgoxide.driver._sync import feeding
+from pgoxide.driver._sync import feeding, running
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import no_such_attribute
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
     from pgoxide.driver.options import ConnectionOptions
-    from pgoxide.statement import Statement
+    from pgoxide.statement import Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice
 
 __all__ = ["Connection"]
+
+R = TypeVar("R")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
@@ -103,7 +105,7 @@ class Connection(_core.Client):
     def _close_line(self) -> None:
         self._end(ConnectionClosed("close() was called"))
 
-    def batch(self) -> Batch:
+    def batch(self, *, timeout: float | None = None) -> Batch:
         """Several statements in one flight with one Sync: one round trip and one implicit transaction.
 
         >>> import pgoxide
@@ -113,10 +115,10 @@ class Connection(_core.Client):
         ...         batch.execute("delete from sessions where expires < now()")
         ...     print(total.result())
 
-        Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
+        timeout: seconds for the flight. Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
         block raises its error, the other results raise BatchAborted.
         """
-        return Batch(self)
+        return Batch(self, timeout)
 
     def execute_many(
         self,
@@ -169,6 +171,18 @@ class Connection(_core.Client):
         ...     print(tag.rows_affected)
         """
         return feeding.copy_in(self, table, records, columns, where, timeout)
+
+    def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
+        """Runs a plan on this connection and returns what the plan returns.
+
+        plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
+        request it runs out in raises QueryTimeout in the plan, and every one after it.
+
+        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended; one
+        that it leaves open is rolled back, and InterfaceError raised. When the caller is cancelled the plan gets PlanCancelled
+        and may only clean up.
+        """
+        return running.run(self, plan, timeout)
 
     # -- what is known without asking the server ---------------------------------------------------------------
 

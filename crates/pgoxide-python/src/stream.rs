@@ -1,0 +1,559 @@
+//! Rows as they come: an open portal read in batches, the next one asked for before the last is handed out.
+//!
+//! ```text
+//!   Bind Execute(n) Flush ──▶ rows, PortalSuspended ──▶ Execute(n) Flush ──▶ … CommandComplete ──▶ Close Sync
+//!                                                   closed early ──▶ Close Sync, what comes is discarded
+//! ```
+//!
+//! A portal outside a transaction dies at Sync, so Sync is withheld and the stream is a barrier (protocol chapter,
+//! "Extended Query"). At most two batches exist: one being handed out, one that has come or is coming.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
+use pgoxide_protocol::message::{close, execute, flush, sync};
+use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use smallvec::SmallVec;
+
+use crate::async_client::AsyncClient;
+use crate::awaitable::Awaitable;
+use crate::blocking_client::BlockingClient;
+use crate::error;
+use crate::job::{Fault, Job, Kind, Run};
+use crate::prepared::Prepared;
+use crate::session::{Session, append_bind};
+use crate::sync::lock;
+
+/// Batches that have come and were not taken, at most.
+const AHEAD: usize = 1;
+
+struct Inner {
+    batches: VecDeque<Vec<Py<PyAny>>>,
+    /// An Execute is unanswered.
+    asked: bool,
+    /// The portal has more rows.
+    more: bool,
+    /// ReadyForQuery has come, or the connection ended.
+    over: bool,
+    /// Nobody reads any more.
+    closed: bool,
+    error: Option<PyErr>,
+    waiting: Option<Py<Awaitable>>,
+    /// A statement that is not kept: closed with its portal.
+    once: Option<Box<[u8]>>,
+}
+
+/// What the job and the reader of a stream share.
+pub(crate) struct Shared(Mutex<Inner>);
+
+impl Shared {
+    fn new() -> Self {
+        Self(Mutex::new(Inner {
+            batches: VecDeque::new(),
+            asked: true,
+            more: true,
+            over: false,
+            closed: false,
+            error: None,
+            waiting: None,
+            once: None,
+        }))
+    }
+
+    /// The stream's request has finished. Who waits is to be woken.
+    pub(crate) fn end(&self, error: Option<PyErr>) -> Option<Py<Awaitable>> {
+        let mut inner = lock(&self.0);
+        inner.over = true;
+        inner.more = false;
+        // What was there first (a deadline) is why the request ended.
+        let surplus = if inner.error.is_none() { std::mem::replace(&mut inner.error, error) } else { error };
+        let waiting = inner.waiting.take();
+        drop(inner);
+        drop(surplus);
+        waiting
+    }
+}
+
+/// The job of a stream.
+pub(crate) struct StreamState {
+    run: Box<Run>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) size: u32,
+}
+
+impl StreamState {
+    pub(crate) fn statement(&self) -> &Arc<Prepared> {
+        &self.run.prepared
+    }
+
+    pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
+        if lock(&self.shared.0).closed {
+            return Ok(());
+        }
+        self.run.rows(py, frames, count)
+    }
+
+    /// The rows of the batch that just ended.
+    pub(crate) fn take_batch(&mut self) -> Vec<Py<PyAny>> {
+        self.run.take_rows()
+    }
+}
+
+/// A stream whose statement may not be described yet.
+pub(crate) struct StreamCall {
+    pub(crate) run: Box<Run>,
+    pub(crate) arguments: Py<PyTuple>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) size: u32,
+}
+
+impl Session {
+    /// The request that opens a stream's portal. Its statement is described.
+    pub(crate) fn stream_request(&self, py: Python<'_>, id: RequestId, call: StreamCall) -> PyResult<Request<Job>> {
+        let StreamCall { mut run, arguments, shared, size } = call;
+        let prepared = Arc::clone(&run.prepared);
+        let Some(described) = prepared.described() else {
+            return Err(error::interface_error(py, "the statement has not been described"));
+        };
+        run.use_plan(py, described.plan.as_ref())?;
+        let mut bytes = Vec::with_capacity(128);
+        let mut steps = SmallVec::new();
+        self.close_given_up(py, &mut bytes, &mut steps)?;
+        append_bind(py, &prepared.name, described, arguments.bind(py), described.result_formats(), &mut bytes)?;
+        execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
+        flush::write(&mut bytes);
+        steps.extend([Step::Bind, Step::Execute]);
+        if prepared.once {
+            lock(&shared.0).once = Some(prepared.name.clone());
+        }
+        let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None);
+        Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
+    }
+
+    /// A batch has come: keeps it, asks for the next one, or ends the portal. Who waits is to be woken.
+    pub(crate) fn stream_batch(
+        &self,
+        id: RequestId,
+        shared: &Shared,
+        rows: Vec<Py<PyAny>>,
+        more: bool,
+        size: u32,
+    ) -> Option<Py<Awaitable>> {
+        let mut inner = lock(&shared.0);
+        inner.asked = false;
+        inner.more = more;
+        let unwanted = if inner.closed || rows.is_empty() {
+            Some(rows)
+        } else {
+            inner.batches.push_back(rows);
+            None
+        };
+        let wake = if inner.batches.is_empty() { None } else { inner.waiting.take() };
+        // One that waits takes the batch at once.
+        let kept = inner.batches.len() - usize::from(wake.is_some() && !inner.batches.is_empty());
+        if !inner.closed {
+            if !more {
+                self.close_portal(id, inner.once.as_deref());
+            } else if kept < AHEAD {
+                inner.asked = self.ask_for_batch(id, size);
+            }
+        }
+        drop(inner);
+        drop(unwanted);
+        wake
+    }
+
+    fn ask_for_batch(&self, id: RequestId, size: u32) -> bool {
+        let mut bytes = Vec::with_capacity(24);
+        // Neither the empty name nor the number can be refused.
+        if execute::write(&mut bytes, b"", size).is_err() {
+            return false;
+        }
+        flush::write(&mut bytes);
+        lock(&self.state).conn.extend(id, &bytes, &[Step::Execute])
+    }
+
+    fn close_portal(&self, id: RequestId, once: Option<&[u8]>) {
+        let mut bytes = Vec::with_capacity(24);
+        let mut steps: SmallVec<[Step; 3]> = SmallVec::new();
+        if close::write_portal(&mut bytes, b"").is_ok() {
+            steps.push(Step::Close);
+        }
+        if let Some(name) = once
+            && close::write_statement(&mut bytes, name).is_ok()
+        {
+            steps.push(Step::Close);
+        }
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        lock(&self.state).conn.extend(id, &bytes, &steps);
+    }
+}
+
+enum Client {
+    Async(Py<AsyncClient>),
+    Blocking(Py<BlockingClient>),
+}
+
+/// Rows of a statement as they come, in bounded memory; what `stream()` returns. Iterate it once; leaving its block,
+/// `break`, or dropping it ends the statement. It is an asynchronous iterator on an asynchronous connection and a plain
+/// one on a blocking connection.
+#[pyclass(frozen, weakref, module = "pgoxide", name = "Stream")]
+pub(crate) struct Stream {
+    client: Client,
+    id: RequestId,
+    size: u32,
+    shared: Arc<Shared>,
+    /// The batch being handed out row by row, last row first.
+    current: Mutex<Vec<Py<PyAny>>>,
+}
+
+impl Stream {
+    pub(crate) fn new_async(client: Py<AsyncClient>, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
+        Self::new(Client::Async(client), id, size)
+    }
+
+    pub(crate) fn new_blocking(client: Py<BlockingClient>, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
+        Self::new(Client::Blocking(client), id, size)
+    }
+
+    fn new(client: Client, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
+        let shared = Arc::new(Shared::new());
+        (Self { client, id, size, shared: Arc::clone(&shared), current: Mutex::new(Vec::new()) }, shared)
+    }
+
+    fn session(&self) -> &Session {
+        match &self.client {
+            Client::Async(client) => &client.get().session,
+            Client::Blocking(client) => &client.get().session,
+        }
+    }
+
+    /// The next batch if one has come, asking for the one after it. The flag: the stream is over.
+    fn take_batch(&self, py: Python<'_>) -> PyResult<(Option<Vec<Py<PyAny>>>, bool)> {
+        let (batch, over, error, asked) = {
+            let mut inner = lock(&self.shared.0);
+            let batch = inner.batches.pop_front();
+            let asks = batch.is_some() && inner.more && !inner.asked && !inner.closed && inner.batches.len() < AHEAD;
+            if asks {
+                inner.asked = self.session().ask_for_batch(self.id, self.size);
+            }
+            let over = inner.batches.is_empty() && (inner.over || inner.closed);
+            let error = if batch.is_none() && over { inner.error.take() } else { None };
+            (batch, over, error, asks)
+        };
+        if asked {
+            self.flush(py)?;
+        }
+        match error {
+            Some(error) => Err(error),
+            None => Ok((batch, over)),
+        }
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.client {
+            Client::Async(client) => client.get().flush(py),
+            Client::Blocking(client) => client.get().send_some(py),
+        }
+    }
+
+    /// Ends the portal; what still comes is discarded.
+    fn give_up(&self) -> Option<(VecDeque<Vec<Py<PyAny>>>, bool)> {
+        let mut inner = lock(&self.shared.0);
+        if inner.closed {
+            return None;
+        }
+        inner.closed = true;
+        let ends = !inner.over && inner.more;
+        if ends {
+            self.session().close_portal(self.id, inner.once.as_deref());
+        }
+        Some((std::mem::take(&mut inner.batches), ends))
+    }
+
+    /// It could not be opened: there is nothing to end.
+    pub(crate) fn refused(&self) {
+        lock(&self.shared.0).closed = true;
+    }
+
+    fn pop(&self) -> Option<Py<PyAny>> {
+        lock(&self.current).pop()
+    }
+
+    fn refill(&self, mut batch: Vec<Py<PyAny>>) -> Option<Py<PyAny>> {
+        batch.reverse();
+        let first = batch.pop();
+        let old = std::mem::replace(&mut *lock(&self.current), batch);
+        drop(old);
+        first
+    }
+
+    /// A batch, waiting for it on this thread; None at the end.
+    fn wait_batch(&self, py: Python<'_>, client: &Py<BlockingClient>) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        loop {
+            match self.take_batch(py)? {
+                (Some(batch), _) => return Ok(Some(batch)),
+                (None, true) => return Ok(None),
+                (None, false) => client.get().stream_turn(py, self.id, &self.shared)?,
+            }
+        }
+    }
+
+    /// A reply that settles when a batch has come or the stream is over.
+    fn wait_reply(&self, py: Python<'_>, client: &Py<AsyncClient>) -> PyResult<Py<Awaitable>> {
+        let reply = Py::new(py, Awaitable::new(py, client.clone_ref(py), self.id, "stream"))?;
+        reply.get().close_unseen();
+        let earlier = lock(&self.shared.0).waiting.replace(reply.clone_ref(py));
+        if earlier.is_some() {
+            return Err(error::interface_error(py, "two tasks iterate one stream"));
+        }
+        Ok(reply)
+    }
+}
+
+#[pymethods]
+impl Stream {
+    fn __aiter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        match &slf.get().client {
+            Client::Async(_) => Ok(slf),
+            Client::Blocking(_) => Err(error::interface_error(slf.py(), "a blocking stream: use a plain for")),
+        }
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> PyResult<StreamStep> {
+        Ok(StreamStep { stream: slf.clone().unbind(), whole: false, waiting: Mutex::new(None) })
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        match &slf.get().client {
+            Client::Blocking(_) => Ok(slf),
+            Client::Async(_) => Err(error::interface_error(slf.py(), "an asynchronous stream: use async for")),
+        }
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if let Some(row) = self.pop() {
+            return Ok(Some(row));
+        }
+        let Client::Blocking(client) = &self.client else {
+            return Err(error::interface_error(py, "an asynchronous stream: use async for"));
+        };
+        Ok(self.wait_batch(py, client)?.and_then(|batch| self.refill(batch)))
+    }
+
+    /// The next rows as a list, at most `batch` of them; empty at the end. Awaitable on an asynchronous connection.
+    fn next_batch(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        match &slf.get().client {
+            Client::Async(_) => {
+                let step = StreamStep { stream: slf.clone().unbind(), whole: true, waiting: Mutex::new(None) };
+                Ok(Py::new(py, step)?.into_any())
+            }
+            Client::Blocking(client) => {
+                let mut rows = slf.get().left_over();
+                if rows.is_empty() {
+                    rows = slf.get().wait_batch(py, client)?.unwrap_or_default();
+                }
+                Ok(PyList::new(py, rows)?.into_any().unbind())
+            }
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        Self::__iter__(slf)
+    }
+
+    fn __exit__(&self, py: Python<'_>, kind: Py<PyAny>, error: Py<PyAny>, traceback: Py<PyAny>) -> PyResult<()> {
+        let _ = (kind, error, traceback); // whatever it was, it goes on
+        self._close(py)
+    }
+
+    fn __aenter__(slf: Bound<'_, Self>) -> PyResult<Ready> {
+        Ok(Ready(Self::__aiter__(slf)?.into_any().unbind()))
+    }
+
+    fn __aexit__(&self, py: Python<'_>, kind: Py<PyAny>, error: Py<PyAny>, traceback: Py<PyAny>) -> PyResult<Ready> {
+        let _ = (kind, error, traceback); // whatever it was, it goes on
+        self._close(py)?;
+        Ok(Ready(py.None()))
+    }
+
+    /// Ends the statement; what was not read is discarded. Twice does nothing. Awaitable on an asynchronous connection.
+    fn close(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self._close(py)?;
+        match &self.client {
+            Client::Async(_) => Ok(Py::new(py, Ready(py.None()))?.into_any()),
+            Client::Blocking(_) => Ok(py.None()),
+        }
+    }
+
+    /// As `close`, without anything to await.
+    fn _close(&self, py: Python<'_>) -> PyResult<()> {
+        let Some((batches, _)) = self.give_up() else { return Ok(()) };
+        drop(batches);
+        match &self.client {
+            Client::Async(client) => {
+                client.get().stream_ended(self.id);
+                self.flush(py)
+            }
+            Client::Blocking(client) => client.get().end_stream(py, self.id, &self.shared),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.client {
+            Client::Async(client) => visit.call(client),
+            Client::Blocking(client) => visit.call(client),
+        }
+    }
+}
+
+impl Stream {
+    /// What is left of the batch that was begun row by row.
+    fn left_over(&self) -> Vec<Py<PyAny>> {
+        let mut rows = std::mem::take(&mut *lock(&self.current));
+        rows.reverse();
+        rows
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.0).over
+    }
+}
+
+impl Drop for Stream {
+    /// `break`, or forgotten: the portal ends, the connection is free for others.
+    fn drop(&mut self) {
+        if let Some((batches, ends)) = self.give_up() {
+            Python::attach(|py| {
+                drop(batches);
+                let pending = PyErr::take(py);
+                let ended = match &self.client {
+                    Client::Async(client) => {
+                        client.get().stream_ended(self.id);
+                        if ends { self.flush(py) } else { Ok(()) }
+                    }
+                    Client::Blocking(client) => {
+                        client.get().stream_forgotten(self.id);
+                        Ok(())
+                    }
+                };
+                if let Err(error) = ended {
+                    error.write_unraisable(py, None);
+                }
+                if let Some(error) = pending {
+                    error.restore(py);
+                }
+            });
+        }
+    }
+}
+
+/// One step of an asynchronous iteration: ready at once while the batch lasts.
+#[pyclass(frozen, module = "pgoxide._core")]
+pub(crate) struct StreamStep {
+    stream: Py<Stream>,
+    /// A whole batch instead of one row.
+    whole: bool,
+    waiting: Mutex<Option<Py<Awaitable>>>,
+}
+
+impl StreamStep {
+    /// The value, once it is there.
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let stream = self.stream.get();
+        if self.whole {
+            let rows = stream.left_over();
+            if !rows.is_empty() {
+                return Ok(Some(PyList::new(py, rows)?.into_any().unbind()));
+            }
+        } else if let Some(row) = stream.pop() {
+            return Ok(Some(row));
+        }
+        match stream.take_batch(py)? {
+            (Some(batch), _) if self.whole => Ok(Some(PyList::new(py, batch)?.into_any().unbind())),
+            (Some(batch), _) => Ok(stream.refill(batch)),
+            (None, true) if self.whole => Ok(Some(PyList::empty(py).into_any().unbind())),
+            (None, true) => Err(PyStopAsyncIteration::new_err(())),
+            (None, false) => Ok(None),
+        }
+    }
+}
+
+#[pymethods]
+impl StreamStep {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let waited = lock(&self.waiting).take();
+        if let Some(waited) = waited {
+            // Its own error, or CancelledError.
+            waited.get().outcome(py)?;
+        }
+        if let Some(value) = self.poll(py)? {
+            return Err(PyStopIteration::new_err((value,)));
+        }
+        let Client::Async(client) = &self.stream.get().client else {
+            return Err(error::interface_error(py, "a blocking stream: use a plain for"));
+        };
+        client.get().check_loop(py)?;
+        let reply = self.stream.get().wait_reply(py, client)?;
+        let yielded = Awaitable::begin_wait(&reply);
+        *lock(&self.waiting) = Some(reply);
+        Ok(yielded)
+    }
+
+    fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let _ = value; // nothing is sent to a future
+        self.__next__(py)
+    }
+
+    #[pyo3(signature = (exception, value=None, traceback=None))]
+    fn throw(
+        &self,
+        exception: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let waited = lock(&self.waiting).take();
+        drop(waited);
+        Err(crate::awaitable::thrown(exception, value, traceback)?)
+    }
+
+    fn close(&self) {
+        let waited = lock(&self.waiting).take();
+        drop(waited);
+    }
+}
+
+/// An awaitable that has its value.
+#[pyclass(frozen, module = "pgoxide._core")]
+pub(crate) struct Ready(Py<PyAny>);
+
+#[pymethods]
+impl Ready {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
+        Err(PyStopIteration::new_err((self.0.clone_ref(py),)))
+    }
+}

@@ -1,0 +1,182 @@
+# generated from python/pgoxide/driver/_async/running.py by tools/async_to_sync.py: do not edit
+
+"""Running a Plan on one connection."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pgoxide.driver.names import quoted
+from pgoxide.driver.ownership import TOKENS
+from pgoxide.errors import InterfaceError, QueryTimeout
+from pgoxide.statement import (
+    Begin,
+    Commit,
+    CopyIn,
+    Execute,
+    Fetch,
+    PlanRunner,
+    Release,
+    Rollback,
+    Savepoint,
+    Sleep,
+)
+
+if TYPE_CHECKING:
+    from pgoxide.driver._sync.batch import Batch
+    from pgoxide.driver._sync.connection import Connection
+    from pgoxide.statement import Batchable, Flight, Plan
+
+__all__ = ["run"]
+
+R = TypeVar("R")
+
+CLEANUP_TIMEOUT = 10.0
+"""Seconds each clean-up request of a cancelled plan may take."""
+
+
+def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
+    """See `Connection.run`."""
+    running = _Running(connection, repr(plan), timeout)
+    runner = PlanRunner(plan)
+    try:
+        while (request := runner.request) is not None:
+            try:
+                result = running.perform(request)
+            except BaseException as error:
+                runner.fail(error)
+            else:
+                runner.send(result)
+    finally:
+        running.end()
+    return runner.result
+
+
+class _Running:
+    """One plan on one connection: performs its requests, owns the transaction it opens."""
+
+    def __init__(self, connection: Connection, name: str, timeout: float | None) -> None:
+        self._connection = connection
+        self._name = name
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._timeout = timeout
+        self._token: object = None
+
+    def perform(self, request: Flight) -> Any:
+        """The result of one flight."""
+        if isinstance(request, list):
+            return self._batch(request)
+        if isinstance(request, CopyIn):
+            return self._connection.copy_in(
+                request.table, request.records, columns=request.columns, timeout=self._left()
+            )
+        if isinstance(request, Sleep):
+            return self._sleep(request.seconds)
+        if isinstance(request, Fetch):
+            return getattr(self._connection, request.verb)(request.statement, timeout=self._left())
+        if isinstance(request, Execute):
+            return self._connection.execute(request.statement, timeout=self._left())
+        if isinstance(request, Begin):
+            return self._begin(request)
+        if isinstance(request, Rollback) and self._connection.transaction_status == "idle":
+            return None  # a plan may put Begin inside its try: then there is nothing to undo
+        result = self._connection.execute(
+            _sql(request), timeout=None if isinstance(request, Rollback | Release) else self._left()
+        )
+        if isinstance(request, Commit) and result.text == "ROLLBACK":
+            raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
+        self._disown_if_over()
+        return result
+
+    def _sleep(self, seconds: float) -> None:
+        left = self._left()
+        time.sleep(seconds if left is None else min(seconds, left))
+        self._left()
+
+    def _left(self) -> float | None:
+        """Seconds until the plan's limit. Raises QueryTimeout when there are none."""
+        if self._until is None:
+            return None
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise QueryTimeout(f"the plan did not finish within {self._timeout} s")
+        return left
+
+    def _begin(self, request: Begin) -> Any:
+        if self._connection.transaction_status != "idle":
+            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
+        # Owned before BEGIN is sent: nobody may slip in between.
+        self._own()
+        try:
+            return self._connection.execute(_sql(request), timeout=self._left())
+        finally:
+            self._disown_if_over()
+
+    def _batch(self, requests: list[Batchable]) -> list[Any]:
+        """Several requests in one flight: the list of their results."""
+        if any(isinstance(request, Begin) for request in requests):
+            self._own()
+        try:
+            with self._connection.batch(timeout=self._left()) as batch:
+                replies = [_add(batch, request) for request in requests]
+        finally:
+            self._disown_if_over()
+        return [reply.result() for reply in replies]
+
+    def end(self) -> None:
+        """The plan is through. A transaction it left open is undone."""
+        if self._token is None:
+            return
+        left_open = not self._connection.closed and self._connection.transaction_status != "idle"
+        try:
+            if left_open:
+                self._connection.execute("rollback")
+        finally:
+            self._disown()
+        if left_open:
+            raise InterfaceError(f"{self._name} ended with its transaction open; it was rolled back")
+
+    def _own(self) -> None:
+        if self._token is None:
+            self._token = object()
+            self._connection._own(self._token, self._name)
+            TOKENS.set((*TOKENS.get(), self._token))
+
+    def _disown_if_over(self) -> None:
+        if self._connection.closed or self._connection.transaction_status == "idle":
+            self._disown()
+
+    def _disown(self) -> None:
+        if self._token is not None:
+            self._connection._disown()
+            TOKENS.set(tuple(token for token in TOKENS.get() if token is not self._token))
+            self._token = None
+
+
+def _add(batch: Batch, request: Batchable) -> Any:
+    if isinstance(request, Fetch):
+        return getattr(batch, request.verb)(request.statement)
+    if isinstance(request, Execute):
+        return batch.execute(request.statement)
+    return batch.execute(_sql(request))
+
+
+def _sql(request: Begin | Savepoint | Release | Rollback | Commit) -> str:
+    """The transaction command."""
+    if isinstance(request, Begin):
+        modes = []
+        if request.isolation is not None:
+            modes.append(f"isolation level {request.isolation}")
+        if request.read_only is not None:
+            modes.append("read only" if request.read_only else "read write")
+        if request.deferrable is not None:
+            modes.append("deferrable" if request.deferrable else "not deferrable")
+        return f"begin {', '.join(modes)}".rstrip()
+    if isinstance(request, Savepoint):
+        return f"savepoint {quoted(request.name)}"
+    if isinstance(request, Release):
+        return f"release savepoint {quoted(request.name)}"
+    if isinstance(request, Rollback):
+        return "rollback" if request.to is None else f"rollback to savepoint {quoted(request.to)}"
+    return "commit"
