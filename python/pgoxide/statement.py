@@ -40,7 +40,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 from pgoxide.errors import InterfaceError
 
 if TYPE_CHECKING:
-    from pgoxide._core import CommandTag, Row
+    from pgoxide._core import CommandTag
+    from pgoxide.types import Row
 
 __all__ = [
     "AsyncExecutor",

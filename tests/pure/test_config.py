@@ -125,7 +125,7 @@ SOURCES = [
 
 @pytest.mark.parametrize(("name", "variable", "key", "low", "middle", "high"), SOURCES)
 @pytest.mark.parametrize("shape", ["{0}={1}", "postgresql://?{0}={1}"])
-def test_precedence(  # noqa: PLR0917  pytest passes them by name
+def test_precedence(
     name: str,
     variable: str,
     key: str,

@@ -115,7 +115,7 @@ def test_row_count_errors_and_plpgsql_conditions_are_apart() -> None:
 @both
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="NoSuchCondition"):
-        errors.NoSuchCondition  # noqa: B018
+        errors.NoSuchCondition
     assert "UniqueViolation" in dir(errors)
 
 

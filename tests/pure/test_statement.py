@@ -348,7 +348,7 @@ def test_only_plans_are_run() -> None:
 def test_a_result_is_there_only_at_the_end() -> None:
     runner = PlanRunner(fetch_all(ONE))
     with pytest.raises(InterfaceError, match="not returned yet"):
-        runner.result  # noqa: B018
+        runner.result
     runner.send(["row"])
     assert runner.request is None
     assert runner.result == ["row"]

@@ -7,6 +7,7 @@ error for both, so accepting what is wrong fails here just as refusing what is r
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,8 @@ def test_mypy(folder: str, tmp_path: Path) -> None:
 @pytest.mark.row("Z15", face="both")
 def test_pyright(tmp_path: Path) -> None:
     config = {
-        "include": [str(HERE / "pass"), str(HERE / "fail")],
+        # Relative: pyright ignores absolute paths here, and would find nothing wrong in nothing.
+        "include": [os.path.relpath(HERE / folder, tmp_path) for folder in ("pass", "fail")],
         "extraPaths": [str(ROOT / "python")],
         "pythonVersion": "3.11",
         "typeCheckingMode": "strict",
@@ -50,3 +52,27 @@ def test_pyright(tmp_path: Path) -> None:
     project = tmp_path / "pyrightconfig.json"
     project.write_text(json.dumps(config))
     run(["pyright", "--pythonpath", sys.executable, "--project", str(project)])
+
+
+@pytest.mark.row("Z15", face="both")
+def test_everything_public_has_a_type(tmp_path: Path) -> None:
+    """`pyright --verifytypes` as a user's checker sees the package: from outside, on the path."""
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(
+        [*command, "--verifytypes", "pgoxide", "--ignoreexternal", "--outputjson"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads(done.stdout)["typeCompleteness"]
+    faulty = [
+        (symbol["name"], [diagnostic["message"] for diagnostic in symbol["diagnostics"]])
+        for symbol in report["symbols"]
+        if not symbol["isTypeKnown"] and (symbol["isExported"] or symbol["referenceCount"])
+    ]
+    assert not faulty
+    assert report["exportedSymbolCounts"]["withKnownType"] > 400, "it looked at something"
+    assert report["completenessScore"] == 1, done.stdout
+    assert done.returncode == 0

@@ -1,18 +1,24 @@
 //! Arguments whose types the server has not told yet: frozen in the call, encoded when they are known.
 
+use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
+    PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
 
-use crate::pyimport;
+use crate::convert::{MAX_DEPTH, short_repr};
+use crate::{error, pyimport};
 
 /// The arguments as they are now: changing them afterwards changes nothing.
 pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyTuple>> {
     if arguments.iter_borrowed().all(|value| is_immutable(&value)) {
         return Ok(arguments.clone().unbind());
     }
-    let frozen = arguments.iter().map(|value| freeze_one(&value)).collect::<PyResult<Vec<_>>>()?;
+    let frozen = arguments
+        .iter()
+        .enumerate()
+        .map(|(index, value)| freeze_one(&value, 0).map_err(|cause| blame(&value, index, cause)))
+        .collect::<PyResult<Vec<_>>>()?;
     Ok(PyTuple::new(arguments.py(), frozen)?.unbind())
 }
 
@@ -27,16 +33,36 @@ fn is_immutable(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyDate>()
 }
 
-fn freeze_one<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+/// DataError naming the argument.
+#[cold]
+fn blame(value: &Bound<'_, PyAny>, index: usize, cause: PyErr) -> PyErr {
+    let py = value.py();
+    let message = format!("argument ${}: {} cannot be taken: {}", index + 1, short_repr(value), cause.value(py));
+    error::caused_by(py, error::data_error(py, message), cause)
+}
+
+fn freeze_one<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
     if is_immutable(value) {
         return Ok(value.clone());
     }
+    if depth > MAX_DEPTH {
+        return Err(error::data_error(value.py(), format!("nested deeper than {MAX_DEPTH} levels (or into itself)")));
+    }
     if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
-        return value.py().get_type::<PyBytes>().call1((value,));
+        // A view of anything but bytes is refused by every codec, so here as well.
+        let buffer = PyBuffer::<u8>::get(value)?;
+        return Ok(PyBytes::new(value.py(), &buffer.to_vec(value.py())?).into_any());
     }
     if let Ok(list) = value.cast_exact::<PyList>() {
-        let items = list.iter().map(|item| freeze_one(&item)).collect::<PyResult<Vec<_>>>()?;
+        let items = list.iter().map(|item| freeze_one(&item, depth + 1)).collect::<PyResult<Vec<_>>>()?;
         return Ok(PyList::new(value.py(), items)?.into_any());
+    }
+    if let Ok(dict) = value.cast_exact::<PyDict>() {
+        let copy = PyDict::new(value.py());
+        for (key, item) in dict.iter() {
+            copy.set_item(freeze_one(&key, depth + 1)?, freeze_one(&item, depth + 1)?)?;
+        }
+        return Ok(copy.into_any());
     }
     pyimport::deepcopy(value.py())?.call1((value,))
 }

@@ -180,7 +180,10 @@ impl AsyncClient {
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb.name()))?;
         if this.session.must_wait(&run) {
-            this.hold(py, id, reply.clone_ref(py), run, &asked.arguments)?;
+            if let Err(error) = this.hold(py, id, reply.clone_ref(py), run, &asked.arguments) {
+                reply.get().close_unseen();
+                return Err(error);
+            }
         } else {
             let made = this.session.run_request(py, id, run, &asked.arguments, Some(reply.clone_ref(py)));
             match made {
@@ -209,14 +212,8 @@ impl AsyncClient {
         arguments: &Bound<'_, PyTuple>,
     ) -> PyResult<()> {
         let call = if run.prepared.described().is_some() {
-            let seen = reply.clone_ref(py);
-            match self.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py))) {
-                Ok(request) => Call::Ready(request),
-                Err(error) => {
-                    seen.get().close_unseen();
-                    return Err(error);
-                }
-            }
+            let request = self.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)))?;
+            Call::Ready(Box::new(request))
         } else {
             Call::Run(run, freeze(arguments)?)
         };
@@ -241,7 +238,7 @@ impl AsyncClient {
             }
         };
         if let Some(request) = waiting {
-            let held = Held { id: request.id, reply: None, call: Call::Ready(request) };
+            let held = Held { id: request.id, reply: None, call: Call::Ready(Box::new(request)) };
             this.push_held(slf.py(), held)?;
         }
         this.flush_soon(slf)
@@ -497,6 +494,8 @@ impl AsyncClient {
                     return Ok(());
                 }
                 let result = job.conclude(py);
+                // Before the task goes on: what the job holds (its statement) is free again.
+                drop(job);
                 if reply.get().settle(result) { Awaitable::wake(reply.bind(py), direct) } else { Ok(()) }
             }
             Outcome::Started => {
@@ -531,7 +530,21 @@ impl AsyncClient {
 
     // ---- the end ---------------------------------------------------------------------------------------------
 
+    /// The line cannot be written any more. What the server said before it went is still there to be read.
     fn lost(&self, py: Python<'_>, cause: PyErr) -> PyResult<()> {
+        let line = std::mem::replace(&mut *lock(&self.line), Line::None);
+        let page = lock(&self.page).take();
+        if let (Line::Descriptor(socket), Some(mut page)) = (line, page) {
+            let mut outcomes = Vec::new();
+            while let Ok(Moved::Bytes(count)) = socket.receive(page.spare()) {
+                page.filled(count);
+                if self.session.process(py, &mut page, &mut outcomes).is_err() {
+                    break;
+                }
+            }
+            *lock(&self.page) = Some(page);
+            self.deliver(py, outcomes, false)?;
+        }
         self.finish(py, lost_line(py, cause))
     }
 
@@ -557,7 +570,12 @@ impl AsyncClient {
             reply
         });
         let waiting: Vec<_> = waiting.collect();
-        for reply in waiting.into_iter().chain(starting).chain(fed_starts) {
+        if let Some(starting) = starting
+            && starting.get().settle(Err(self.session.reason(py)))
+        {
+            Awaitable::wake(starting.bind(py), false)?;
+        }
+        for reply in waiting.into_iter().chain(fed_starts) {
             if reply.get().settle(Err(self.session.closed_error(py))) {
                 Awaitable::wake(reply.bind(py), false)?;
             }
@@ -638,7 +656,7 @@ impl Reader {
     }
 
     fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, AsyncClient>>> {
-        Ok(self.client.bind(py).upgrade_as::<AsyncClient>()?)
+        self.client.bind(py).upgrade_as::<AsyncClient>()
     }
 }
 

@@ -41,7 +41,7 @@ struct Inner {
 }
 
 /// The answer of a call that has been made. Await it once; cancelling it cancels the call.
-#[pyclass(frozen, weakref, module = "pgoxide", name = "Reply")]
+#[pyclass(frozen, weakref, module = "pgoxide._core", name = "Reply")]
 pub(crate) struct Awaitable {
     client: Py<AsyncClient>,
     pub(crate) id: RequestId,

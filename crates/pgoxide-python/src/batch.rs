@@ -24,7 +24,7 @@ use crate::session::Session;
 use crate::sync::lock;
 
 /// One statement's answer in a batch; there once the batch has run.
-#[pyclass(frozen, module = "pgoxide", name = "BatchReply")]
+#[pyclass(frozen, module = "pgoxide._core", name = "BatchReply")]
 pub(crate) struct BatchReply {
     answer: Mutex<Option<PyResult<Py<PyAny>>>>,
 }
@@ -78,6 +78,8 @@ struct Item {
     /// Kept while the statement is not described.
     arguments: Option<Py<PyTuple>>,
     reply: Py<BatchReply>,
+    /// Its rows could not be read: only it has failed.
+    error: Option<PyErr>,
 }
 
 /// A batch being collected, then in flight.
@@ -117,7 +119,7 @@ impl Batch {
         } else {
             kept = Some(freeze(arguments)?);
         }
-        self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py) });
+        self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py), error: None });
         Ok(reply)
     }
 
@@ -152,7 +154,14 @@ impl Batch {
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
-        self.current().map_or(Ok(()), |run| run.rows(py, frames, count))
+        let Some(item) = self.items.get_mut(self.at).filter(|item| item.error.is_none()) else { return Ok(()) };
+        match item.run.rows(py, frames, count) {
+            Err(Fault::Call(error)) => {
+                item.error = Some(error);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
@@ -171,7 +180,7 @@ impl Batch {
     pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let mut first = None;
         for mut item in std::mem::take(&mut self.items) {
-            let answer = item.run.result(py);
+            let answer = item.error.take().map_or_else(|| item.run.result(py), Err);
             if let (Err(error), None) = (&answer, &first) {
                 first = Some(error.clone_ref(py));
             }

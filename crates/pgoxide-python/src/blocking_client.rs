@@ -173,9 +173,14 @@ impl BlockingClient {
                 if state.conn.outgoing().is_empty() {
                     break false;
                 }
-                match socket.send(state.conn.outgoing())? {
-                    Moved::Bytes(count) => state.conn.sent(count),
-                    Moved::WouldBlock | Moved::End => break true,
+                match socket.send(state.conn.outgoing()) {
+                    Ok(Moved::Bytes(count)) => state.conn.sent(count),
+                    Ok(Moved::WouldBlock | Moved::End) => break true,
+                    // What the server said before it went is still there to be read.
+                    Err(error) => match socket.receive(spare) {
+                        Ok(moved @ (Moved::Bytes(_) | Moved::End)) => return Ok(moved),
+                        Ok(Moved::WouldBlock) | Err(_) => return Err(error),
+                    },
                 }
             }
         };
@@ -715,7 +720,9 @@ impl BlockingClient {
                     format!("the server did not finish start-up within {} s", deadline.seconds),
                 ));
             }
-            self.turn_once(py, None, deadline.shorter_than_slice())?;
+            if let Err(error) = self.turn_once(py, None, deadline.shorter_than_slice()) {
+                return Err(if self.session.is_ended() { self.session.reason(py) } else { error });
+            }
         }
         Ok(())
     }

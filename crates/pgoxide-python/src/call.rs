@@ -12,6 +12,26 @@ use crate::error;
 use crate::prepared::CacheRules;
 use crate::session::{Options, Session};
 
+/// Bind counts its parameters in 16 bits.
+const MOST_PARAMETERS: usize = u16::MAX as usize;
+
+/// SQL's own spellings of types whose `typname` is another.
+const SPELLINGS: [(&str, &str); 13] = [
+    ("integer", "int4"),
+    ("int", "int4"),
+    ("smallint", "int2"),
+    ("bigint", "int8"),
+    ("real", "float4"),
+    ("double precision", "float8"),
+    ("boolean", "bool"),
+    ("decimal", "numeric"),
+    ("character varying", "varchar"),
+    ("character", "bpchar"),
+    ("timestamp without time zone", "timestamp"),
+    ("timestamp with time zone", "timestamptz"),
+    ("time with time zone", "timetz"),
+];
+
 /// One statement as it was asked for.
 pub(crate) struct Asked<'py> {
     pub(crate) sql: Bound<'py, PyString>,
@@ -34,9 +54,18 @@ impl<'py> Asked<'py> {
         isolate: bool,
     ) -> PyResult<Self> {
         if let Some(seconds) = timeout
-            && !(seconds >= 0.0)
+            && (seconds.is_nan() || seconds < 0.0)
         {
             return Err(error::interface_error(statement.py(), format!("timeout={seconds}: seconds, not negative")));
+        }
+        if arguments.len() > MOST_PARAMETERS {
+            return Err(error::interface_error(
+                statement.py(),
+                format!(
+                    "{} parameters: a statement has {MOST_PARAMETERS} at most; pass one array, or use execute_many or copy_in",
+                    arguments.len()
+                ),
+            ));
         }
         let into = into.filter(|into| !into.is_none(statement.py()));
         if let Ok(sql) = statement.cast_exact::<PyString>() {
@@ -96,10 +125,14 @@ pub(crate) fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         .map(|one| {
             let one = one?;
             if one.is_instance_of::<PyInt>() {
-                return one.extract::<u32>();
+                return one.extract::<u32>().map_err(|cause| {
+                    let message = format!("types: {} is no oid (0 to 4294967295)", short_repr(&one));
+                    error::caused_by(one.py(), error::interface_error(one.py(), message), cause)
+                });
             }
             let name: String = one.extract()?;
-            pgoxide_types::oid::by_name(&name).ok_or_else(|| {
+            let typname = SPELLINGS.iter().find(|(sql, _)| *sql == name).map_or(name.as_str(), |(_, typname)| typname);
+            pgoxide_types::oid::by_name(typname).ok_or_else(|| {
                 error::interface_error(
                     one.py(),
                     format!("types: no built-in type is called {name:?}; give its oid, or a cast in the SQL"),

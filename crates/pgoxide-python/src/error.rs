@@ -37,7 +37,6 @@ branches! {
     data_error;
     programming_error;
     not_supported_error;
-    operational_error;
     connection_closed;
     no_row;
     multiple_rows;
@@ -45,7 +44,6 @@ branches! {
     queue_full;
     query_timeout;
     batch_aborted;
-    connection_failed;
 }
 
 /// The peer broke the protocol.

@@ -27,10 +27,6 @@ impl Socket {
         Self(fd)
     }
 
-    pub(crate) const fn fd(self) -> i32 {
-        self.0
-    }
-
     fn borrow(&self) -> BorrowedFd<'_> {
         crate::ffi::descriptor::borrow(self.0)
     }

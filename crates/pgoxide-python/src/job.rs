@@ -161,7 +161,10 @@ impl Run {
             if cells.len() != plan.columns.len() {
                 return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")));
             }
+            let single = matches!(self.verb, Verb::Value | Verb::Column);
             let row = match (&self.target, self.verb) {
+                // These verbs give None for NULL, whatever the value's class.
+                (Some(_), _) if single && cells.iter().next().flatten().is_none() => py.None().into_bound(py),
                 (Some(target), _) => target.build(py, plan, cells, self.text)?,
                 (None, Verb::Value | Verb::Column) => plan.value(py, 0, cells.iter().next().flatten(), self.text)?,
                 (None, _) => plan.row(py, cells, self.text)?,

@@ -148,7 +148,7 @@ impl Statements {
     fn add(&self, sql: &Bound<'_, PyString>, key: &Bound<'_, PyAny>, declared: &[u32]) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
         let text = sql.to_str()?;
-        let keep = text.len() <= self.rules.longest && self.make_room(py)?;
+        let keep = sql.len()? <= self.rules.longest && self.make_room(py)?;
         let (count, clock) = {
             let mut inner = lock(&self.inner);
             inner.stats.misses += 1;

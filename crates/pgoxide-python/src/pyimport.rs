@@ -39,6 +39,7 @@ imported! {
     transaction_tokens = "pgoxide.driver.ownership", "TOKENS";
     running_loop = "asyncio", "_get_running_loop";
     safe_uuid_unknown = "uuid", "SafeUUID";
+    signature = "inspect", "signature";
     is_dataclass = "dataclasses", "is_dataclass";
     dataclass_fields = "dataclasses", "fields";
     dataclass_missing = "dataclasses", "MISSING";
@@ -54,11 +55,9 @@ imported_type! {
     interface_error = "pgoxide.errors", "InterfaceError";
     data_error = "pgoxide.errors", "DataError";
     protocol_error = "pgoxide.errors", "ProtocolError";
-    operational_error = "pgoxide.errors", "OperationalError";
     programming_error = "pgoxide.errors", "ProgrammingError";
     not_supported_error = "pgoxide.errors", "NotSupportedError";
     connection_closed = "pgoxide.errors", "ConnectionClosed";
-    connection_failed = "pgoxide.errors", "ConnectionFailed";
     no_row = "pgoxide.errors", "NoRow";
     multiple_rows = "pgoxide.errors", "MultipleRows";
     cancelled_by_neighbour = "pgoxide.errors", "CancelledByNeighbour";

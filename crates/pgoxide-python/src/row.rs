@@ -15,8 +15,11 @@ use crate::sync::lock;
 /// Shapes kept. Applications have tens; a program that generates column names must not grow for ever.
 const MAX_SHAPES: usize = 1_000;
 
+/// Column names to the type and when it was last asked for.
+type ByNames = HashMap<Box<[String]>, (Py<PyType>, u64)>;
+
 struct Shapes {
-    by_names: Option<HashMap<Box<[String]>, (Py<PyType>, u64)>>,
+    by_names: Option<ByNames>,
     clock: u64,
 }
 

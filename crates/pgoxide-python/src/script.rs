@@ -13,7 +13,7 @@ use crate::plan::{Frames, Plan};
 use crate::tag::CommandTag;
 
 /// One statement's outcome in a script.
-#[pyclass(frozen, module = "pgoxide", name = "ScriptResult")]
+#[pyclass(frozen, module = "pgoxide._core", name = "ScriptResult")]
 pub(crate) struct ScriptResult {
     /// What the statement did.
     #[pyo3(get)]

@@ -52,7 +52,7 @@ pub(crate) enum Call {
     /// Only wants to know when the statement is described.
     Described(Arc<Prepared>),
     /// Needs nothing, only its turn.
-    Ready(Request<Job>),
+    Ready(Box<Request<Job>>),
 }
 
 impl Call {
@@ -130,9 +130,14 @@ pub(crate) struct Session {
     owner: Mutex<Option<(Py<PyAny>, String)>>,
 }
 
-/// A Parse, Describe, Bind, Execute, Sync in one flight is right when nothing must be known first.
+/// Parse, Describe, Bind, Execute, Sync in one flight: when nothing must be known before Bind is written.
+///
+/// Bind names the formats of the results, so a statement whose columns are unknown gets text. Text depends on
+/// settings (`extra_float_digits`, DateStyle) of which the server does not report all: a float could come rounded the
+/// first time and exact the second. So a query is described first; utility commands, whose rows are text anyway, go
+/// in one flight.
 pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize) -> bool {
-    arguments == prepared.declared.len()
+    arguments == prepared.declared.len() && !matches!(prepared.command, Command::Plain | Command::Typed)
 }
 
 impl Session {
@@ -371,7 +376,7 @@ impl Session {
                     failed.push((Job::new(Kind::Taken, reply), entry));
                     continue;
                 }
-                Call::Ready(request) => Ok(request),
+                Call::Ready(request) => Ok(*request),
                 Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
                 Call::Stream(call) => {
                     let shared = Arc::clone(&call.shared);
@@ -416,6 +421,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Why the connection ended, as the exception itself.
+    pub(crate) fn reason(&self, py: Python<'_>) -> PyErr {
+        let closed = self.closed_error(py);
+        closed.cause(py).unwrap_or(closed)
     }
 
     /// Takes out all held calls that wait for `statement`.
@@ -671,9 +682,17 @@ impl Session {
             run.prepared.set_stage(Stage::New);
             self.statements.forget(py, &run.prepared)?;
         }
+        let which = match &kind {
+            Kind::Script(script) => Some(script.completed() + 1),
+            _ => None,
+        };
         let job = Job::new(kind, None);
         let error = (!abandoned && !matches!(job.kind, Kind::Prepare(_))).then(|| {
             let error = job.server_error(py, refusal);
+            if let Some(number) = which {
+                // A note that cannot be added is no reason to lose the error.
+                let _ = error.value(py).call_method1("add_note", (format!("in statement {number} of the script"),));
+            }
             if failure == Failure::Neighbour { victim(py, error) } else { error }
         });
         let kind = job.kind;

@@ -202,7 +202,7 @@ enum Client {
 /// Rows of a statement as they come, in bounded memory; what `stream()` returns. Iterate it once; leaving its block,
 /// `break`, or dropping it ends the statement. It is an asynchronous iterator on an asynchronous connection and a plain
 /// one on a blocking connection.
-#[pyclass(frozen, weakref, module = "pgoxide", name = "Stream")]
+#[pyclass(frozen, weakref, module = "pgoxide._core", name = "Stream")]
 pub(crate) struct Stream {
     client: Client,
     id: RequestId,

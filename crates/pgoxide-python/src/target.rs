@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::{error, pyimport};
 
 /// A field no column fills.
-enum Unfilled {
+pub(crate) enum Unfilled {
     Value(Py<PyAny>),
     Factory(Py<PyAny>),
 }
@@ -89,7 +89,7 @@ impl Target {
                 ))
             }
         } else {
-            unique(class, plan)?;
+            compare_signature(class, plan)?;
             Ok(Self::Keywords { class: into.clone().unbind(), names: PyTuple::new(py, names())?.unbind() })
         }
     }
@@ -140,6 +140,14 @@ impl Target {
                     Unfilled::Value(value.unbind())
                 };
                 defaults.push((PyString::intern(py, &name).unbind(), default));
+            }
+        }
+        for name in init_only(class)? {
+            plain = false;
+            if class.hasattr(name.as_str())? {
+                optional.push(name);
+            } else {
+                required.push(name);
             }
         }
         compare(class, plan, &required, &optional)?;
@@ -254,6 +262,37 @@ fn is_plain(class: &Bound<'_, PyType>) -> PyResult<bool> {
         && !class.hasattr("__post_init__")?
         && class.getattr("__new__")?.is(&object.getattr("__new__")?)
         && class.getattr("__setattr__")?.is(&object.getattr("__setattr__")?) | is_frozen(class)?)
+}
+
+/// Names of a dataclass's InitVar pseudo-fields, which only `__init__` takes.
+fn init_only(class: &Bound<'_, PyType>) -> PyResult<Vec<String>> {
+    let mut names = Vec::new();
+    for field in class.getattr("__dataclass_fields__")?.call_method0("values")?.try_iter()? {
+        let field = field?;
+        if field.getattr("_field_type")?.getattr("name")?.eq("_FIELD_INITVAR")? {
+            names.push(field.getattr("name")?.extract()?);
+        }
+    }
+    Ok(names)
+}
+
+/// Compares the columns with what the class takes by keyword, as far as its signature tells.
+fn compare_signature(class: &Bound<'_, PyType>, plan: &Plan) -> PyResult<()> {
+    let py = class.py();
+    let Ok(signature) = pyimport::signature(py)?.call1((class,)) else { return unique(class, plan) };
+    let (mut required, mut optional) = (Vec::new(), Vec::new());
+    for parameter in signature.getattr("parameters")?.call_method0("values")?.try_iter()? {
+        let parameter = parameter?;
+        let name: String = parameter.getattr("name")?.extract()?;
+        match parameter.getattr("kind")?.getattr("name")?.extract::<String>()?.as_str() {
+            // Takes anything: only the class itself can tell.
+            "VAR_KEYWORD" => return unique(class, plan),
+            "VAR_POSITIONAL" | "POSITIONAL_ONLY" => {}
+            _ if parameter.getattr("default")?.is(&parameter.getattr("empty")?) => required.push(name),
+            _ => optional.push(name),
+        }
+    }
+    compare(class, plan, &required, &optional)
 }
 
 fn is_frozen(class: &Bound<'_, PyType>) -> PyResult<bool> {

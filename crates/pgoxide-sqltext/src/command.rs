@@ -6,6 +6,8 @@ pub enum Command {
     /// SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: one statement whose effects the server rolls
     /// back when it fails outside a transaction.
     Plain,
+    /// FETCH, EXECUTE, CALL: may return rows of any type, and have effects that are not rolled back.
+    Typed,
     /// COPY: may wait for data from the client.
     Copy,
     /// BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, PREPARE TRANSACTION.
@@ -31,6 +33,8 @@ pub fn command(sql: &str) -> Command {
     let is = |name: &str| word[..end].eq_ignore_ascii_case(name.as_bytes());
     if ["select", "values", "table", "with", "insert", "update", "delete", "merge"].into_iter().any(is) {
         Command::Plain
+    } else if ["fetch", "execute", "call"].into_iter().any(is) {
+        Command::Typed
     } else if is("copy") {
         Command::Copy
     } else if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"].into_iter().any(is) {
@@ -86,6 +90,7 @@ mod tests {
             ("select 1", Command::Plain),
             ("  ((values (1)))", Command::Plain),
             ("WITH x AS (select 1) delete from x", Command::Plain),
+            ("fetch 10 from c", Command::Typed),
             ("-- select\ncopy t to stdout", Command::Copy),
             ("/*/**/select*/ BEGIN", Command::Transaction),
             ("do $$ begin end $$", Command::Other),

@@ -18,8 +18,9 @@ async def limit(seconds: float | None) -> AsyncGenerator[None]:
     """Cancels what runs inside after so many seconds and raises QueryTimeout; None: no limit."""
     import asyncio
 
+    clock = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as clock:
+        async with clock:
             yield
     except TimeoutError as error:
         if clock.expired() and not isinstance(error, QueryTimeout):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pgoxide.errors import InterfaceError
 
@@ -18,7 +18,7 @@ def quoted(name: str) -> str:
     >>> quoted('my "own" table')
     '"my ""own"" table"'
     """
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(cast("object", name), str) or not name or "\0" in name:
         raise InterfaceError(f"{name!r} is no name: a str, not empty, without NUL")
     return '"' + name.replace('"', '""') + '"'
 

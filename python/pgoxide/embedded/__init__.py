@@ -125,7 +125,8 @@ def start(
     log when it does not start, NotSupportedError on Windows. Nothing is left behind then.
 
     >>> with start() as server:
-    ...     print(server.version, server.dsn("postgres"))  # doctest: +SKIP
+    ...     print(server.dsn())
+    postgresql://postgres@/postgres?host=...
     """
     if os.name != "posix":
         raise NotSupportedError(

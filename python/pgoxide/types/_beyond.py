@@ -103,7 +103,7 @@ class PgTimestamp:
 
     def __str__(self) -> str:
         """As the server writes it with DateStyle ISO."""
-        fraction = f".{self.microsecond:06}" if self.microsecond else ""
+        fraction = f".{self.microsecond:06}".rstrip("0").rstrip(".")
         time = f" {self.hour:02}:{self.minute:02}:{self.second:02}{fraction}{self._zone()}"
         return _sign_text(self.sign) or _with_era(self.year, f"-{self.month:02}-{self.day:02}{time}")
 

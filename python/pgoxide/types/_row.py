@@ -36,6 +36,10 @@ class Row(tuple[Any, ...]):
             "rows are made by the driver; a plain tuple or a class of your own is what you can make"
         )
 
+    def __init_subclass__(cls) -> NoReturn:
+        """Refused: a row's class belongs to its columns."""
+        raise TypeError("Row cannot be subclassed: use into= for a class of your own")
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...

@@ -16,8 +16,8 @@ class User:
 
 users = Statement("select name from users", into=User)
 
-Statement(1)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
-Statement("select 1", into="User")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+Statement(1)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+Statement("select 1", into="User")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
 users.sql = "other"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
 narrower: Statement[int] = users  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
 flight: list[Batchable] = [Fetch(users), Sleep(1)]  # type: ignore[list-item] # pyright: ignore[reportAssignmentType]
@@ -41,8 +41,8 @@ def not_a_level() -> Plan[None]:
 
 
 def verbs(db: Executor) -> None:
-    db.fetch_all("select 1", into=5)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
-    db.fetch_all(users, 1)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+    db.fetch_all("select 1", into=5)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    db.fetch_all(users, 1)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     db.fetch_all("select 1", timeout="5")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
     db.fetchrow("select 1")  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     db.run(wrong_result)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
-from pgoxide._core import CommandTag, Row
+from pgoxide import CommandTag, Row
 from pgoxide.statement import (
     AsyncExecutor,
     Executor,

@@ -44,11 +44,10 @@ pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()
 }
 
 pub(super) fn encode_char(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
-    match value.cast::<PyBytes>().map(|bytes| bytes.as_bytes()) {
-        Ok([byte]) => {
-            out.push(*byte);
-            Ok(())
-        }
-        _ => Err(wrong_type(value, "bytes of length 1")),
+    let start = out.len();
+    if encode(value, out).is_ok() && out.len() == start + 1 {
+        return Ok(());
     }
+    out.truncate(start);
+    Err(wrong_type(value, "bytes of length 1"))
 }

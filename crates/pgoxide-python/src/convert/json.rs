@@ -5,12 +5,9 @@ use pgoxide_types::{ValueError, json as wire};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use super::{Converted, refuse, short_repr, wrong_type};
+use super::{Converted, MAX_DEPTH, plain_text, refuse, short_repr, wrong_type};
 use crate::ffi::unicode;
 use crate::{error, pyimport};
-
-/// Containers within containers that an argument may have; the server's own parser allows somewhat more.
-const MAX_DEPTH: usize = 1_000;
 
 /// Either the document is malformed or Python refused to build something.
 enum Fault {
@@ -71,7 +68,8 @@ impl wire::Sink for Builder<'_> {
     fn integer(&mut self, literal: &str) -> Result<(), Fault> {
         let number = match literal.parse::<i64>() {
             Ok(small) => small.into_pyobject(self.py).map_err(PyErr::from)?.into_any(),
-            Err(_) => self.py.get_type::<PyInt>().call1((literal,))?,
+            // Through Decimal, which has no limit on digits.
+            Err(_) => self.py.get_type::<PyInt>().call1((pyimport::decimal(self.py)?.call1((literal,))?,))?,
         };
         self.put(number)
     }
@@ -162,8 +160,7 @@ fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<
     } else if let Ok(flag) = value.cast::<PyBool>() {
         out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
     } else if value.is_instance_of::<PyInt>() {
-        // Of the exact type, so that an IntEnum's own __str__ does not speak.
-        out.extend_from_slice(py.get_type::<PyInt>().call_method1("__repr__", (value,))?.str()?.to_str()?.as_bytes());
+        out.extend_from_slice(plain_text(value)?.to_str()?.as_bytes());
     } else if let Ok(float) = value.cast::<PyFloat>() {
         write_float(float, out)?;
     } else if let Ok(dict) = value.cast::<PyDict>() {
@@ -173,7 +170,7 @@ fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
         write_array(tuple.iter(), out, depth)?;
     } else if value.is_instance(pyimport::decimal(py)?)? && value.call_method0("is_finite")?.is_truthy()? {
-        out.extend_from_slice(value.str()?.to_str()?.as_bytes());
+        out.extend_from_slice(plain_text(value)?.to_str()?.as_bytes());
     } else {
         return Err(wrong_type(value, "a JSON value (dict, list, str, int, float, Decimal, bool or None)"));
     }

@@ -16,8 +16,12 @@ mod uuid;
 use pgoxide_protocol::codes::Format;
 use pgoxide_types::{ValueError, oid};
 use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyInt, PyString};
 
-use crate::error;
+use crate::{error, pyimport};
+
+/// Containers within containers that an argument may have; the server's own JSON parser allows somewhat more.
+pub(crate) const MAX_DEPTH: usize = 1_000;
 
 /// What became of a value: a wire-level complaint is turned into a Python error by whoever knows the column.
 pub(crate) type Converted<'py> = PyResult<Bound<'py, PyAny>>;
@@ -260,4 +264,25 @@ pub(crate) fn short_repr(value: &Bound<'_, PyAny>) -> String {
         }
         Err(_) => "(its repr() raises)".to_owned(),
     }
+}
+
+/// The digits of an `int`, `float` or `Decimal`, written by that very class: a subclass's own `__str__` or `__repr__`
+/// does not speak, and an int may have more digits than `str(int)` allows.
+pub(crate) fn plain_text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    let py = value.py();
+    let text = if value.is_instance_of::<PyInt>() {
+        match py.get_type::<PyInt>().call_method1("__repr__", (value,)) {
+            Ok(text) => text,
+            Err(_) => decimal_text(&pyimport::decimal(py)?.call1((value,))?)?,
+        }
+    } else if value.is_instance_of::<PyFloat>() {
+        py.get_type::<PyFloat>().call_method1("__repr__", (value,))?
+    } else {
+        decimal_text(value)?
+    };
+    Ok(text.cast_into()?)
+}
+
+fn decimal_text<'py>(value: &Bound<'py, PyAny>) -> Converted<'py> {
+    pyimport::decimal(value.py())?.call_method1("__str__", (value,))
 }

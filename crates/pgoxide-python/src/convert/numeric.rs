@@ -6,7 +6,7 @@ use pgoxide_types::numeric as wire;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use super::{Converted, refuse, wrong_type};
+use super::{Converted, plain_text, refuse, wrong_type};
 use crate::ffi::unicode;
 use crate::pyimport;
 
@@ -42,14 +42,12 @@ pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
 /// `Decimal`, `int`, and `float` by its repr (the shortest text that denotes it).
 pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     let py = value.py();
-    let text = if value.is_instance(pyimport::decimal(py)?)?
+    let fits = value.is_instance(pyimport::decimal(py)?)?
         || (value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>())
-    {
-        value.str()?
-    } else if value.is_instance_of::<PyFloat>() {
-        value.repr()?
-    } else {
+        || value.is_instance_of::<PyFloat>();
+    if !fits {
         return Err(wrong_type(value, "Decimal, int or float"));
-    };
+    }
+    let text = plain_text(value)?;
     wire::encode_binary(text.to_str()?.as_bytes(), out).map_err(|e| refuse(py, &e))
 }

@@ -76,7 +76,9 @@ fn iso(moment: Timestamp, utc: bool) -> String {
         date if date.ends_with(" BC") => (date.trim_end_matches(" BC").to_owned(), " BC"),
         date => (date, ""),
     };
-    let fraction = if microsecond == 0 { String::new() } else { format!(".{microsecond:06}") };
+    let fraction = format!(".{microsecond:06}");
+    // As the server writes it: no trailing zeros.
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
     let zone = if utc { "+00" } else { "" };
     format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}{zone}{era}")
 }
@@ -142,7 +144,8 @@ fn encode_special(
     expected: &str,
     out: &mut Vec<u8>,
 ) -> PyResult<()> {
-    if !value.is_instance(class)? {
+    // Exactly: PgTimestampTz is a PgTimestamp to Python, but its zone must not be lost.
+    if !value.get_type().is(class) {
         return Err(wrong_type(value, expected));
     }
     match infinity(value)? {

@@ -44,6 +44,7 @@ pub(crate) fn make<'py>(base: &Bound<'py, PyType>, columns: &[String]) -> PyResu
     members.push(ffi::PyMemberDef::default());
     let mut slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_mp_subscript, subscript as *mut c_void),
         slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
         slot(0, std::ptr::null_mut()),
@@ -52,7 +53,7 @@ pub(crate) fn make<'py>(base: &Bound<'py, PyType>, columns: &[String]) -> PyResu
         name: c"pgoxide.Row".as_ptr(),
         basicsize: 0, // inherited
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
         slots: slots.as_mut_ptr(),
     };
     let bases = PyTuple::new(py, [base])?;
@@ -111,6 +112,28 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     }
 }
 
+/// What the collector sees of a row: its type, and each value once. The traversal that a Python class hands down visits
+/// the members and then the tuple's items, so each value twice, which makes the collector clear living objects.
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: called by the collector for a tracked, so completely filled, row; nothing is changed.
+    unsafe {
+        let made = ffi::Py_TYPE(object).cast::<ffi::PyObject>();
+        let status = visit(made, arg);
+        if status != 0 {
+            return status;
+        }
+        let tuple = object.cast::<ffi::PyTupleObject>();
+        let items = (&raw mut (*tuple).ob_item).cast::<*mut ffi::PyObject>();
+        for i in 0..ffi::Py_SIZE(object) {
+            let status = visit(*items.offset(i), arg);
+            if status != 0 {
+                return status;
+            }
+        }
+        0
+    }
+}
+
 /// `row[0]`, `row[-1]`, `row[1:3]` as tuple does; `row["name"]` by column name.
 unsafe extern "C" fn subscript(object: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: called by the interpreter, attached, with two live borrowed objects. tuple's own mapping slot
@@ -126,7 +149,7 @@ unsafe extern "C" fn subscript(object: *mut ffi::PyObject, key: *mut ffi::PyObje
                 }
             };
         }
-        let mapping = (*(&raw mut ffi::PyTuple_Type)).tp_as_mapping;
+        let mapping = ffi::PyTuple_Type.tp_as_mapping;
         match (*mapping).mp_subscript {
             Some(get) => get(object, key),
             None => std::ptr::null_mut(),

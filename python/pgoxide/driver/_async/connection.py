@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from pgoxide._core import CommandTag
-
     from pgoxide.config import ConnectConfig
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.statement import Plan, Statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 # async-only: begin
@@ -12,11 +13,11 @@ from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Sequence
-
     from pgoxide._core import CommandTag, Feed
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.statement import Statement
+
+__all__ = ["copy_in", "execute_many"]
 
 CHUNK = 500
 """Records taken from an asynchronous source before they are encoded together."""
@@ -33,7 +34,7 @@ with recursive base(attnum, attname, type, basetype) as (
 select attname, type from base where basetype = 0 order by attnum"""
 
 
-async def copy_in(
+async def copy_in(  # noqa: PLR0917  one caller
     connection: AsyncConnection,
     table: str | tuple[str, str],
     records: Iterable[object] | AsyncIterable[object],
@@ -109,7 +110,9 @@ def _chosen(
         raise InterfaceError("columns= takes a sequence of names, not one str")
     unknown = [name for name in columns if name not in found]
     if unknown:
-        raise ProgrammingError(f"{table!r} has no column {', '.join(unknown)} that can be filled; it has {', '.join(found)}")
+        raise ProgrammingError(
+            f"{table!r} has no column {', '.join(unknown)} that can be filled; it has {', '.join(found)}"
+        )
     return [(name, found[name]) for name in columns]
 
 
@@ -120,10 +123,12 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
 
     try:
         started = await feed.started
-        if started and hasattr(source, "__aiter__"):
+        if not started:
+            pass
+        elif isinstance(source, AsyncIterable):
             await _feed_chunks(feed, source)
-        elif started:
-            records = iter(source)  # type: ignore[arg-type]  # not asynchronous, so it is iterable or raises here
+        else:
+            records = iter(source)
             while feed.feed(records):
                 # Whatever has arrived is looked at before more is taken: a refusal stops the source at once.
                 await (feed.room() or asyncio.sleep(0))

@@ -83,7 +83,9 @@ class _Running:
         if isinstance(request, list):
             return await self._batch(request)
         if isinstance(request, CopyIn):
-            return await self._connection.copy_in(request.table, request.records, columns=request.columns, timeout=self._left())
+            return await self._connection.copy_in(
+                request.table, request.records, columns=request.columns, timeout=self._left()
+            )
         if isinstance(request, Sleep):
             return await self._sleep(request.seconds)
         if isinstance(request, Fetch):
@@ -94,7 +96,9 @@ class _Running:
             return await self._begin(request)
         if isinstance(request, Rollback) and self._connection.transaction_status == "idle":
             return None  # a plan may put Begin inside its try: then there is nothing to undo
-        result = await self._connection.execute(_sql(request), timeout=None if isinstance(request, Rollback | Release) else self._left())
+        result = await self._connection.execute(
+            _sql(request), timeout=None if isinstance(request, Rollback | Release) else self._left()
+        )
         if isinstance(request, Commit) and result.text == "ROLLBACK":
             raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
         self._disown_if_over()
@@ -180,7 +184,7 @@ def _add(batch: AsyncBatch, request: Batchable) -> Any:
 def _sql(request: Begin | Savepoint | Release | Rollback | Commit) -> str:
     """The transaction command."""
     if isinstance(request, Begin):
-        modes = []
+        modes: list[str] = []
         if request.isolation is not None:
             modes.append(f"isolation level {request.isolation}")
         if request.read_only is not None:

@@ -123,7 +123,7 @@ class Connection(_core.Client):
     def execute_many(
         self,
         query: str | Statement[object],
-        parameter_sets: Iterable[Sequence[object]] | Iterable[Sequence[object]],
+        parameter_sets: Iterable[Sequence[object]],
         /,
         *,
         timeout: float | None = None,
@@ -145,7 +145,7 @@ class Connection(_core.Client):
     def copy_in(
         self,
         table: str | tuple[str, str],
-        records: Iterable[object] | Iterable[object],
+        records: Iterable[object],
         /,
         *,
         columns: Sequence[str] | None = None,

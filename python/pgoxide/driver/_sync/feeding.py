@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from pgoxide._core import CommandTag, Feed
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.statement import Statement
+
+__all__ = ["copy_in", "execute_many"]
 
 CHUNK = 500
 """Records taken from an asynchronous source before they are encoded together."""
@@ -31,10 +32,10 @@ with recursive base(attnum, attname, type, basetype) as (
 select attname, type from base where basetype = 0 order by attnum"""
 
 
-def copy_in(
+def copy_in(  # noqa: PLR0917  one caller
     connection: Connection,
     table: str | tuple[str, str],
-    records: Iterable[object] | Iterable[object],
+    records: Iterable[object],
     columns: Sequence[str] | None,
     where: str | None,
     timeout: float | None,
@@ -52,7 +53,7 @@ def copy_in(
 def execute_many(
     connection: Connection,
     query: str | Statement[object],
-    parameter_sets: Iterable[Sequence[object]] | Iterable[Sequence[object]],
+    parameter_sets: Iterable[Sequence[object]],
     timeout: float | None,
 ) -> CommandTag:
     """See `Connection.execute_many`."""
@@ -83,7 +84,7 @@ def _chosen(
     return [(name, found[name]) for name in columns]
 
 
-def _feed(feed: Feed, source: Iterable[object] | Iterable[object]) -> CommandTag:
+def _feed(feed: Feed, source: Iterable[object]) -> CommandTag:
     """Moves the source into the server; its exception undoes everything and comes out as it was."""
     try:
         if feed.wait_started():

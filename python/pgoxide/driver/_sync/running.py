@@ -44,7 +44,7 @@ def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
         while (request := runner.request) is not None:
             try:
                 result = running.perform(request)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  handed to the plan, which raises it or its own
                 runner.fail(error)
             else:
                 runner.send(result)
@@ -165,7 +165,7 @@ def _add(batch: Batch, request: Batchable) -> Any:
 def _sql(request: Begin | Savepoint | Release | Rollback | Commit) -> str:
     """The transaction command."""
     if isinstance(request, Begin):
-        modes = []
+        modes: list[str] = []
         if request.isolation is not None:
             modes.append(f"isolation level {request.isolation}")
         if request.read_only is not None:

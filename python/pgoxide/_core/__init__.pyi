@@ -1,0 +1,41 @@
+"""The Rust core, `pgoxide._core`: what Python can see of it. Stub of lib.rs.
+
+One stub per Rust file that exports to Python. The folders are of the stubs only: at run time it is one module, and
+`from pgoxide._core import …` is how to import from it.
+
+- `async_client.pyi`, `blocking_client.pyi`: the verbs of the two connection classes
+- `awaitable.pyi`: what an asynchronous verb returns
+- `batch.pyi`: several statements in one flight
+- `tag.pyi`, `script.pyi`: what statements and scripts give
+- `stream.pyi`, `feed.pyi`: rows as they come, and data as it goes
+- `prepared.pyi`, `row.pyi`: a described statement; rows by name
+
+Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
+"""
+
+from pgoxide._core.async_client import AsyncClient, Reader
+from pgoxide._core.awaitable import Reply
+from pgoxide._core.batch import BatchBuilder, BatchReply
+from pgoxide._core.blocking_client import Client
+from pgoxide._core.feed import Feed
+from pgoxide._core.prepared import Prepared
+from pgoxide._core.row import make_row
+from pgoxide._core.script import ScriptResult
+from pgoxide._core.stream import Stream, StreamStep
+from pgoxide._core.tag import CommandTag
+
+__all__ = [
+    "AsyncClient",
+    "BatchBuilder",
+    "BatchReply",
+    "Client",
+    "CommandTag",
+    "Feed",
+    "Prepared",
+    "Reader",
+    "Reply",
+    "ScriptResult",
+    "Stream",
+    "StreamStep",
+    "make_row",
+]

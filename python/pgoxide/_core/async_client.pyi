@@ -1,0 +1,479 @@
+"""The asynchronous client: what `AsyncConnection` inherits its verbs from. Stub of async_client.rs."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, Self, TypeVar, final, overload
+
+from pgoxide._core.awaitable import Reply
+from pgoxide._core.batch import BatchBuilder
+from pgoxide._core.feed import Feed
+from pgoxide._core.prepared import Prepared
+from pgoxide._core.script import ScriptResult
+from pgoxide._core.stream import AsyncStream
+from pgoxide._core.tag import CommandTag
+from pgoxide.errors import Error
+from pgoxide.statement import Statement
+from pgoxide.types import Row
+
+__all__ = ["AsyncClient", "Reader"]
+
+_R = TypeVar("_R")
+
+class _Line(Protocol):
+    """What a transport must offer the client: `pgoxide.transport.asyncio.Line` does."""
+
+    def want_write(self, wanted: bool, /) -> None: ...
+    def write(self, data: bytes, /) -> None: ...
+    def arm(self, seconds: float, /) -> None: ...
+    def cancel(self, client: AsyncClient, /) -> None: ...
+    def notice(self, fields: dict[str, str], /) -> None: ...
+    def notification(self, channel: str, payload: str, process_id: int, /) -> None: ...
+    def ended(self, reason: Error, /) -> None: ...
+
+class AsyncClient:
+    """The core of `AsyncConnection`: its verbs, and what a transport needs.
+
+    A verb has started when it returns: what it gives back is a `Reply`, to be awaited. Calls made one after the other
+    without awaiting travel together, and each fails by itself. A connection belongs to the event loop it was opened
+    in; a call from elsewhere raises InterfaceError.
+    """
+
+    def __new__(
+        cls,
+        *,
+        nonce: str,
+        statement_cache_size: int,
+        statement_cache_longest: int,
+        statement_cache_lifetime: float | None,
+        beyond: str,
+        max_message: int,
+        max_queued: int,
+        max_queued_hard: int,
+        command_timeout: float | None,
+    ) -> Self:
+        """Not yet opened. Called by `connect()`, which checks the values: see `pgoxide.driver.options`."""
+
+    @overload
+    def fetch_all(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[list[_R]]: ...
+    @overload
+    def fetch_all(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[list[_R]]: ...
+    @overload
+    def fetch_all(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[list[Row]]:
+        """All rows, as a list; an empty list when there are none.
+
+        statement: SQL text with a placeholder `$1`, `$2` … per parameter, or a `Statement`, which brings its parameters and
+        row type itself.
+        args: the parameters' values. They are encoded during the call: changing them afterwards changes nothing.
+        into: what a row becomes. A class: a dataclass, named tuple or TypedDict whose fields are the columns, `tuple`,
+        `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …), else any class that takes the columns as
+        keyword arguments. Or a callable, which is given the `Row`. Without it, a `Row`.
+        timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none.
+        types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID. With all of them given, the first use of a
+        statement takes one round trip instead of two.
+        isolate: True to have nothing else in flight on this connection meanwhile, so that no cancel meant for a neighbour
+        can hit this call.
+
+        Raises InterfaceError for a call that cannot be right, DataError for a value that does not fit, ProgrammingError when
+        columns and fields of `into` differ, the class of its SQLSTATE for what the server refuses, QueryTimeout, and
+        ConnectionClosed. Only the last leaves the connection unusable. An exception of your own class or callable comes out
+        unchanged, after the statement has run to its end.
+
+        >>> await db.fetch_all("select id, name from users where id < $1 order by id", 3)
+        [Row(id=1, name='Ada'), Row(id=2, name='Grace')]
+        >>> await db.fetch_all("select name from users order by id", into=str)
+        ['Ada', 'Grace', 'Edsger']
+
+        Source: protocol chapter, "Message Flow", "Extended Query".
+        """
+
+    @overload
+    def fetch_one(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[_R]: ...
+    @overload
+    def fetch_one(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[_R]: ...
+    @overload
+    def fetch_one(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[Row]:
+        """Exactly one row.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. Raises NoRow when there is none, MultipleRows when
+        there are more. The statement runs to its end either way: what it changed stays changed.
+
+        >>> row = await db.fetch_one("select * from users where id = $1", 2)
+        >>> row.name, row["name"], row[1]
+        ('Grace', 'Grace', 'Grace')
+        """
+
+    @overload
+    def fetch_optional(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_optional(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_optional(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[Row | None]:
+        """The row, or None when there is none.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. Raises MultipleRows when there are two or more. The
+        statement runs to its end either way: what it changed stays changed.
+
+        >>> print(await db.fetch_optional("select * from users where id = $1", 4))
+        None
+        """
+
+    @overload
+    def fetch_first(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_first(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_first(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[Row | None]:
+        """The first row, or None when there is none; the rest is discarded.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. The statement runs to its end: write `limit 1` where
+        that saves the server work.
+
+        >>> await db.fetch_first("select name from users order by name desc")
+        Row(name='Grace')
+        """
+
+    @overload
+    def fetch_value(
+        self, statement: Statement[Row], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[Any]: ...
+    @overload
+    def fetch_value(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_value(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[_R | None]: ...
+    @overload
+    def fetch_value(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[Any]:
+        """The only column of the only row; SQL NULL gives None.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. Raises InterfaceError when the statement has another
+        number of columns than one, NoRow and MultipleRows as `fetch_one` does.
+
+        >>> await db.fetch_value("select count(*) from users")
+        3
+        >>> await db.fetch_value("select name from users where id = $1", 1, into=str)
+        'Ada'
+        """
+
+    @overload
+    def fetch_column(
+        self, statement: Statement[Row], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[list[Any]]: ...
+    @overload
+    def fetch_column(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[list[_R | None]]: ...
+    @overload
+    def fetch_column(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[list[_R | None]]: ...
+    @overload
+    def fetch_column(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[list[Any]]:
+        """The only column of all rows, as a list; SQL NULL gives None.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. Raises InterfaceError when the statement has another
+        number of columns than one.
+
+        >>> await db.fetch_column("select id from users order by id")
+        [1, 2, 3]
+        """
+
+    @overload
+    def execute(
+        self, statement: Statement[object], /, *, timeout: float | None = None, isolate: bool = False
+    ) -> Reply[CommandTag]: ...
+    @overload
+    def execute(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        isolate: bool = False,
+    ) -> Reply[CommandTag]:
+        """Runs a statement for its effect: its command tag, with the number of rows it concerned.
+
+        Arguments, errors and what they leave behind: as for `fetch_all`. Rows it returns are discarded.
+
+        >>> tag = await db.execute("update users set name = $2 where id = $1", 3, "Edsger D.")
+        >>> tag.rows_affected
+        1
+        >>> print(tag)
+        UPDATE 1
+
+        Source: protocol chapter, "Message Formats", CommandComplete.
+        """
+
+    def execute_script(self, sql: str, /, *, timeout: float | None = None) -> Reply[list[ScriptResult]]:
+        """What each statement of a text gave, in order. The text may hold several statements, divided by semicolons.
+
+        sql: no parameters. What is not inside a transaction block of its own runs as one implicit transaction.
+        timeout: seconds for the whole; without it the connection's `command_timeout`.
+
+        Values come in the text format and are decoded to the same Python types as with the other verbs. Raises the first
+        error the server reports: statements after it do not run, those before it in the same implicit transaction are undone.
+        Nothing is prepared or kept, so this is for migrations and set-up rather than for queries.
+
+        >>> for outcome in await db.execute_script("create temp table t (n int); insert into t values (1), (2); table t"):
+        ...     print(outcome.tag, outcome.rows)
+        CREATE TABLE []
+        INSERT 0 2 []
+        SELECT 2 [Row(n=1), Row(n=2)]
+
+        Source: protocol chapter, "Message Flow", "Simple Query".
+        """
+
+    @overload
+    def stream(
+        self, statement: Statement[_R], /, *, timeout: float | None = None, batch: int = 1000
+    ) -> AsyncStream[_R]: ...
+    @overload
+    def stream(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        batch: int = 1000,
+    ) -> AsyncStream[_R]: ...
+    @overload
+    def stream(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Sequence[str | int] | None = None,
+        batch: int = 1000,
+    ) -> AsyncStream[Row]:
+        """Rows as they come, in bounded memory: for results that need not fit.
+
+        statement, args, into, types: as for `fetch_all`.
+        batch: rows asked for at a time, 1 to 1 000 000. Two batches are held at most.
+        timeout: seconds until the last row has been taken; without it the connection's `command_timeout`.
+
+        What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The
+        connection is busy until then. Raises as `fetch_all` does, at the row where it happens, and InterfaceError for
+        another call by who reads the stream.
+
+        >>> async with db.stream("select n from generate_series(1, 5000) as n", into=int, batch=500) as numbers:
+        ...     total = sum([n async for n in numbers])
+        >>> total
+        12502500
+
+        Source: protocol chapter, "Message Flow", "Extended Query" (PortalSuspended).
+        """
+
+    # For `driver` and `transport`
+
+    def _describe(self, sql: str, types: Sequence[str | int] | None) -> Reply[Prepared]:
+        """Has the statement described."""
+
+    def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]]) -> Feed:
+        """Begins COPY FROM STDIN of columns given by name and type OID."""
+
+    def _execute_many(self, prepared: Prepared) -> Feed:
+        """Begins a statement with many parameter sets."""
+
+    def _own(self, token: object, holder: str) -> None:
+        """From now on only calls whose context holds `token` are taken: `holder` has a transaction open."""
+
+    def _disown(self) -> None:
+        """The transaction is over."""
+
+    def _run_batch(self, batch: BatchBuilder, timeout: float | None) -> Reply[None]:
+        """Submits a collected batch; the reply settles when all of it has run."""
+
+    def _attach(self, event_loop: AbstractEventLoop, hooks: _Line, descriptor: int | None) -> Reader:
+        """Ties the client to its loop and transport, and gives what the loop is to call.
+
+        descriptor: a non-blocking socket's, or None for a transport that moves bytes itself. Raises InterfaceError when
+        called again.
+        """
+
+    def _start(self, parameters: Sequence[tuple[bytes, bytes]]) -> Reply[None]:
+        """Writes StartupMessage; the reply settles at the first ReadyForQuery."""
+
+    def _end(self, reason: Error) -> None:
+        """The line is gone, or is to be given up: every unfinished call fails with `reason` as the cause."""
+
+    def _settled(self) -> Reply[None] | None:
+        """A reply that settles when all that was asked before it has finished; None when nothing is unfinished."""
+
+    def _terminate(self) -> bool:
+        """Writes Terminate behind everything that was written. True once nothing is left to send."""
+
+    def _cancel_request(self) -> bytes | None:
+        """The bytes of a CancelRequest for this session; None when the server gave no key."""
+
+    def _cancel_delivered(self) -> bool:
+        """The side connection ended. True: the target still runs; a CancelRequest may follow `_cancel_again`."""
+
+    def _cancel_again(self) -> bool:
+        """Whether the target still runs, so that a CancelRequest may be sent again."""
+
+    # What is known without asking the server
+
+    def parameter(self, name: str) -> str | None:
+        """What the server last reported for a setting, or None for one it does not report.
+
+        name: as the server spells it: `"TimeZone"`, `"server_version"`, `"in_hot_standby"`.
+
+        Source: protocol chapter, "Message Flow", "Asynchronous Operations" (ParameterStatus).
+        """
+
+    @property
+    def backend_pid(self) -> int | None:
+        """Process ID of this session's server process, as in `pg_stat_activity`; None when the server gave no key."""
+
+    @property
+    def transaction_status(self) -> Literal["idle", "in transaction", "failed transaction"]:
+        """Where the session stood at the last ReadyForQuery."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session has ended, by either side."""
+
+    @property
+    def statement_cache(self) -> dict[str, int]:
+        """How the cache of prepared statements does: `size`, `hits`, `misses`, `evictions`."""
+
+@final
+class Reader:
+    """What the event loop holds of a connection: weakly while nothing is in flight, so that a forgotten one is collected."""
+
+    def readable(self) -> None:
+        """The loop says that the descriptor can be read."""
+
+    def writable(self) -> None:
+        """The loop says that the descriptor can be written."""
+
+    def flush(self) -> None:
+        """The loop's turn has come for what was asked in it."""
+
+    def received(self, bytes: bytes) -> None:  # noqa: A002  as in Rust
+        """Bytes that a transport has received."""
+
+    def lost(self, reason: Error) -> None:
+        """The line has ended."""
+
+    def expire(self) -> float | None:
+        """The timer rang: calls past their deadline fail. Seconds until the next one, or None."""

@@ -1,0 +1,56 @@
+"""Requests whose data is pulled from a source while they run. Stub of feed.rs."""
+
+from collections.abc import Iterator
+from typing import final
+
+from pgoxide._core.awaitable import Reply
+from pgoxide._core.tag import CommandTag
+
+__all__ = ["Feed"]
+
+@final
+class Feed:
+    """A COPY, or one statement with many parameter sets, being fed; for `driver`.
+
+    Source: protocol chapter, "Message Flow", "COPY Operations".
+    """
+
+    @property
+    def started(self) -> Reply[bool]:
+        """True when the server waits for data, False when it refused. Asynchronous face only."""
+
+    @property
+    def done(self) -> Reply[CommandTag]:
+        """The command tag. Asynchronous face only."""
+
+    def feed(self, source: Iterator[object]) -> bool:
+        """Takes records until a block is full, and sends it. True while the source has more and the server takes it.
+
+        Raises DataError, naming record and column, for a value that does not fit, and what the source raises.
+        """
+
+    def finish(self) -> None:
+        """All records have been fed: the server may complete."""
+
+    def fail(self, reason: str) -> None:
+        """The source failed or the caller was cancelled: the server undoes what it has."""
+
+    def room(self) -> Reply[None] | None:
+        """None when more may be fed at once; else settles when there is room. Asynchronous face only."""
+
+    def wait_started(self) -> bool:
+        """Waits until the server waits for data: True; or has refused: False. Blocking face only."""
+
+    def wait_done(self) -> CommandTag:
+        """Waits for the end; the command tag. Blocking face only."""
+
+    def abandon(self, reason: str) -> None:
+        """As `fail`, and waits for the server's end of it. Blocking face only."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server took the last block."""
+
+    @property
+    def records(self) -> int:
+        """Records taken from the source so far."""

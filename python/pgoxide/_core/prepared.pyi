@@ -1,0 +1,9 @@
+"""Prepared statements. Stub of prepared.rs."""
+
+from typing import final
+
+__all__ = ["Prepared"]
+
+@final
+class Prepared:
+    """A statement the server has described, held between the steps that need the same one; for `driver`."""

@@ -1,0 +1,305 @@
+"""Threads on one blocking connection, and the end of the interpreter with connections open."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fixtures.fix_script import greeting, send, stall
+
+import pgoxide
+from pgoxide import errors
+
+if TYPE_CHECKING:
+    from pgoxide.embedded import EmbeddedServer
+
+pytestmark = [pytest.mark.pg]
+
+
+@pytest.fixture
+def shared(server: EmbeddedServer) -> Any:
+    db = pgoxide.Connection.connect(server.config())
+    yield db
+    db.close()
+
+
+@pytest.mark.row("Z11", face="blocking")
+def test_eight_threads_one_connection(shared: Any) -> None:
+    """Calls are serialised; every thread has its own answers."""
+
+    def work(thread: int) -> int:
+        for number in range(150):
+            value = thread * 1000 + number
+            match number % 4:
+                case 0:
+                    assert shared.fetch_value("select $1::int4", value) == value
+                case 1:
+                    rows = shared.fetch_all("select $1::int4 + i from generate_series(1, 20) i", value)
+                    assert [row[0] for row in rows] == [value + i for i in range(1, 21)]
+                case 2:
+                    with pytest.raises(errors.class_for("22012")):
+                        shared.fetch_value("select $1::int4 / 0", value)
+                case _:
+                    assert shared.fetch_value(f"select {value}") == value
+        return thread
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8), timeout=60)) == list(range(8))
+    assert shared.fetch_value("select 1") == 1
+
+
+@pytest.mark.row("Z11", face="blocking")
+def test_threads_with_timeouts_and_a_close(server: EmbeddedServer) -> None:
+    """Some calls time out, then somebody closes: the others get ConnectionClosed, nobody hangs."""
+    db = pgoxide.Connection.connect(server.config())
+    stop = threading.Event()
+
+    def work(thread: int) -> int:
+        done = 0
+        while True:
+            try:
+                if thread == 0:
+                    with pytest.raises(errors.QueryTimeout):
+                        db.fetch_value("select pg_sleep(1)", timeout=0.02)
+                else:
+                    assert db.fetch_value("select $1::int4", thread) == thread
+                done += 1
+            except errors.ConnectionClosed:
+                assert stop.is_set()
+                return done
+
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(work, thread) for thread in range(8)]
+        time.sleep(1)
+        stop.set()
+        db.close()
+        assert all(one.result(timeout=20) > 0 for one in running)
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+@pytest.mark.parametrize("how", ["abort", "close"])
+def test_ending_from_another_thread(server: EmbeddedServer, how: str) -> None:
+    """abort() does not wait for the call that runs; that call fails soon, typed."""
+    db = pgoxide.Connection.connect(server.config())
+    got: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            db.fetch_value("select pg_sleep(1.5)")
+            got.append(None)
+        except BaseException as error:
+            got.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.2)
+    begun = time.monotonic()
+    getattr(db, how)()
+    if how == "abort":
+        assert time.monotonic() - begun < 0.3
+    thread.join(10)
+    assert not thread.is_alive()
+    if how == "abort":
+        assert time.monotonic() - begun < 1
+        assert isinstance(got[0], errors.ConnectionClosed), got
+    else:
+        assert got[0] is None or isinstance(got[0], errors.ConnectionClosed), got
+    assert db.closed
+
+
+@pytest.mark.row("Z11", "Z06", face="blocking")
+def test_other_threads_run_while_one_waits(shared: Any) -> None:
+    """The GIL is released while waiting."""
+    counted = 0
+    done = threading.Event()
+
+    def count() -> None:
+        nonlocal counted
+        while not done.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    shared.fetch_value("select pg_sleep(0.5)")
+    done.set()
+    thread.join()
+    assert counted > 100
+
+
+@pytest.mark.row("Z11", face="blocking")
+def test_many_connections_many_threads(server: EmbeddedServer) -> None:
+    """Opening and closing at the same time, off the main thread."""
+
+    def work(number: int) -> int:
+        with pgoxide.Connection.connect(server.config()) as db:
+            return db.fetch_value("select $1::int4", number)  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(60), timeout=60)) == list(range(60))
+
+
+@pytest.mark.row("Z06", face="blocking")
+def test_no_loop_no_thread(dsn: str) -> None:
+    """The blocking face imports no asyncio and starts no thread."""
+    got = python(
+        """
+        import sys, threading, pgoxide
+        with pgoxide.Connection.connect(sys.argv[1]) as db:
+            assert db.fetch_value("select $1::int4", 3) == 3
+            print(threading.active_count(), sorted({"asyncio", "ssl", "selectors"} & set(sys.modules)))
+            import os
+            print(len(os.listdir("/proc/self/task")))
+        """,
+        dsn,
+    )
+    assert got.splitlines() == ["1 []", "1"]
+
+
+@pytest.mark.row("Z06", face="both")
+def test_both_faces_have_the_same_names() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert public(pgoxide.AsyncConnection) == public(pgoxide.Connection)
+    for name in public(pgoxide.Connection):
+        ours, theirs = getattr(pgoxide.Connection, name), getattr(pgoxide.AsyncConnection, name)
+        if callable(ours) and name != "connect":
+            assert _parameters(ours) == _parameters(theirs), name
+
+
+def _parameters(function: Any) -> list[str]:
+    return [str(one).split(":")[0].strip() for one in inspect.signature(function).parameters.values()]
+
+
+def test_the_generated_face_has_no_await() -> None:
+    from pgoxide.driver._sync import connection
+
+    tree = ast.parse(inspect.getsource(connection))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith)]
+
+
+# ---- the end of the interpreter
+
+
+def python(text: str, *arguments: str, limit: float = 20) -> str:
+    """What a program prints; anything but a clean exit fails the test."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(text), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+    assert "panicked" not in done.stderr, done.stderr
+    assert "Fatal Python error" not in done.stderr, done.stderr
+    return done.stdout
+
+
+ENDINGS = {
+    "blocking, open": "db = pgoxide.Connection.connect(dsn); db.fetch_value('select 1')",
+    "blocking, in a transaction": "db = pgoxide.Connection.connect(dsn); db.execute('begin')",
+    "blocking, in a cycle": "db = pgoxide.Connection.connect(dsn); db.own = [db] if hasattr(db, '__dict__') else 0",
+    "blocking, in a module": "import types; m = types.ModuleType('m'); sys.modules['m'] = m; "
+    "m.db = pgoxide.Connection.connect(dsn)",
+    "blocking, listener": "db = pgoxide.Connection.connect(dsn); db.add_close_listener(lambda e: print('over'))",
+    "blocking, used at exit": "import atexit; db = pgoxide.Connection.connect(dsn); "
+    "atexit.register(lambda: db.fetch_value('select 1'))",
+    "blocking, call in a daemon thread": "db = pgoxide.Connection.connect(dsn); "
+    "threading.Thread(target=lambda: db.fetch_value('select pg_sleep(3)'), daemon=True).start(); time.sleep(0.3)",
+    "blocking, used by __del__": """
+class Late:
+    def __init__(self, db): self.db = db
+    def __del__(self):
+        try: self.db.fetch_value('select 1')
+        except Exception: pass
+late = Late(pgoxide.Connection.connect(dsn))
+sys.late = late
+""",
+    "async, open": """
+async def main():
+    global db
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    await db.fetch_value('select 1')
+asyncio.run(main())
+""",
+    "async, call in flight": """
+async def main():
+    global db, reply
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    reply = db.fetch_value('select pg_sleep(3)')
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+""",
+    "async, task in flight": """
+async def main():
+    global db, task
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    task = asyncio.create_task(db.fetch_value('select pg_sleep(3)'))
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+""",
+    "async, loop never closed": """
+loop = asyncio.new_event_loop()
+db = loop.run_until_complete(pgoxide.AsyncConnection.connect(dsn))
+reply = db.fetch_value('select 1') if False else None
+task = loop.create_task(db.fetch_value('select pg_sleep(3)')) if False else None
+""",
+    "async, dropped in a loop": """
+async def main():
+    for _ in range(5):
+        await pgoxide.AsyncConnection.connect(dsn)
+asyncio.run(main())
+""",
+    "async, exit inside": """
+async def main():
+    global db
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    replies = [db.fetch_value('select pg_sleep(3)') for _ in range(3)]
+    await asyncio.sleep(0.05)
+    sys.exit(0)
+asyncio.run(main())
+""",
+    "async, loop in a daemon thread": """
+async def main():
+    async with pgoxide.AsyncConnection.connect(dsn) as db:
+        while True:
+            await db.fetch_value('select 1')
+threading.Thread(target=lambda: asyncio.run(main()), daemon=True).start()
+time.sleep(0.4)
+""",
+}
+
+
+@pytest.mark.row("Z14", face="both")
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+def test_interpreter_exit(dsn: str, ending: str) -> None:
+    """No hang, no crash, exit code 0, whatever was left open."""
+    head = "import asyncio, sys, threading, time, warnings\nimport pgoxide\ndsn = sys.argv[1]\nprint('begun')\n"
+    begun = time.monotonic()
+    assert python(head + ending, dsn).startswith("begun")
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.row("Z14", face="both")
+@pytest.mark.parametrize("face", ["async", "blocking"])
+def test_exit_with_a_silent_peer(peer: Any, face: str) -> None:
+    """A server that no longer answers does not hold up the exit."""
+    at = peer([send(greeting()), stall], lenient=True)
+    opened = {
+        "blocking": "db = pgoxide.Connection.connect(**where)",
+        "async": "loop = asyncio.new_event_loop(); db = loop.run_until_complete(pgoxide.AsyncConnection.connect(**where))",
+    }[face]
+    text = f"import asyncio, sys, pgoxide\nwhere = dict(host=sys.argv[1], port=5432, user='u', database='d')\n{opened}\n"
+    begun = time.monotonic()
+    python(text, at.folder)
+    assert time.monotonic() - begun < 5

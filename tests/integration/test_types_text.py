@@ -1,0 +1,167 @@
+"""text, varchar, bpchar, name, "char": characters both ways, in both formats."""
+
+from __future__ import annotations
+
+import enum
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.fix_faces import same, sent
+from pgoxide.errors import DataError, NameTooLong, StringDataRightTruncation
+
+pytestmark = [pytest.mark.pg, pytest.mark.row("V06")]
+
+TEXTS = [
+    "",
+    " ",
+    "a",
+    "é",
+    "名前",
+    "😀",
+    "e\u0301",
+    "\u200f",
+    "a\nb\r\n\tc",
+    "'\"\\$1",
+    "\x01\x7f",
+    "\ufeff",
+    "\uffff",
+    "\U0010ffff",
+    "x" * 70_000,
+    "é" * 70_000,
+]
+
+
+def quoted(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+@pytest.mark.parametrize("name", ["text", "varchar"])
+@pytest.mark.parametrize("value", TEXTS, ids=lambda v: ascii(v[:8]))
+async def test_both_ways(db, name, value):
+    assert await sent(db, name, value) == (value, value)
+    assert await same(db, f"{quoted(value)}::{name}") == value
+    row = await db.fetch_one(f"select char_length($1::{name}), octet_length($1::{name})", value)
+    assert row == (len(value), len(value.encode()))
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("'ab'::char(5)", "ab   "),
+        ("'é'::char(3)", "é  "),
+        ("''::char(2)", "  "),
+        ("'abcdef'::char(3)", "abc"),
+        ("'a '::varchar(5)", "a "),
+        ("'abc'::varchar(2)", "ab"),
+        ("'x'", "x"),
+        ("current_user", "postgres"),
+        ("'pg_class'::regclass", "pg_class"),
+        ("'x'::name", "x"),
+    ],
+)
+async def test_reading(db, expression, value):
+    assert await same(db, expression) == value
+
+
+async def test_the_padding_of_char_is_kept(db):
+    await db.execute("create temp table t (c char(5))")
+    for n in range(2):
+        await db.execute("insert into t values ($1)", f"a{n}")
+        with pytest.raises(StringDataRightTruncation):
+            await db.execute("insert into t values ($1)", "abcdef")
+    for _ in range(2):
+        assert await db.fetch_column("select c from t order by c") == ["a0   ", "a1   "]
+    assert await sent(db, "bpchar", "ab ") == ("ab", "ab ")  # the server's cast to text drops the padding
+
+
+async def test_a_name_has_63_bytes(db):
+    longest = "é" * 31 + "x"
+    assert len(longest.encode()) == 63
+    assert await sent(db, "name", longest) == (longest, longest)
+    assert await same(db, f"'{longest}y'::name") == longest  # the server cuts literals
+    for _ in range(2):
+        with pytest.raises((DataError, NameTooLong)):  # and refuses what comes in binary
+            await db.fetch_value("select $1::name", longest + "y")
+    assert await db.fetch_value("select 1") == 1
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self):
+        return "mine"
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Mixed(str, enum.Enum):  # noqa: UP042  the older way
+    RED = "red"
+
+
+@pytest.mark.parametrize("value", [Text("red"), Colour.RED, Mixed.RED], ids=["subclass", "strenum", "enum"])
+async def test_subclasses(db, value):
+    found = await sent(db, "text", value)
+    assert found == ("red", "red")
+    assert type(found.back) is str
+
+
+@pytest.mark.parametrize("name", ["text", "varchar", "bpchar", "name"])
+@pytest.mark.parametrize("value", ["a\0b", "\0", "\ud800", "a\udfff", 1, b"x", ["x"], 1.5], ids=ascii)
+async def test_what_is_no_text(db, name, value):
+    for _ in range(2):
+        with pytest.raises(DataError, match=rf"argument \$1 \({name}\)"):
+            await db.fetch_value(f"select $1::{name}", value)
+    assert await db.fetch_value("select 1") == 1
+
+
+@pytest.mark.parametrize("byte", [0, 1, 32, 65, 92, 127, 128, 200, 255])
+async def test_the_internal_char_type_is_one_byte(db, byte):
+    sql = 'select $1::"char"'
+    for _ in range(2):
+        assert await db.fetch_value(sql, bytes([byte])) == bytes([byte])
+
+
+@pytest.mark.parametrize(("literal", "value"), [("'A'", b"A"), ("''", b"\0"), ("'\\'", b"\\"), ("'~'", b"~")])
+async def test_the_internal_char_type_in_every_format(db, literal, value):
+    assert await same(db, f'{literal}::"char"') == value
+
+
+async def test_the_catalog_has_such_columns(db):
+    assert await same(db, "(select relkind from pg_class where relname = 'pg_class' limit 1)") == b"r"
+
+
+@pytest.mark.parametrize("value", [b"", b"ab", "A", 65, bytearray(b"A")], ids=repr)
+async def test_what_is_no_internal_char(db, value):
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"argument \$1 \(char\)|argument \$1 \(\"char\"\)"):
+            await db.fetch_value('select $1::"char"', value)
+
+
+async def test_another_client_encoding_is_not_ours_to_read(db):
+    """The server tells that the encoding changed; texts must not be garbled in silence."""
+    for sql in ("select 'é'", "select $1::text"):
+        arguments = ("é",) if "$1" in sql else ()
+        assert await db.fetch_value(sql, *arguments) == "é"
+    try:
+        await db.execute("set client_encoding = 'latin1'")
+        value = await db.fetch_value("select 'caf' || chr(233)")
+    except Exception:
+        return  # refused or closed: honest
+    assert value == "café"
+
+
+def test_any(runner, db):
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+    def check(value):
+        async def body():
+            assert await sent(db, "text", value) == (value, value)
+            assert await same(db, f"{quoted(value)}::text") == value
+
+        runner.run(body())
+
+    check()
