@@ -70,8 +70,11 @@ def board(db: pgoxide.Connection, report: Report) -> None:
 def pour(db: pgoxide.Connection, other: pgoxide.Connection, report: Report) -> None:
     """A stream of one connection is a source for COPY on another."""
     other.execute("create unlogged table copied (like flights)")
-    with report.step("all flights, streamed and copied into a table", FLIGHTS, memory=True):
-        other.copy_in("copied", db.stream("select * from flights"))
+    with (
+        report.step("all flights, streamed and copied into a table", FLIGHTS, memory=True),
+        db.stream("select * from flights") as flights,
+    ):
+        other.copy_in("copied", flights)
     assert db.fetch_value("select count(*) from copied") == FLIGHTS
 
 
@@ -82,6 +85,8 @@ def mistakes(db: pgoxide.Connection, report: Report) -> None:
             db.execute(sql, *parameters)
         except DatabaseError as error:
             report.error(error)
-            report.note(f"error.sqlstate == {error.sqlstate!r}, error.constraint_name == {error.constraint_name!r}")
+            report.note(
+                f"error.sqlstate == {error.sqlstate!r}, error.constraint_name == {error.constraint_name!r}"
+            )
             report.space()
     report.note(f"The connection is as good as before: {db.fetch_value('select 6 * 7')}.")

@@ -75,7 +75,11 @@ def made_up() -> Iterator[tuple[object, ...]]:
         price = Decimal(4_999 + number * 37 % 60_000).scaleb(-2)
         boarding = opening + timedelta(minutes=number)
         seal = sha256(identity.bytes).digest()[:8]
-        extras = {"bags": number % 3, "meal": "vegetarian" if number % 2 else None, "seat": [number % 30 + 1, "A"]}
+        extras = {
+            "bags": number % 3,
+            "meal": "vegetarian" if number % 2 else None,
+            "seat": [number % 30 + 1, "A"],
+        }
         yield identity, number, passenger, price, False, boarding, seal, extras
 
 

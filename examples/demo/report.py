@@ -25,6 +25,9 @@ class Report:
     """The demo's output. live: standard output is a terminal, so lines may be drawn over."""
 
     def __init__(self) -> None:
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:  # an arrow must not stop us where the terminal has none
+            reconfigure(errors="replace")
         self.live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._colour = self.live and not os.environ.get("NO_COLOR")
 
@@ -67,7 +70,7 @@ class Report:
     def step(self, label: str, rows: int | None = None, *, memory: bool = False) -> Generator[None]:
         """Times a block, then prints one line: label, time, rows per second. Nothing when the block raises.
 
-        memory: also by how much the peak of this process's memory grew.
+        memory: also by how much the peak of this process's memory exceeds what it had before.
         """
         if self.live:
             self._write(f"  {label} …")

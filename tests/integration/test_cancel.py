@@ -315,6 +315,41 @@ async def test_isolate_makes_a_barrier_on_first_use_too(face: str, db: Any, conn
         assert await behind == 43
 
 
+@ASYNC
+@pytest.mark.row("K01", "Q12")
+@pytest.mark.parametrize("state", ["unwritten", "written behind", "running", "timed out"])
+async def test_a_cancelled_first_use_does_not_poison_the_statement(face: str, db: Any, state: str) -> None:
+    """It carried the description; cancelled, nobody has it, and the next call of that text must ask again."""
+    before = asyncio.ensure_future(
+        {
+            "unwritten": lambda: db.execute_script("select pg_sleep(0.2)"),  # a barrier
+            "running": lambda: db.fetch_value("select 1"),
+        }.get(state, lambda: db.fetch_value("select pg_sleep(0.2)"))()
+    )
+    if state == "timed out":
+        with pytest.raises(errors.QueryTimeout):
+            await db.fetch_value("select 77", timeout=0.05)
+    else:
+        first = db.fetch_value("select 77")
+        await asyncio.sleep(0)
+        first.cancel()
+    await before
+    assert await asyncio.wait_for(db.fetch_value("select 77"), 3) == 77
+
+
+@ASYNC
+@pytest.mark.row("K01", "P06")
+async def test_cancelling_what_others_wait_behind_lets_them_go(face: str, db: Any) -> None:
+    """A held call is given up; those held behind it are written without waiting for anything else."""
+    for number in range(20):
+        first = db.fetch_value(f"select $1::int4 + {number}", 1)
+        behind = [asyncio.ensure_future(db.fetch_value(f"select {number} + {i}")) for i in range(3)]
+        if number % 2:
+            await asyncio.sleep(0)
+        first.cancel()
+        assert await asyncio.wait_for(asyncio.gather(*behind), 3) == [number + i for i in range(3)]
+
+
 # ---- K02, K03, K04
 
 

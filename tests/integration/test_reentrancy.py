@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fixtures.fix_script import ONE_FLIGHT, answer, expect, greeting, ones, open_at, send, stall
+from fixtures.fix_script import ONE_FLIGHT, expect, greeting, int4_answer, open_at, send, stall
 
 from pgoxide import errors
 
@@ -48,7 +48,7 @@ async def check(face: str, db: Any, seen: list[Any]) -> None:
             assert await asyncio.wait_for(one, 5) == 5
         else:
             assert isinstance(one, errors.InterfaceError), one
-            assert "middle of another call" in str(one)
+            assert "busy with another call" in str(one)
     assert await db.fetch_value("select $1::int4", 6) == 6
     assert await db.fetch_value("select 5") == 5
 
@@ -57,6 +57,7 @@ async def check(face: str, db: Any, seen: list[Any]) -> None:
 async def test_row_factory(face: str, db: Any) -> None:
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
 
     def make(*values: Any, **named: Any) -> Any:
         use()
@@ -71,6 +72,7 @@ async def test_row_factory(face: str, db: Any) -> None:
 async def test_notice_listener(face: str, db: Any) -> None:
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
     db.add_notice_listener(lambda _: use())
     await db.execute_script("do $$ begin raise notice 'one'; raise warning 'two'; end $$")
     await check(face, db, seen)
@@ -80,6 +82,7 @@ async def test_notice_listener(face: str, db: Any) -> None:
 async def test_notification_listener(face: str, db: Any) -> None:
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
     db.add_notification_listener(lambda _: use())
     await db.execute("listen here")
     await db.execute("notify here, 'x'")
@@ -94,6 +97,7 @@ async def test_argument_with_code_of_its_own(face: str, db: Any, hook: str, oid:
     """Whatever an encoder calls may call the connection."""
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
 
     def called(self: object) -> Any:
         use()
@@ -114,6 +118,7 @@ async def test_argument_with_code_of_its_own(face: str, db: Any, hook: str, oid:
 async def test_int_and_str_subclasses(face: str, db: Any) -> None:
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
 
     class Number(int):
         def __index__(self) -> int:
@@ -153,6 +158,7 @@ async def test_finalizer_fired_by_the_collector(face: str, db: Any) -> None:
     """`__del__` in a cycle, collected inside a row factory, a listener, a codec, and between."""
     seen: list[Any] = []
     use = use_again(face, db, seen)
+    await db.fetch_value("select 5")
 
     class Cyclic:
         def __init__(self) -> None:
@@ -206,27 +212,22 @@ async def test_aborting_in_the_middle(face: str, connect: Any, where: str) -> No
     into: dict[str, Any] = {"into": cut} if where == "factory" else {}
     if where == "listener":
         db.add_notice_listener(cut)
-        await _ignored(db.execute_script("do $$ begin raise notice 'x'; end $$; select 1"))
+        await _ignored(lambda: db.execute_script("do $$ begin raise notice 'x'; end $$; select 1"))
     elif where == "argument":
-        await _ignored_call(lambda: db.fetch_value("select $1::int4", Argument()))
-        db.abort()
+        await _ignored(lambda: db.fetch_value("select $1::int4", Argument()))
+        db.abort()  # an int by __index__ may be refused before it is called
     else:
-        await _ignored(db.fetch_all("select i from generate_series(1, 100000) i", **into))
+        await _ignored(lambda: db.fetch_all("select i from generate_series(1, 100000) i", **into))
     assert db.closed
     with pytest.raises(errors.ConnectionClosed):
         await db.fetch_value("select 1")
 
 
-async def _ignored(call: Any) -> None:
+async def _ignored(make: Callable[[], Any]) -> None:
+    """An error of ours or an answer; a call that never ends fails the test."""
     try:
-        await asyncio.wait_for(call, 5) if asyncio.isfuture(call) else await call
-    except errors.Error:
-        pass
-
-
-async def _ignored_call(call: Callable[[], Any]) -> None:
-    try:
-        await call()
+        call = make()
+        await (asyncio.wait_for(call, 5) if asyncio.isfuture(call) else call)
     except errors.Error:
         pass
 
@@ -269,34 +270,34 @@ def resident() -> int:
 @pytest.mark.row("P04")
 @pytest.mark.parametrize("warm", ["described", "first use", "no parameters"])
 async def test_a_flood_against_a_stalled_server(face: str, runner: Any, peer: Any, warm: str) -> None:
-    """200 000 calls nobody answers: QueueFull, in bounded memory; a described statement, one that must wait, one flight."""
+    """50 000 calls nobody answers: QueueFull, in bounded memory; a described statement, one that must wait, one flight."""
     script = [send(greeting()), stall]
     if warm == "described":
-        script = [send(greeting()), expect(ONE_FLIGHT), answer(ones_once), stall]
+        script = [send(greeting()), expect(ONE_FLIGHT), send(int4_answer(1)), stall]
     at = peer(script, lenient=True)
-    db = await open_at(face, at.where, max_queued_hard=8 << 20)
+    db = await open_at(face, at.where, max_queued_hard=1 << 20)
     sql, arguments = ("select $1::int4", (1,)) if warm == "first use" else ("select 1", ())
+    if warm == "described":
+        assert await db.fetch_value(sql) == 1
     before = resident()
     replies, full = [], 0
     begun = time.monotonic()
-    for _ in range(200_000):
+    for _ in range(50_000):
         try:
             replies.append(db.fetch_value(sql, *arguments))
         except errors.QueueFull:
             full += 1
             if full > 100:
                 break
-    assert full, f"{len(replies)} calls were accepted"
-    assert resident() - before < 300 << 20
-    assert time.monotonic() - begun < 60
+    grown, taken = resident() - before, time.monotonic() - begun
     db.abort()
     for one in replies:
-        with pytest.raises(errors.ConnectionClosed):
-            await one
-
-
-def ones_once(kind: str, body: bytes) -> bytes:
-    raise EOFError  # what follows the greeting is never answered
+        assert isinstance(one.exception(), errors.ConnectionClosed)
+    accepted = len(replies)
+    del replies
+    assert full, f"{accepted} calls were accepted"
+    assert grown < 300 << 20
+    assert taken < 30
 
 
 @ASYNC

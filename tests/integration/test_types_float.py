@@ -78,10 +78,11 @@ async def test_extra_float_digits_never_change_a_value(db, digits):
         ("1::float8 / 3", 1 / 3),
         ("pi()", math.pi),
     ):
-        for one in await formats(db, expression):
-            assert bits(one) == bits(value)
-    one, two, three = await formats(db, "(1::float4 / 3)")
-    assert bits(one) == bits(two) == bits(three)
+        # A script's rows are the server's own text, so there the setting rules; nowhere else.
+        one, two, _ = await formats(db, expression)
+        assert bits(one) == bits(two) == bits(value)
+    one, two, _ = await formats(db, "(1::float4 / 3)")
+    assert bits(one) == bits(two)
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, 3.5e38, 1e-300, -1e-46, sys.float_info.max])

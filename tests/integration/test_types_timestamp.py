@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 import pickle
 from zoneinfo import ZoneInfo
 
@@ -278,7 +279,11 @@ async def test_datestyle_does_not_matter(connect, name, style):
     db = await utc(connect, beyond="special")
     await db.execute(f"set datestyle = '{style}'")
     value = python(name, "2020-03-04 05:06:07.089000")
-    assert await formats(db, f"'2020-03-04 05:06:07.089'::{name}") == [value] * 3
+    for _ in range(2):
+        assert await db.fetch_value(f"select '2020-03-04 05:06:07.089'::{name}") == value
+    with nullcontext() if style.startswith("ISO") else pytest.raises(DataError, match="DateStyle ISO only"):
+        # a script's rows are text
+        await db.execute_script(f"select '2020-03-04 05:06:07.089'::{name}")
     assert await formats(db, f"'infinity'::{name}") == [special_of(name, "infinity")] * 3
 
 

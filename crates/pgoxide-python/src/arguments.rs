@@ -49,9 +49,11 @@ fn freeze_one<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'p
         return Err(error::data_error(value.py(), format!("nested deeper than {MAX_DEPTH} levels (or into itself)")));
     }
     if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
-        // A view of anything but bytes is refused by every codec, so here as well.
-        let buffer = PyBuffer::<u8>::get(value)?;
-        return Ok(PyBytes::new(value.py(), &buffer.to_vec(value.py())?).into_any());
+        // A view of anything but bytes stays as it is: its codec refuses it, with the right words.
+        return match PyBuffer::<u8>::get(value) {
+            Ok(buffer) => Ok(PyBytes::new(value.py(), &buffer.to_vec(value.py())?).into_any()),
+            Err(_) => Ok(value.clone()),
+        };
     }
     if let Ok(list) = value.cast_exact::<PyList>() {
         let items = list.iter().map(|item| freeze_one(&item, depth + 1)).collect::<PyResult<Vec<_>>>()?;
@@ -64,5 +66,6 @@ fn freeze_one<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'p
         }
         return Ok(copy.into_any());
     }
-    pyimport::deepcopy(value.py())?.call1((value,))
+    // What cannot be copied (a generator, a lock) no codec takes: it says so.
+    Ok(pyimport::deepcopy(value.py())?.call1((value,)).unwrap_or_else(|_| value.clone()))
 }

@@ -176,7 +176,8 @@ impl AsyncClient {
         this.check_caller(py)?;
         this.session.check_open(py)?;
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
-        let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        run.isolate = asked.isolate;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb.name()))?;
         if this.session.must_wait(&run) {
@@ -186,15 +187,9 @@ impl AsyncClient {
             }
         } else {
             let made = this.session.run_request(py, id, run, &asked.arguments, Some(reply.clone_ref(py)));
-            match made {
-                Ok(mut request) => {
-                    request.barrier |= asked.isolate;
-                    lock(&this.session.state).conn.submit(request);
-                }
-                Err(error) => {
-                    reply.get().close_unseen();
-                    return Err(error);
-                }
+            if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
+                reply.get().close_unseen();
+                return Err(error);
             }
         }
         this.set_deadline(py, asked.timeout, id)?;

@@ -95,11 +95,9 @@ impl Awaitable {
     }
 
     /// What an awaiting object of ours yields to the task that runs it.
-    pub(crate) fn begin_wait(reply: &Py<Self>) -> Py<PyAny> {
-        Python::attach(|py| {
-            reply.get().blocking.store(true, Ordering::Relaxed);
-            reply.clone_ref(py).into_any()
-        })
+    pub(crate) fn begin_wait(py: Python<'_>, reply: &Py<Self>) -> Py<PyAny> {
+        reply.get().blocking.store(true, Ordering::Relaxed);
+        reply.clone_ref(py).into_any()
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -291,6 +289,20 @@ impl Awaitable {
         result.map(|error| error.map(|error| error.into_value(py).into_any()))
     }
 
+    /// For asyncio's own use, as `gather` expects of every future.
+    #[getter(_cancel_message)]
+    fn cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &lock(&self.inner).outcome {
+            Outcome::Cancelled(message) => message.as_ref().map(|m| m.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    /// For asyncio's own use, as `gather` expects of every future.
+    fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
+        cancelled(py, self.cancel_message(py)).into_value(py).into_any()
+    }
+
     /// Calls `callback(self)` through the loop once the answer is there.
     #[pyo3(signature = (callback, *, context=None))]
     fn add_done_callback(
@@ -383,7 +395,8 @@ impl Drop for Awaitable {
         let Ok(inner) = self.inner.get_mut() else { return };
         let Some(site) = inner.site.take() else { return };
         let verb = self.verb;
-        Python::attach(|py| {
+        // Not while the interpreter shuts down: there is nobody left to tell.
+        let _ = Python::try_attach(|py| {
             let pending = PyErr::take(py);
             let (file, line) = site.place(py);
             let what = match &inner.outcome {

@@ -85,7 +85,7 @@ impl BlockingClient {
         self.session.check_open(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
         let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
-        if prepared.stage() != Stage::Described && !fits_one_flight(&prepared, asked.arguments.len()) {
+        if prepared.stage() != Stage::Described && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates()) {
             self.prepare(py, &prepared, deadline)?;
         }
         let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
@@ -113,7 +113,7 @@ impl BlockingClient {
     /// Submits a request and works until it has finished.
     fn drive(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Job> {
         let id = request.id;
-        lock(&self.session.state).conn.submit(request);
+        self.session.submit(py, request)?;
         loop {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
@@ -211,7 +211,7 @@ impl BlockingClient {
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let call = StreamCall { run, arguments: asked.arguments.unbind(), shared, size };
         let request = self.session.stream_request(py, id, call)?;
-        lock(&self.session.state).conn.submit(request);
+        self.session.submit(py, request)?;
         self.send_some(py)
     }
 
@@ -299,12 +299,9 @@ impl BlockingClient {
     }
 
     /// Begins a fed request.
-    fn begin(&self, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
-        match made {
-            Ok((feed, request)) => {
-                lock(&self.session.state).conn.submit(request);
-                Ok(feed)
-            }
+    fn begin(&self, py: Python<'_>, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
+        match made.and_then(|(feed, request)| self.session.submit(py, request).map(|()| feed)) {
+            Ok(feed) => Ok(feed),
             Err(error) => {
                 self.end_feeding();
                 Err(error)
@@ -675,7 +672,7 @@ impl BlockingClient {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.keep_turn(py, timeout)?;
-        this.begin(Feed::copy(slf.as_any(), sql, columns))
+        this.begin(py, Feed::copy(slf.as_any(), sql, columns))
     }
 
     /// Begins a statement with many parameter sets; it has been described.
@@ -683,7 +680,7 @@ impl BlockingClient {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.keep_turn(py, timeout)?;
-        this.begin(Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
+        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.

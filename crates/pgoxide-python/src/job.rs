@@ -87,6 +87,8 @@ pub(crate) struct Run {
     pub(crate) verb: Verb,
     pub(crate) into: Option<Py<PyAny>>,
     pub(crate) arguments: usize,
+    /// Nothing travels beside it, so no neighbour's cancel can hit it.
+    pub(crate) isolate: bool,
     /// Its flight carries Parse and Describe too.
     pub(crate) first: bool,
     /// Results come in text format: the columns were unknown when Bind was written.
@@ -106,6 +108,7 @@ impl Run {
             verb,
             into,
             arguments,
+            isolate: false,
             first: false,
             text: false,
             parameter_oids: None,

@@ -57,11 +57,10 @@ pub(crate) enum Call {
 
 impl Call {
     /// The first statement whose description is missing.
-    fn missing(&self) -> SmallVec<[Arc<Prepared>; 1]> {
+    fn missing(&self, iso: bool) -> SmallVec<[Arc<Prepared>; 1]> {
         match self {
-            Self::Run(run, arguments) => {
-                let one_flight = run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments);
-                let _ = arguments;
+            Self::Run(run, _) => {
+                let one_flight = run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments, iso);
                 if one_flight || run.prepared.described().is_some() {
                     SmallVec::new()
                 } else {
@@ -134,10 +133,11 @@ pub(crate) struct Session {
 ///
 /// Bind names the formats of the results, so a statement whose columns are unknown gets text. Text depends on
 /// settings (`extra_float_digits`, DateStyle) of which the server does not report all: a float could come rounded the
-/// first time and exact the second. So a query is described first; utility commands, whose rows are text anyway, go
-/// in one flight.
-pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize) -> bool {
-    arguments == prepared.declared.len() && !matches!(prepared.command, Command::Plain | Command::Typed)
+/// first time and exact the second. So a query is described first, unless its caller declared the types to save that
+/// round trip; utility commands, whose rows are text anyway, go in one flight. `iso`: dates are written as we read them.
+pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) -> bool {
+    let may_return_values = matches!(prepared.command, Command::Plain | Command::Typed);
+    arguments == prepared.declared.len() && (!may_return_values || (iso && !prepared.declared.is_empty()))
 }
 
 impl Session {
@@ -233,7 +233,7 @@ impl Session {
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let resend = resend_rule(py, &prepared, run.first)?;
-        let barrier = prepared.command == Command::Copy;
+        let barrier = run.isolate || prepared.command == Command::Copy;
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job: Job::new(Kind::Run(run), reply) })
     }
 
@@ -322,6 +322,27 @@ impl Session {
         })
     }
 
+    /// Hands a request to the machine. Raises when the connection has ended meanwhile: encoding its arguments may have
+    /// run code that closed it.
+    pub(crate) fn submit(&self, py: Python<'_>, request: Request<Job>) -> PyResult<()> {
+        let refused = {
+            let mut state = lock(&self.state);
+            if state.ended.is_none() {
+                state.conn.submit(request);
+                None
+            } else {
+                Some(request)
+            }
+        };
+        match refused {
+            None => Ok(()),
+            Some(request) => {
+                drop(request);
+                Err(self.closed_error(py))
+            }
+        }
+    }
+
     /// A Sync and nothing else: answered when all before it has been.
     pub(crate) fn sync_request(id: RequestId, reply: Option<Py<Awaitable>>) -> Request<Job> {
         let mut bytes = Vec::new();
@@ -343,6 +364,11 @@ impl Session {
         state.held.is_empty() && state.conn.is_idle()
     }
 
+    /// DateStyle as the server last reported it; a peer that reports none writes what PostgreSQL does by default.
+    pub(crate) fn writes_iso_dates(&self) -> bool {
+        lock(&self.state).conn.parameter("DateStyle").is_none_or(|style| style.starts_with("ISO"))
+    }
+
     /// Can this run be written at once, or must it wait for its turn or its description?
     pub(crate) fn must_wait(&self, run: &Run) -> bool {
         if !lock(&self.state).held.is_empty() {
@@ -350,7 +376,7 @@ impl Session {
         }
         match run.prepared.stage() {
             Stage::Described => false,
-            Stage::New => !fits_one_flight(&run.prepared, run.arguments),
+            Stage::New => !fits_one_flight(&run.prepared, run.arguments, self.writes_iso_dates()),
             Stage::Describing => true,
         }
     }
@@ -359,10 +385,11 @@ impl Session {
     /// end without being written come back.
     pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyResult<Py<PyAny>>)> {
         let mut failed = Vec::new();
+        let iso = self.writes_iso_dates();
         loop {
             let missing = match lock(&self.state).held.front() {
                 None => return failed,
-                Some(front) => front.call.missing(),
+                Some(front) => front.call.missing(iso),
             };
             if !missing.is_empty() {
                 self.ask_for_descriptions(py, &mut failed);
@@ -389,8 +416,8 @@ impl Session {
                 }
                 Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
             };
-            match request {
-                Ok(request) => lock(&self.state).conn.submit(request),
+            match request.and_then(|request| self.submit(py, request)) {
+                Ok(()) => {}
                 Err(error) => failed.push((Job::new(Kind::Taken, reply), Err(error))),
             }
         }
@@ -398,9 +425,10 @@ impl Session {
 
     /// One flight of Parse and Describe for all calls at the front of the queue that need one.
     fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyResult<Py<PyAny>>)>) {
+        let iso = self.writes_iso_dates();
         let mut wanted: Vec<Arc<Prepared>> = Vec::new();
         for held in &lock(&self.state).held {
-            let missing = held.call.missing();
+            let missing = held.call.missing(iso);
             if missing.is_empty() {
                 break;
             }
@@ -413,8 +441,9 @@ impl Session {
         }
         // A flight of its own for each, so that one bad text fails only its own calls.
         for statement in wanted {
-            match self.prepare_request(py, vec![Arc::clone(&statement)]) {
-                Ok(request) => lock(&self.state).conn.submit(request),
+            let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
+            match request.and_then(|request| self.submit(py, request)) {
+                Ok(()) => {}
                 Err(error) => {
                     statement.set_stage(Stage::New);
                     failed.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
@@ -436,11 +465,12 @@ impl Session {
         statement: &Arc<Prepared>,
         error: impl Fn(Python<'_>) -> PyErr,
     ) -> Vec<(Job, PyResult<Py<PyAny>>)> {
+        let iso = self.writes_iso_dates();
         let taken: Vec<Held> = {
             let mut state = lock(&self.state);
             let (out, keep) = std::mem::take(&mut state.held)
                 .into_iter()
-                .partition(|held| held.call.missing().iter().any(|other| Arc::ptr_eq(other, statement)));
+                .partition(|held| held.call.missing(iso).iter().any(|other| Arc::ptr_eq(other, statement)));
             state.held = keep;
             VecDeque::into_iter(out).collect()
         };

@@ -432,7 +432,8 @@ impl Drop for Stream {
     /// `break`, or forgotten: the portal ends, the connection is free for others.
     fn drop(&mut self) {
         if let Some((batches, ends)) = self.give_up() {
-            Python::attach(|py| {
+            // Not while the interpreter shuts down: the line goes with it.
+            let _ = Python::try_attach(|py| {
                 drop(batches);
                 let pending = PyErr::take(py);
                 let ended = match &self.client {
@@ -511,7 +512,7 @@ impl StreamStep {
         };
         client.get().check_loop(py)?;
         let reply = self.stream.get().wait_reply(py, client)?;
-        let yielded = Awaitable::begin_wait(&reply);
+        let yielded = Awaitable::begin_wait(py, &reply);
         *lock(&self.waiting) = Some(reply);
         Ok(yielded)
     }

@@ -1,5 +1,6 @@
 //! date, and the policies for dates and timestamps that Python's types cannot hold.
 
+use pgoxide_types::ValueError;
 use pgoxide_types::date::{self as wire, Date};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -17,7 +18,7 @@ pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converte
 }
 
 pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
-    build(py, wire::decode_text(raw).map_err(|e| refuse(py, &e))?, rules)
+    build(py, wire::decode_text(raw).map_err(|e| text_refused(py, &e))?, rules)
 }
 
 #[inline]
@@ -63,6 +64,12 @@ pub(super) fn special<'py>(
 
 pub(super) fn unreachable_infinity<'py>(class: &Bound<'py, PyAny>) -> Converted<'py> {
     class.getattr(intern!(class.py(), "infinity"))
+}
+
+/// A date in text that is not ISO's: nearly always another DateStyle.
+#[cold]
+pub(super) fn text_refused(py: Python<'_>, cause: &ValueError) -> PyErr {
+    error::data_error(py, format!("{cause}; text results are read in DateStyle ISO only: set datestyle to 'ISO'"))
 }
 
 /// The server's ISO text. Year 0 is 1 BC.

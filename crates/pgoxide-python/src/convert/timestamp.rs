@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyTimeAccess, PyTzInfo, PyTzInfoAccess};
 
-use super::date::{YEARS, infinity, iso_date, out_of_reach, special, unreachable_infinity};
+use super::date::{YEARS, infinity, iso_date, out_of_reach, special, text_refused, unreachable_infinity};
 use super::{Beyond, Converted, Rules, refuse, wrong_type};
 use crate::pyimport;
 
@@ -21,11 +21,11 @@ pub(super) fn decode_tz<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Conve
 }
 
 pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
-    build(py, wire::decode_text(raw).map_err(|e| refuse(py, &e))?.0, None, rules)
+    build(py, wire::decode_text(raw).map_err(|e| text_refused(py, &e))?.0, None, rules)
 }
 
 pub(super) fn decode_tz_text<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
-    let moment = wire::decode_text_tz(raw).map_err(|e| refuse(py, &e))?;
+    let moment = wire::decode_text_tz(raw).map_err(|e| text_refused(py, &e))?;
     build(py, moment, Some(&*PyTzInfo::utc(py)?), rules)
 }
 
