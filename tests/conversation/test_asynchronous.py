@@ -81,10 +81,10 @@ async def test_between_all_messages(
     told: list[Any] = []
     db.add_notice_listener(notices.append)
     db.add_notification_listener(told.append)
-    assert await db.fetch_value("select 7") == 7
+    assert await db.fetch_value("show 7") == 7
     assert [one[0] for one in await db.fetch_all("select $1::int", 1)] == [9, None]
     with pytest.raises(errors.class_for("22012")):
-        await db.fetch_value("select 1/0")
+        await db.fetch_value("show 1/0")
     await db.execute_script("select 5; set x = y")
     assert db.parameter("TimeZone") == "Asia/Tokyo"
     assert len(notices) >= 25
@@ -121,7 +121,7 @@ async def test_at_the_next_call(face: str, runner: Any, peer: Callable[..., Any]
     db.add_notice_listener(notices.append)
     opened.set()
     assert sent.wait(5)
-    assert await db.fetch_value("select 1") == 1
+    assert await db.fetch_value("show 1") == 1
     assert len(notices) == 1
     assert db.parameter("TimeZone") == "Asia/Tokyo"
     assert not db.closed
@@ -145,13 +145,13 @@ async def test_a_raising_listener_breaks_nothing(
     for listener in (broken, heard.append):
         db.add_notice_listener(listener)
         db.add_notification_listener(listener)
-    assert await db.fetch_value("select 7") == 7
+    assert await db.fetch_value("show 7") == 7
     assert len(heard) == 2 * len(reported) / 2 > 0
     assert {type(one.exc_value) for one in reported} == {ValueError}
     db.remove_notice_listener(broken)
     with pytest.raises(ValueError, match=r"list\.remove"):
         db.remove_notice_listener(broken)
-    assert await db.fetch_value("select 1") == 1
+    assert await db.fetch_value("show 1") == 1
     await db.close()
 
 
@@ -162,7 +162,7 @@ async def test_all_fields_of_a_notice(face: str, runner: Any, peer: Callable[...
     db = await open_at(face, at.where)
     notices: list[Notice] = []
     db.add_notice_listener(notices.append)
-    assert await db.fetch_value("select 7") == 7
+    assert await db.fetch_value("show 7") == 7
     (one,) = notices
     assert (one.severity, one.sqlstate, one.message, one.detail, one.hint) == (
         "NOTICE",
@@ -190,6 +190,6 @@ async def test_the_last_value_counts(face: str, runner: Any, peer: Callable[...,
     db = await open_at(face, at.where)
     assert db.parameter("TimeZone") == "UTC"
     assert db.parameter("nonesuch") is None
-    await db.fetch_value("select 7")
+    await db.fetch_value("show 7")
     assert db.parameter("TimeZone") == "B"
     await db.close()

@@ -85,12 +85,12 @@ async def test_notices_errors_parameters_and_notifications(
     db.add_notification_listener(told.append)
     replaced = "caf\N{REPLACEMENT CHARACTER}"
     assert db.parameter("application_name") == replaced
-    assert await db.fetch_value("select 1") == 1
+    assert await db.fetch_value("show 1") == 1
     assert [one.message for one in notices] == [replaced]
     assert (told[0].channel, told[0].payload) == (replaced, replaced)
     with pytest.raises(errors.DatabaseError, match=replaced):
-        await db.fetch_value("select 2")
-    assert await db.fetch_value("select 3") == 1
+        await db.fetch_value("show 2")
+    assert await db.fetch_value("show 3") == 1
     await db.close()
 
 
@@ -113,7 +113,7 @@ async def test_column_names_and_values(face: str, runner: Any, peer: Callable[..
     )
     db = await open_at(face, at.where)
     with pytest.raises(errors.DataError):
-        await db.fetch_all("select 1")
-    assert (await db.fetch_one("select 2"))[0] == 1
-    assert await db.fetch_value("select 3") == 1
+        await db.fetch_all("show 1")
+    assert (await db.fetch_one("show 2"))[0] == 1
+    assert await db.fetch_value("show 3") == 1
     await db.close()

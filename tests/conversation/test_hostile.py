@@ -79,7 +79,7 @@ async def test_start_up(face: str, runner: Any, peer: Callable[..., Any], said: 
 async def _lives(face: str, at: Any) -> None:
     """A fresh connection works."""
     db = await open_at(face, at.where)
-    assert await db.fetch_value("select 1") == 1
+    assert await db.fetch_value("show 1") == 1
     await db.close()
 
 
@@ -135,14 +135,14 @@ async def test_answers(face: str, runner: Any, peer: Callable[..., Any], said: b
     db = await open_at(face, at.where, command_timeout=3)
     with pytest.raises(errors.Error) as caught:
         # The surplus ReadyForQuery of some scripts concerns nobody's call: the next one hears of it.
-        await db.fetch_value("select 1")
-        await db.fetch_value("select 1")
+        await db.fetch_value("show 1")
+        await db.fetch_value("show 1")
     assert not isinstance(caught.value, errors.QueryTimeout), repr(caught.value)
     chain = [caught.value, caught.value.__cause__]
     assert any(isinstance(one, errors.ProtocolError) for one in chain), chain
     assert db.closed
     with pytest.raises(errors.ConnectionClosed):
-        await db.fetch_value("select 1")
+        await db.fetch_value("show 1")
     await db.close()
     await _lives(face, at)
 
@@ -165,7 +165,7 @@ async def test_random_garbage(face: str, runner: Any, peer: Callable[..., Any]) 
     for _ in range(len(scripts)):
         db = await open_at(face, at.where, command_timeout=5)
         try:
-            await db.fetch_value("select 7")
+            await db.fetch_value("show 7")
         except errors.QueryTimeout:
             raise
         except errors.Error:
@@ -179,7 +179,7 @@ async def test_unasked_messages_while_idle(face: str, runner: Any, peer: Callabl
     at = peer([send(greeting() + complete("SELECT 1")), until_end], lenient=True)
     with pytest.raises(errors.OperationalError):
         db = await open_at(face, at.where)
-        await db.fetch_value("select 1", timeout=3)
+        await db.fetch_value("show 1", timeout=3)
 
 
 @pytest.mark.row("E07")
@@ -229,7 +229,7 @@ async def test_odd_but_legal_answers(face: str, runner: Any, peer: Callable[...,
         ]
     )
     db = await open_at(face, at.where)
-    assert [tuple(one) for one in await db.fetch_all("select")] == [(), ()]
+    assert [tuple(one) for one in await db.fetch_all("show")] == [(), ()]
     assert await db.fetch_all("") == []
     tag = await db.execute("fly")
     assert "FLY TO MOON" in str(tag)
@@ -246,8 +246,8 @@ async def test_fatal_text_is_kept(face: str, runner: Any, peer: Callable[..., An
     )
     db = await open_at(face, at.where)
     with pytest.raises(errors.Error, match="going down"):
-        await db.fetch_value("select 1")
+        await db.fetch_value("show 1")
     with pytest.raises(errors.ConnectionClosed, match="going down") as caught:
-        await db.fetch_value("select 1")
+        await db.fetch_value("show 1")
     assert isinstance(caught.value.__cause__, errors.class_for("57P01"))
     await db.close()

@@ -57,7 +57,7 @@ async def test_impossible_lengths(
     assert not isinstance(caught.value, errors.QueryTimeout)
     db = await open_at(face, at.where)
     with pytest.raises(errors.OperationalError) as caught:
-        await db.fetch_value("select 1", timeout=5)
+        await db.fetch_value("show 1", timeout=5)
     assert not isinstance(caught.value, errors.QueryTimeout)
     assert db.closed
     assert time.monotonic() - begun < 2
@@ -73,7 +73,7 @@ async def test_a_large_claim_allocates_nothing(face: str, runner: Any, peer: Cal
     db = await open_at(face, at.where)
     before = resident()
     with pytest.raises(errors.QueryTimeout):
-        await db.fetch_value("select 1", timeout=0.3)
+        await db.fetch_value("show 1", timeout=0.3)
     assert resident() - before < 64 << 20
     db.abort()
 
@@ -89,11 +89,11 @@ async def test_max_message_is_the_users_choice(face: str, runner: Any, peer: Cal
         lenient=True,
     )
     db = await open_at(face, at.where, max_message=6000)
-    assert await db.fetch_value("select 1") == "x" * 5000
+    assert await db.fetch_value("show 1") == "x" * 5000
     await db.close()
     db = await open_at(face, at.where, max_message=4000)
     with pytest.raises(errors.OperationalError, match=r"5010|4000"):
-        await db.fetch_value("select 1", timeout=3)
+        await db.fetch_value("show 1", timeout=3)
     await db.close()
 
 
@@ -114,5 +114,5 @@ async def test_a_row_of_many_pages_byte_by_byte(face: str, runner: Any, peer: Ca
         ]
     )
     db = await open_at(face, at.where)
-    assert await db.fetch_column("select 1") == [value.decode()] * 3
+    assert await db.fetch_column("show 1") == [value.decode()] * 3
     await db.close()

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fixtures.fix_script import greeting, send, stall
 
 import pgoxide
+from fixtures.fix_script import greeting, send, stall
 from pgoxide import errors
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def test_the_generated_face_has_no_await() -> None:
     from pgoxide.driver._sync import connection
 
     tree = ast.parse(inspect.getsource(connection))
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith)]
+    assert not [
+        node for node in ast.walk(tree) if isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith)
+    ]
 
 
 # ---- the end of the interpreter
@@ -290,7 +292,9 @@ time.sleep(0.4)
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
 def test_interpreter_exit(dsn: str, ending: str) -> None:
     """No hang, no crash, exit code 0, whatever was left open."""
-    head = "import asyncio, sys, threading, time, warnings\nimport pgoxide\ndsn = sys.argv[1]\nprint('begun')\n"
+    head = (
+        "import asyncio, sys, threading, time, warnings\nimport pgoxide\ndsn = sys.argv[1]\nprint('begun')\n"
+    )
     begun = time.monotonic()
     assert python(head + ending, dsn).startswith("begun")
     assert time.monotonic() - begun < 10

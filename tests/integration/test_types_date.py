@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.fix_faces import formats, same, sent
+from fixtures.fix_faces import same, sent
 from pgoxide.errors import DataError, InterfaceError
 from pgoxide.types import PgDate
 
@@ -127,7 +127,10 @@ async def test_datestyle_does_not_matter(connect, style):
     """The session may choose how the server writes dates; a value must not change or become unreadable by it."""
     db = await connect(beyond="special")
     await db.execute(f"set datestyle = '{style}'")
-    for expression, value in (("'2020-03-04'::date", dt.date(2020, 3, 4)), ("'0044-03-15 BC'::date", PgDate(-43, 3, 15))):
+    for expression, value in (
+        ("'2020-03-04'::date", dt.date(2020, 3, 4)),
+        ("'0044-03-15 BC'::date", PgDate(-43, 3, 15)),
+    ):
         assert await db.fetch_value(f"select {expression}") == value
         assert await db.fetch_value(f"select {expression}") == value
         if style.startswith("ISO"):

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import nullcontext
 import pickle
+from contextlib import nullcontext
 from zoneinfo import ZoneInfo
 
 import pytest

@@ -89,15 +89,8 @@ struct Backend {
     asked: Vec<server::Request>,
 }
 
-const COLUMN: &[Column<'static>] = &[Column {
-    name: b"a",
-    table_oid: 0,
-    attnum: 0,
-    type_oid: 25,
-    typlen: -1,
-    typmod: -1,
-    format: 0,
-}];
+const COLUMN: &[Column<'static>] =
+    &[Column { name: b"a", table_oid: 0, attnum: 0, type_oid: 25, typlen: -1, typmod: -1, format: 0 }];
 
 impl Backend {
     fn receive(&mut self, bytes: &[u8]) {
@@ -225,9 +218,7 @@ fn see(event: &Event<'_, u64>) -> Seen {
             assert_eq!(id, job);
             Seen::Finished(*id, *abandoned)
         }
-        Event::Failed(error, failure) => {
-            Seen::Failed(error.fields.find(b'C').unwrap_or_default().to_vec(), *failure)
-        }
+        Event::Failed(error, failure) => Seen::Failed(error.fields.find(b'C').unwrap_or_default().to_vec(), *failure),
         other => Seen::Other(format!("{other:?}")),
     }
 }
@@ -340,7 +331,8 @@ fn everything_between_noises() {
         let seen = talk(&mut client, &mut backend);
         assert_eq!(finished(&seen), (3..=12).collect::<Vec<_>>());
         assert_eq!(rows(&seen), 4 * 3 + 3);
-        let failures = seen.iter().filter(|one| matches!(one, Seen::Failed(code, Failure::Request) if code == b"42601"));
+        let failures =
+            seen.iter().filter(|one| matches!(one, Seen::Failed(code, Failure::Request) if code == b"42601"));
         assert_eq!(failures.count(), 3);
         assert!(client.is_idle());
         assert_eq!(client.held(), 0);
@@ -594,7 +586,10 @@ fn nothing_may_follow_a_fatal_error() {
 /// What may happen next.
 #[derive(Clone, Debug)]
 enum Act {
-    Submit { again: bool, barrier: bool },
+    Submit {
+        again: bool,
+        barrier: bool,
+    },
     Cancel(prop::sample::Index),
     /// The server finishes the request it runs.
     Answer,

@@ -474,6 +474,11 @@ impl AsyncClient {
                     let ended = self.session.prepared(py, prepare)?;
                     return self.settle_held(py, ended);
                 }
+                // A first flight may have carried the description that held calls wait for, or failed to.
+                if !lock(&self.session.state).held.is_empty() {
+                    let ended = self.session.advance_held(py);
+                    self.settle_held(py, ended)?;
+                }
                 if let Kind::Fed(fed) = &mut job.kind
                     && let Some(started) = fed.started.take()
                     && started.get().settle(Ok(false.into_pyobject(py)?.to_owned().into_any().unbind()))
@@ -602,10 +607,15 @@ impl AsyncClient {
         let outcome = lock(&this.session.state).conn.cancel(id);
         match outcome {
             CancelOutcome::Running => {
-                this.hooks(py)?.call_method1(intern!(py, "cancel"), (slf,))?;
+                this.hooks(py)?.call_method1(intern!(py, "cancel"), (slf, id))?;
                 Ok(())
             }
-            CancelOutcome::Dropped(_) | CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
+            CancelOutcome::Dropped(job) => {
+                this.session.never_sent(job);
+                let ended = this.session.advance_held(py);
+                this.settle_held(py, ended)
+            }
+            CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
         }
     }
 
@@ -613,7 +623,8 @@ impl AsyncClient {
 
     fn set_deadline(&self, py: Python<'_>, timeout: Option<f64>, id: RequestId) -> PyResult<()> {
         let Some(seconds) = timeout.or(self.default_timeout) else { return Ok(()) };
-        let due = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4);
+        let wait = Duration::try_from_secs_f64(seconds).ok();
+        let Some(due) = wait.and_then(|wait| Instant::now().checked_add(wait)) else { return Ok(()) };
         let earliest = {
             let mut deadlines = lock(&self.deadlines);
             let earliest = deadlines.peek().is_none_or(|Deadline(first, ..)| due < *first);
@@ -955,6 +966,7 @@ impl AsyncClient {
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(slf: &Bound<'_, Self>, sql: String, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
         let id = this.session.next_id();
@@ -975,6 +987,7 @@ impl AsyncClient {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
         this.session.check_open(py)?;
+        let timeout = call::timeout(py, timeout)?;
         let id = this.session.next_id();
         let collected = batch.take(py)?;
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
@@ -1102,14 +1115,19 @@ impl AsyncClient {
 
     /// The side connection ended. True: the target still runs, and a further CancelRequest may be sent after
     /// `_cancel_again`.
-    fn _cancel_delivered(&self, py: Python<'_>) -> PyResult<bool> {
-        let running = lock(&self.session.state).conn.cancel_delivered();
+    fn _cancel_delivered(&self, py: Python<'_>, request_id: RequestId) -> PyResult<bool> {
+        let running = lock(&self.session.state).conn.cancel_delivered(request_id);
         self.flush(py)?;
         Ok(running)
     }
 
-    fn _cancel_again(&self) -> bool {
-        lock(&self.session.state).conn.cancel_again()
+    fn _cancel_again(&self, request_id: RequestId) -> bool {
+        lock(&self.session.state).conn.cancel_again(request_id)
+    }
+
+    /// Whether request `id` still runs and its cancel is wanted.
+    fn _cancel_wanted(&self, request_id: RequestId) -> bool {
+        lock(&self.session.state).conn.cancel_wanted(request_id)
     }
 
     // ---- what is known without asking the server -------------------------------------------------------------

@@ -81,11 +81,13 @@ struct Feeding {
 
 impl BlockingClient {
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
-        let _turn = self.turn.take(py)?;
-        self.session.check_open(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
+        let _turn = self.turn.take(py, deadline.at)?;
+        self.session.check_open(py)?;
         let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
-        if prepared.stage() != Stage::Described && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates()) {
+        if prepared.stage() != Stage::Described
+            && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates())
+        {
             self.prepare(py, &prepared, deadline)?;
         }
         let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
@@ -215,6 +217,42 @@ impl BlockingClient {
         self.send_some(py)
     }
 
+    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words.
+    fn look(&self, py: Python<'_>) {
+        let socket = *lock(&self.socket);
+        let Some(socket) = socket else { return };
+        loop {
+            let Some(mut page) = lock(&self.page).take() else { return };
+            let moved = socket.receive(page.spare());
+            let mut outcomes = Vec::new();
+            let fate = match moved {
+                Ok(Moved::Bytes(count)) => {
+                    page.filled(count);
+                    self.session.process(py, &mut page, &mut outcomes)
+                }
+                Ok(Moved::WouldBlock) => {
+                    *lock(&self.page) = Some(page);
+                    return;
+                }
+                Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
+                Err(cause) => Err(lost_line(py, cause.into())),
+            };
+            *lock(&self.page) = Some(page);
+            let acted = self.act(py, outcomes, None).map(|_| ());
+            let ended = match fate {
+                Ok(()) => acted,
+                Err(reason) => self.finish(py, reason),
+            };
+            if let Err(error) = ended {
+                // `closed` is a question; a listener's trouble is no answer to it.
+                error.write_unraisable(py, None);
+            }
+            if self.session.is_ended() {
+                return;
+            }
+        }
+    }
+
     // ---- streams: the turn is kept from their beginning to their end ------------------------------------------
 
     /// Works until something has changed for the stream.
@@ -284,8 +322,9 @@ impl BlockingClient {
     // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
 
     fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        self.turn.keep(py)?;
-        let feeding = Feeding { deadline: Deadline::after(timeout.or(self.default_timeout)), finished: None };
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        self.turn.keep(py, deadline.at)?;
+        let feeding = Feeding { deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);
         Ok(())
@@ -407,7 +446,7 @@ impl BlockingClient {
     fn give_up(&self, py: Python<'_>, id: RequestId, reason: PyErr) -> PyErr {
         let outcome = lock(&self.session.state).conn.cancel(id);
         let cancelled = match outcome {
-            CancelOutcome::Running => self.send_cancel(py),
+            CancelOutcome::Running => self.send_cancel(py, id),
             _ => Ok(()),
         };
         let drained = cancelled.and_then(|()| self.drain(py, id));
@@ -420,13 +459,13 @@ impl BlockingClient {
         reason
     }
 
-    fn send_cancel(&self, py: Python<'_>) -> PyResult<()> {
+    fn send_cancel(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
         let request = lock(&self.session.state).conn.cancel_key().cloned();
         if let Some(key) = request {
             let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
             self.tell(py, "cancel", (PyBytes::new(py, &bytes),))?;
         }
-        lock(&self.session.state).conn.cancel_delivered();
+        lock(&self.session.state).conn.cancel_delivered(id);
         Ok(())
     }
 
@@ -442,10 +481,10 @@ impl BlockingClient {
                 return Err(error::connection_closed(py, "the server did not end the cancelled call"));
             }
             // A CancelRequest that came before its target had begun has had no effect.
-            let repeat = now >= again && lock(&self.session.state).conn.cancel_again();
+            let repeat = now >= again && lock(&self.session.state).conn.cancel_again(id);
             if repeat {
                 again = now + 4 * SLICE;
-                self.send_cancel(py)?;
+                self.send_cancel(py, id)?;
             }
         }
     }
@@ -612,7 +651,7 @@ impl BlockingClient {
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
-        this.turn.keep(py)?;
+        this.turn.keep(py, deadline.at)?;
         *lock(&this.streaming) = Some((id, deadline));
         let opened = this.open_stream(py, id, prepared, asked, shared, size, deadline);
         if let Err(error) = opened {
@@ -626,17 +665,18 @@ impl BlockingClient {
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let _turn = self.turn.take(py)?;
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.turn.take(py, deadline.at)?;
         self.session.check_open(py)?;
         let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
-        self.run(py, request, Deadline::after(timeout.or(self.default_timeout)))
+        self.run(py, request, deadline)
     }
 
     /// Runs a collected batch.
     fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let _turn = self.turn.take(py)?;
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.turn.take(py, deadline.at)?;
         self.session.check_open(py)?;
-        let deadline = Deadline::after(timeout.or(self.default_timeout));
         let mut collected = batch.take(py)?;
         for statement in collected.missing() {
             if let Err(error) = self.prepare(py, &statement, deadline) {
@@ -652,7 +692,7 @@ impl BlockingClient {
     /// Has the statement described.
     fn _describe(&self, sql: &Bound<'_, PyString>, types: Option<&Bound<'_, PyAny>>) -> PyResult<Entry> {
         let py = sql.py();
-        let _turn = self.turn.take(py)?;
+        let _turn = self.turn.take(py, None)?;
         self.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = self.session.statements.get(sql, &types)?;
@@ -705,7 +745,7 @@ impl BlockingClient {
 
     /// Writes StartupMessage and waits for the first ReadyForQuery, at most `timeout` seconds.
     fn _start(&self, py: Python<'_>, parameters: Vec<(Vec<u8>, Vec<u8>)>, timeout: Option<f64>) -> PyResult<()> {
-        let _turn = self.turn.take(py)?;
+        let _turn = self.turn.take(py, None)?;
         let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
         let started = lock(&self.session.state).conn.start(&pairs);
         started.map_err(|e| error::encode_error(py, &e))?;
@@ -731,7 +771,13 @@ impl BlockingClient {
 
     /// Sends Terminate, as far as the socket takes it at once.
     fn _terminate(&self, py: Python<'_>) -> PyResult<()> {
-        let _turn = self.turn.take(py)?;
+        if self.turn.is_mine() {
+            // A stream or COPY of this thread that was left open: it ends with the session.
+            let open = lock(&self.streaming).as_ref().map(|(id, _)| *id);
+            open.into_iter().for_each(|id| self.stream_forgotten(id));
+            drop(self.end_feeding());
+        }
+        let _turn = self.turn.take(py, None)?;
         let Some(socket) = *lock(&self.socket) else { return Ok(()) };
         let mut state = lock(&self.session.state);
         state.conn.terminate();
@@ -743,6 +789,18 @@ impl BlockingClient {
             }
         }
         Ok(())
+    }
+
+    /// The bytes of a CancelRequest for this session; None when the server gave no key.
+    fn _cancel_request<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let key = lock(&self.session.state).conn.cancel_key().cloned();
+        match key {
+            None => Ok(None),
+            Some(key) => {
+                let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
+                Ok(Some(PyBytes::new(py, &bytes)))
+            }
+        }
     }
 
     // ---- what is known without asking the server -------------------------------------------------------------
@@ -764,13 +822,11 @@ impl BlockingClient {
 
     /// Looks at the socket: a server that has gone is noticed before the next call.
     #[getter]
-    fn closed(&self) -> bool {
-        if self.session.is_ended() {
-            return true;
+    fn closed(&self, py: Python<'_>) -> bool {
+        if let Some(_turn) = self.turn.take_if_free() {
+            self.look(py);
         }
-        let socket = *lock(&self.socket);
-        let idle = lock(&self.session.state).conn.is_idle();
-        socket.is_none_or(|socket| idle && socket.has_ended())
+        self.session.is_ended()
     }
 
     #[getter]

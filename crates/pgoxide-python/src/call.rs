@@ -53,11 +53,7 @@ impl<'py> Asked<'py> {
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
     ) -> PyResult<Self> {
-        if let Some(seconds) = timeout
-            && (seconds.is_nan() || seconds < 0.0)
-        {
-            return Err(error::interface_error(statement.py(), format!("timeout={seconds}: seconds, not negative")));
-        }
+        let timeout = self::timeout(statement.py(), timeout)?;
         if arguments.len() > MOST_PARAMETERS {
             return Err(error::interface_error(
                 statement.py(),
@@ -178,6 +174,18 @@ pub(crate) fn cache_stats<'py>(py: Python<'py>, session: &Session) -> PyResult<B
     dict.set_item("misses", stats.misses)?;
     dict.set_item("evictions", stats.evictions)?;
     Ok(dict)
+}
+
+/// A time limit in seconds; infinity is none.
+pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<f64>> {
+    match seconds {
+        Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
+            Err(error::interface_error(py, format!("timeout={seconds}: seconds, not negative")))
+        }
+        // Beyond a century no clock is needed.
+        Some(seconds) if seconds > 3.2e9 => Ok(None),
+        other => Ok(other),
+    }
 }
 
 /// Rows a batch holds at most.

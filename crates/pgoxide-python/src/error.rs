@@ -14,8 +14,9 @@ type Import = for<'py> fn(Python<'py>) -> PyResult<&'py Bound<'py, PyType>>;
 /// An exception of the class that `class` imports; when that import fails, its own error.
 #[cold]
 fn make(py: Python<'_>, class: Import, message: impl Into<String>) -> PyErr {
-    match class(py) {
-        Ok(class) => PyErr::from_type(class.clone(), message.into()),
+    // Made at once: PyO3 would put it off until somebody looks, which panics while the interpreter shuts down.
+    match class(py).and_then(|class| class.call1((message.into(),))) {
+        Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,
     }
 }

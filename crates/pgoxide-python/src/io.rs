@@ -59,12 +59,6 @@ impl Socket {
         }
     }
 
-    /// Has the peer closed an idle connection? Looks without taking anything.
-    pub(crate) fn has_ended(self) -> bool {
-        let mut one = [0_u8; 1];
-        matches!(self.receive_with(&mut one, RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok(Moved::End) | Err(_))
-    }
-
     /// Waits until it can be read (or written, if `writing`), an interrupt, or `milliseconds` have passed.
     pub(crate) fn wait(self, writing: bool, milliseconds: u32) -> io::Result<()> {
         let interest = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };

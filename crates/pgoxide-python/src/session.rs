@@ -60,7 +60,8 @@ impl Call {
     fn missing(&self, iso: bool) -> SmallVec<[Arc<Prepared>; 1]> {
         match self {
             Self::Run(run, _) => {
-                let one_flight = run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments, iso);
+                let one_flight =
+                    run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments, iso);
                 if one_flight || run.prepared.described().is_some() {
                     SmallVec::new()
                 } else {
@@ -485,6 +486,16 @@ impl Session {
         taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
     }
 
+    /// A request was given up before it was written: the Parse it carried never happened.
+    pub(crate) fn never_sent(&self, job: Job) {
+        if let Kind::Run(run) = &job.kind
+            && run.first
+        {
+            run.prepared.set_stage(Stage::New);
+        }
+        drop(job);
+    }
+
     /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
     pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyResult<Py<PyAny>>)>> {
         let mut failed = Vec::new();
@@ -604,9 +615,18 @@ impl Session {
     /// Takes the head's job apart so that Python may run, and puts it together again. Nothing is done for a job
     /// nobody waits for.
     fn with_kind<R>(&self, act: impl FnOnce(&mut Kind) -> Result<R, Fault>) -> Result<Option<R>, Fault> {
+        let abandoned = lock(&self.state).conn.running_abandoned();
+        self.with_kind_if(!abandoned, act)
+    }
+
+    fn with_kind_if<R>(
+        &self,
+        wanted: bool,
+        act: impl FnOnce(&mut Kind) -> Result<R, Fault>,
+    ) -> Result<Option<R>, Fault> {
         let taken = {
             let mut state = lock(&self.state);
-            if state.conn.running_abandoned() {
+            if !wanted {
                 None
             } else {
                 state.conn.running().map(|job| (job.error.is_some(), std::mem::replace(&mut job.kind, Kind::Taken)))
@@ -637,7 +657,8 @@ impl Session {
     }
 
     fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>) -> PyResult<()> {
-        let result = self.with_kind(|kind| {
+        // Also for a call that was given up: others wait for the description it carried.
+        let result = self.with_kind_if(true, |kind| {
             match kind {
                 Kind::Prepare(prepare) => prepare.described(plan),
                 Kind::Run(run) => run.described(py, plan)?,

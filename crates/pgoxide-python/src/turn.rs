@@ -1,9 +1,10 @@
-//! Whose turn it is on a blocking connection: threads share it one call at a time, and a call made from inside
-//! another (a row factory, a notice handler) is told so instead of waiting for itself.
+//! Whose turn it is on a blocking connection: threads share it one call at a time, in the order they came, and a call
+//! made from inside another (a row factory, a notice handler) is told so instead of waiting for itself.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -14,53 +15,106 @@ use crate::sync::lock;
 const SLICE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
+struct Line {
+    holder: Option<ThreadId>,
+    /// Tickets of those who wait, first come first.
+    waiting: VecDeque<u64>,
+    last: u64,
+}
+
+#[derive(Default)]
 pub(crate) struct Turn {
-    holder: Mutex<Option<ThreadId>>,
-    free: Condvar,
+    line: Mutex<Line>,
+    changed: Condvar,
 }
 
 /// Gives the turn back when dropped.
 pub(crate) struct Held<'a>(&'a Turn);
 
 impl Turn {
-    /// Waits for the turn; signals are handled meanwhile.
+    /// Waits for the turn, at most until `until`; signals are handled meanwhile.
     #[inline]
-    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Held<'_>> {
+    pub(crate) fn take(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Held<'_>> {
         let me = std::thread::current().id();
-        loop {
-            {
-                let mut holder = lock(&self.holder);
-                match *holder {
-                    None => {
-                        *holder = Some(me);
-                        return Ok(Held(self));
-                    }
-                    Some(other) if other == me => return Err(nested(py)),
-                    Some(_) => {}
+        let ticket = {
+            let mut line = lock(&self.line);
+            match line.holder {
+                None if line.waiting.is_empty() => {
+                    line.holder = Some(me);
+                    return Ok(Held(self));
                 }
+                Some(other) if other == me => return Err(nested(py)),
+                _ => {}
             }
-            py.detach(|| self.wait());
-            py.check_signals()?;
+            line.last += 1;
+            let ticket = line.last;
+            line.waiting.push_back(ticket);
+            ticket
+        };
+        loop {
+            if py.detach(|| self.wait(ticket, me, until)) {
+                return Ok(Held(self));
+            }
+            let interrupted = py.check_signals();
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            if interrupted.is_err() || late {
+                lock(&self.line).waiting.retain(|other| *other != ticket);
+                self.changed.notify_all();
+                interrupted?;
+                return Err(error::query_timeout(
+                    py,
+                    "other threads kept the connection busy until the call's time was over",
+                ));
+            }
         }
     }
 
+    /// One slice of waiting: true when it is our turn, and ours.
+    fn wait(&self, ticket: u64, me: ThreadId, until: Option<Instant>) -> bool {
+        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()).min(SLICE));
+        let line = lock(&self.line);
+        let (mut line, _) = self
+            .changed
+            .wait_timeout_while(line, left, |line| line.holder.is_some() || line.waiting.front() != Some(&ticket))
+            .unwrap_or_else(PoisonError::into_inner);
+        let ours = line.holder.is_none() && line.waiting.front() == Some(&ticket);
+        if ours {
+            line.waiting.pop_front();
+            line.holder = Some(me);
+        }
+        ours
+    }
+
+    /// The turn, if nobody has it or waits for it.
+    pub(crate) fn take_if_free(&self) -> Option<Held<'_>> {
+        let mut line = lock(&self.line);
+        if line.holder.is_some() || !line.waiting.is_empty() {
+            return None;
+        }
+        line.holder = Some(std::thread::current().id());
+        Some(Held(self))
+    }
+
+    /// Does this thread hold the turn?
+    pub(crate) fn is_mine(&self) -> bool {
+        lock(&self.line).holder == Some(std::thread::current().id())
+    }
+
     /// Takes the turn for several calls, until [`give_back`](Self::give_back).
-    pub(crate) fn keep(&self, py: Python<'_>) -> PyResult<()> {
-        std::mem::forget(self.take(py)?);
+    pub(crate) fn keep(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<()> {
+        std::mem::forget(self.take(py, until)?);
         Ok(())
     }
 
     /// Gives back a turn that was kept.
     pub(crate) fn give_back(&self) {
-        *lock(&self.holder) = None;
-        self.free.notify_one();
-    }
-
-    fn wait(&self) {
-        let holder = lock(&self.holder);
-        if holder.is_some() {
-            let waited = self.free.wait_timeout(holder, SLICE).unwrap_or_else(PoisonError::into_inner);
-            drop(waited);
+        let others = {
+            let mut line = lock(&self.line);
+            line.holder = None;
+            !line.waiting.is_empty()
+        };
+        if others {
+            self.changed.notify_all();
         }
     }
 }

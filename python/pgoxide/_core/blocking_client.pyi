@@ -408,6 +408,9 @@ class Client:
     def _terminate(self) -> None:
         """Sends Terminate, as far as the socket takes it at once."""
 
+    def _cancel_request(self) -> bytes | None:
+        """The bytes of a CancelRequest for this session; None when the server gave no key."""
+
     # What is known without asking the server
 
     def parameter(self, name: str) -> str | None:

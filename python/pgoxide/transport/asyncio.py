@@ -18,6 +18,8 @@ from pgoxide.transport.address import place, set_options, unix_address
 from pgoxide.transport.listeners import Listeners
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgoxide._core import AsyncClient, Reader
     from pgoxide.config import ConnectConfig
     from pgoxide.errors import Error
@@ -104,9 +106,9 @@ class Line:
             if following is not None and self._timer is None:
                 self.arm(following)
 
-    def cancel(self, client: AsyncClient) -> None:
+    def cancel(self, client: AsyncClient, request_id: int) -> None:
         """Send a CancelRequest for what the session runs."""
-        self._cancelling = self._loop.create_task(self._cancel(client))
+        self._cancelling = self._loop.create_task(self._cancel(client, request_id))
 
     def notice(self, fields: dict[str, str]) -> None:
         """A notice has come."""
@@ -147,7 +149,7 @@ class Line:
 
     # -- the side connection -----------------------------------------------------------------------------------
 
-    async def _cancel(self, client: AsyncClient) -> None:
+    async def _cancel(self, client: AsyncClient, target: int) -> None:
         """Until the target has ended: send, wait for the end of the side connection, look, wait, send again."""
         request = client._cancel_request()
         delay = FIRST_REPEAT
@@ -155,7 +157,7 @@ class Line:
             try:
                 async with asyncio.timeout(CANCEL_DEADLINE):
                     if request is not None:
-                        await self._send_cancel(request)
+                        await self.send_cancel(request, lambda: client._cancel_wanted(target))
             except TimeoutError:
                 # The request may still take effect at any time: nothing can be written any more.
                 client._end(
@@ -164,17 +166,23 @@ class Line:
                 return
             except OSError:
                 pass  # It never reached the server, or its end was a reset: either way it has no further effect.
-            if not client._cancel_delivered() or request is None:
+            if not client._cancel_delivered(target) or request is None:
                 return
             await asyncio.sleep(delay)
             delay = min(2 * delay, 1.0)
-            if not client._cancel_again():
+            if not client._cancel_again(target):
                 return
 
-    async def _send_cancel(self, request: bytes) -> None:
+    async def send_cancel(self, request: bytes, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Sends a CancelRequest on a connection of its own and waits until the server has passed it on.
+
+        `wanted` is asked last thing before: a target that ended meanwhile is not cancelled any more.
+        """
         with socket.socket(self._family, socket.SOCK_STREAM) as side:
             side.setblocking(False)
             await self._loop.sock_connect(side, self._address)  # type: ignore[arg-type]  # str or tuple, by family
+            if not wanted():
+                return
             await self._loop.sock_sendall(side, request)
             while await self._loop.sock_recv(side, 256):
                 pass

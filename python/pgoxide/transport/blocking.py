@@ -40,7 +40,7 @@ class Line:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, SLICE_MICROSECONDS))
         client._attach(self, self._sock.fileno())
 
-    def cancel(self, request: bytes) -> None:
+    def send_cancel(self, request: bytes) -> None:
         """Sends a CancelRequest and waits until the server has passed it on. Raises OSError when it does not."""
         until = time.monotonic() + CANCEL_DEADLINE
         with socket.socket(self._family, socket.SOCK_STREAM) as side:
@@ -54,6 +54,10 @@ class Line:
                         return
                 except ConnectionResetError:
                     return  # Some servers end it so: it was read all the same.
+
+    def cancel(self, request: bytes) -> None:
+        """The core gives a call up."""
+        self.send_cancel(request)
 
     def notice(self, fields: dict[str, str]) -> None:
         """A notice has come."""

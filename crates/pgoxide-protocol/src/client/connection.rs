@@ -12,6 +12,7 @@
 
 use super::cancel::{CancelKey, CancelOutcome};
 use super::pipeline::{Pipeline, Request, RequestId, Step};
+use super::query::CopyDirection;
 use super::startup::Phase;
 use crate::codes::{PROTOCOL_3_0, TransactionStatus, backend};
 use crate::error::{EncodeError, ProtocolError};
@@ -48,6 +49,8 @@ pub struct Connection<J> {
     pub(super) sent: usize,
     pub(super) status: TransactionStatus,
     pub(super) key: Option<CancelKey>,
+    /// The COPY that the statement at the head is in.
+    pub(super) copy: Option<CopyDirection>,
     parameters: Vec<(String, String)>,
 }
 
@@ -63,6 +66,7 @@ impl<J> Connection<J> {
             sent: 0,
             status: TransactionStatus::Idle,
             key: None,
+            copy: None,
             parameters: Vec::new(),
         }
     }
@@ -179,7 +183,7 @@ impl<J> Connection<J> {
 
     /// Appends COPY data (or its end) for the request `id` while the server waits for it. False once it failed.
     pub fn copy_bytes(&mut self, id: RequestId, bytes: &[u8]) -> bool {
-        let ours = self.running_id() == Some(id) && self.pipeline.expected.front() == Some(&Step::Query);
+        let ours = self.running_id() == Some(id) && self.copy == Some(CopyDirection::In);
         if ours {
             self.out.extend_from_slice(bytes);
         }
@@ -205,24 +209,34 @@ impl<J> Connection<J> {
         Ok(())
     }
 
-    /// Asks that request `id` be given up.
+    /// Asks that request `id` be given up. An open one gets its Sync now: the server may be idle, with nothing to
+    /// cancel and nothing to say.
     pub fn cancel(&mut self, id: RequestId) -> CancelOutcome<J> {
+        if self.is_open(id) {
+            self.close_open_head();
+        }
         self.pipeline.cancel(id)
     }
 
-    /// The side connection that carried the CancelRequest reached its end, or could not be made. True while the
+    /// The side connection that carried the CancelRequest for `id` reached its end, or could not be made. True while the
     /// target still runs: a cancel that arrived too early had no effect and may be sent again, after
     /// [`cancel_again`](Self::cancel_again).
-    pub fn cancel_delivered(&mut self) -> bool {
-        self.pipeline.cancel_delivered()
+    pub fn cancel_delivered(&mut self, id: RequestId) -> bool {
+        self.pipeline.cancel_delivered(id)
     }
 
     /// A further CancelRequest for the same target is on its way. False when the window closed meanwhile.
-    pub fn cancel_again(&mut self) -> bool {
-        self.pipeline.window.as_mut().is_some_and(|window| {
+    pub fn cancel_again(&mut self, id: RequestId) -> bool {
+        self.pipeline.window.as_mut().filter(|window| window.target == id).is_some_and(|window| {
             window.delivered = window.target_done;
             !window.target_done
         })
+    }
+
+    /// Whether request `id` still runs and its cancel is wanted: to be asked last thing before the bytes are sent.
+    #[must_use]
+    pub fn cancel_wanted(&self, id: RequestId) -> bool {
+        self.pipeline.window.as_ref().is_some_and(|window| window.target == id && !window.target_done)
     }
 
     /// A CancelRequest is outstanding: nothing new is written.

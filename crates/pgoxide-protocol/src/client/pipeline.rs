@@ -180,8 +180,8 @@ impl<J> Pipeline<J> {
     }
 
     /// The side connection reached its end. True while the target still runs, so that the caller may try again.
-    pub(super) fn cancel_delivered(&mut self) -> bool {
-        let Some(window) = &mut self.window else { return false };
+    pub(super) fn cancel_delivered(&mut self, id: RequestId) -> bool {
+        let Some(window) = self.window.as_mut().filter(|window| window.target == id) else { return false };
         window.delivered = true;
         self.close_window();
         self.window.is_some()

@@ -235,19 +235,24 @@ impl<J> Connection<J> {
     /// The messages of a statement that runs. In the simple protocol the step ends with ReadyForQuery only.
     fn result_message<'p>(&mut self, step: Step, frame: Frame<'p>) -> Result<Event<'p, J>, ProtocolError> {
         let event = match frame.kind {
-            backend::COMMAND_COMPLETE => Event::Complete(CommandComplete::decode(frame.body)?),
+            backend::COMMAND_COMPLETE => {
+                self.copy = None;
+                Event::Complete(CommandComplete::decode(frame.body)?)
+            }
             backend::EMPTY_QUERY_RESPONSE => Event::Empty,
             backend::PORTAL_SUSPENDED if step == Step::Execute => Event::Suspended,
-            backend::COPY_IN_RESPONSE => {
+            backend::COPY_IN_RESPONSE if self.copy.is_none() => {
                 CopyInResponse::decode(frame.body)?;
+                self.copy = Some(CopyDirection::In);
                 return Ok(Event::CopyStarted(CopyDirection::In));
             }
-            backend::COPY_OUT_RESPONSE => {
+            backend::COPY_OUT_RESPONSE if self.copy.is_none() => {
                 CopyOutResponse::decode(frame.body)?;
+                self.copy = Some(CopyDirection::Out);
                 return Ok(Event::CopyStarted(CopyDirection::Out));
             }
-            backend::COPY_DATA => return Ok(Event::CopyData(frame.body)),
-            backend::COPY_DONE => return Ok(Event::CopyDone),
+            backend::COPY_DATA if self.copy == Some(CopyDirection::Out) => return Ok(Event::CopyData(frame.body)),
+            backend::COPY_DONE if self.copy == Some(CopyDirection::Out) => return Ok(Event::CopyDone),
             _ => return Err(self.unexpected(frame.kind)),
         };
         if step == Step::Execute {
@@ -269,6 +274,7 @@ impl<J> Connection<J> {
     /// ErrorResponse: the server skips to the next Sync, and so do we.
     fn failed<'p>(&mut self, body: &'p [u8]) -> Result<Event<'p, J>, ProtocolError> {
         let error = ErrorResponse::decode(body)?;
+        self.copy = None;
         if is_fatal(&error) || self.pipeline.flying.is_empty() {
             return Ok(Event::Failed(error, Failure::Session));
         }
@@ -281,7 +287,7 @@ impl<J> Connection<J> {
     }
 
     /// A request whose Sync is withheld gets it now: without it the server would discard all that follows.
-    fn close_open_head(&mut self) {
+    pub(super) fn close_open_head(&mut self) {
         let open = self.pipeline.flying.front_mut().is_some_and(|head| {
             let open = head.request.open;
             head.request.open = false;

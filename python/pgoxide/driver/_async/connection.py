@@ -147,6 +147,18 @@ class AsyncConnection(_core.AsyncClient):
             self._terminate()
         self._close_line()
 
+    async def cancel(self) -> None:
+        """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
+
+        For other tasks (on a blocking connection: other threads, this is the one method that does not wait for its turn).
+        The cancelled call raises QueryCanceled; when nothing runs nothing happens. Cancelling a reply, a timeout and Ctrl-C
+        are the better ways where they fit: they cancel one call, whatever runs beside it. Raises OSError when the server
+        cannot be reached. Source: protocol chapter, "Canceling Requests in Progress".
+        """
+        request = self._cancel_request()
+        if request is not None:
+            await self._listening().send_cancel(request)
+
     def abort(self, reason: BaseException | None = None) -> None:
         """Ends the session at once: the line is cut, every unfinished call fails with ConnectionClosed."""
         error = ConnectionClosed("the connection was aborted")
