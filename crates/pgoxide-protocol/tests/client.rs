@@ -618,6 +618,8 @@ struct World {
     server: Vec<RequestId>,
     /// A CancelRequest on its way: not delivered, or delivered and not acknowledged.
     flight: Option<bool>,
+    /// Whom the CancelRequest is meant for.
+    target: RequestId,
     executed: BTreeMap<RequestId, usize>,
     cancelled: Vec<RequestId>,
     again: BTreeMap<RequestId, bool>,
@@ -636,6 +638,7 @@ impl World {
             client: started().0,
             server: Vec::new(),
             flight: None,
+            target: 0,
             executed: BTreeMap::new(),
             cancelled: Vec::new(),
             again: BTreeMap::new(),
@@ -711,6 +714,7 @@ impl World {
                 self.dropped.push(id);
             }
             CancelOutcome::Running => {
+                self.target = id;
                 assert_eq!(self.server.first(), Some(&id));
                 assert!(self.flight.is_none(), "two cancels at once");
                 self.flight = Some(false);
@@ -771,9 +775,9 @@ impl World {
     fn acknowledge(&mut self) {
         if self.flight == Some(true) {
             self.flight = None;
-            if self.client.cancel_delivered() {
+            if self.client.cancel_delivered(self.target) {
                 // It came too early for its target: the driver may try again, or let it run to its end.
-                if self.client.cancel_again() {
+                if self.client.cancel_again(self.target) {
                     self.flight = Some(false);
                 }
             }
@@ -865,8 +869,8 @@ fn asking_to_repeat_after_the_target_ended_closes_no_window_early() {
     world.cancelled.push(1);
     world.answer(false);
     // The CancelRequest is still on its way: it may hit 2 or 3, and nothing new may be written.
-    assert!(!world.client.cancel_again());
+    assert!(!world.client.cancel_again(1));
     assert!(world.client.is_cancelling());
-    world.client.cancel_delivered();
+    world.client.cancel_delivered(1);
     assert!(!world.client.is_cancelling());
 }
