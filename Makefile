@@ -1,5 +1,5 @@
 # Everything here sets itself up: a virtual environment in .venv, the Rust core built in release mode into python/pgoxide.
-# Nothing is fetched but from PyPI and crates.io. Works as root and as an ordinary user.
+# Nothing is fetched but Python packages and Rust crates. Works as root and as an ordinary user.
 #
 #   make demo PYTHON=/path/to/python3     choose the interpreter (3.11 or later); VENV=… chooses another environment
 

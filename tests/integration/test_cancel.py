@@ -362,7 +362,15 @@ async def test_explicit_cancel(face: str, db: Any) -> None:
             await reply
         timer.join()
         return
-    assert hasattr(db.real, "cancel"), "the blocking face has no explicit cancel()"
+    timer = threading.Timer(0.2, db.real.cancel)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(errors.class_for("57014")):
+        await db.fetch_value("select pg_sleep(3)")
+    assert time.monotonic() - begun < 1
+    timer.join()
+    db.real.cancel()  # nothing runs: nothing happens
+    assert await db.fetch_value("select 1") == 1
 
 
 @pytest.mark.row("K03")

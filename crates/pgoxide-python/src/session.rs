@@ -43,6 +43,9 @@ pub(crate) struct Held {
     pub(crate) call: Call,
 }
 
+/// What a call that waits for its description counts, its arguments not yet being bytes.
+const HELD_COST: usize = 1_024;
+
 /// What is held.
 pub(crate) enum Call {
     /// Arguments are frozen: their types are not known yet.
@@ -157,7 +160,7 @@ impl Session {
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         let (ended, held) = {
             let state = lock(&self.state);
-            (state.ended.is_some(), state.conn.held())
+            (state.ended.is_some(), state.conn.held() + state.held.len() * HELD_COST)
         };
         if ended {
             return Err(self.closed_error(py));

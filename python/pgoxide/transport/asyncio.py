@@ -49,6 +49,7 @@ class Line:
         self._address = address
         self._reader: Reader | None = None
         self._transport: asyncio.Transport | None = None
+        self._buffered = False
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
@@ -69,6 +70,7 @@ class Line:
             raise OperationalError("this event loop has remove_reader but no add_reader") from None
 
     async def _attach_buffered(self, client: AsyncClient) -> None:
+        self._buffered = True
         self._reader = client._attach(self._loop, self, None)
         protocol = _Buffered(self, self._reader)
         if self._family == getattr(socket, "AF_UNIX", None):
@@ -140,7 +142,7 @@ class Line:
             self._timer = None
         if self._transport is not None:
             self._transport.abort()
-        elif self._sock.fileno() >= 0 and not self._loop.is_closed():
+        elif not self._buffered and self._sock.fileno() >= 0 and not self._loop.is_closed():
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
