@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import weakref
+from decimal import Decimal
 
 import pytest
 
@@ -120,8 +121,9 @@ async def test_only_rows_of_scalars_are_untracked(db, expression, tracked):
     sql = f"select {expression} as a, 1 as b"
     for row in (await db.fetch_one(sql), await db.fetch_one(sql), (await db.execute_script(sql))[0].rows[0]):
         assert gc.is_tracked(row) is tracked
-    if not tracked:
-        assert not gc.is_tracked((await db.fetch_one(sql))[0])
+    value = (await db.fetch_one(sql))[0]
+    if not tracked and not isinstance(value, Decimal):  # a Decimal is tracked by CPython itself from 3.12 on
+        assert not gc.is_tracked(value)
 
 
 @pytest.mark.row("R10")
