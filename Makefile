@@ -83,7 +83,7 @@ check-mypy: lint-tools
 	@$(VENV)/bin/mypy --no-error-summary
 
 check-pyright: lint-tools
-	@found=$$($(VENV)/bin/pyright --pythonpath $(PY) 2>&1) || { echo "$$found"; exit 1; }
+	@found=$$($(VENV)/bin/pyright --project pyproject.toml --pythonpath $(PY) 2>&1) || { echo "$$found"; exit 1; }
 
 check-imports: lint-tools
 	@found=$$(PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache 2>&1) || { echo "$$found"; exit 1; }
