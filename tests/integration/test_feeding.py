@@ -1,0 +1,122 @@
+"""COPY in and execute_many: all or nothing, lazily pulled, the connection in step afterwards."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pgoxide.errors import DataError, ProgrammingError, UndefinedTable, UniqueViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.pg
+
+NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
+
+
+async def table(db: Any) -> None:
+    await db.execute(
+        "create temp table c (a int4 unique, b text, t timestamptz, g int4 generated always as (a + 1) stored)"
+    )
+
+
+@pytest.mark.row("Y02")
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(1, "x", NOON), (2, None, None)],
+        [[1, "x", NOON], [2, None, None]],
+        [{"b": "x", "a": 1, "t": NOON}, {"a": 2, "b": None, "t": None}],
+        [SimpleNamespace(a=1, b="x", t=NOON), SimpleNamespace(a=2, b=None, t=None)],
+    ],
+    ids=["tuples", "lists", "dicts", "objects"],
+)
+async def test_records_of_every_shape(db: Any, records: list[Any]) -> None:
+    await table(db)
+    tag = await db.copy_in("c", records)
+    assert (tag.text, tag.rows_affected) == ("COPY 2", 2)
+    assert await db.fetch_all("select * from c order by a") == [(1, "x", NOON, 2), (2, None, None, 3)]
+
+
+@pytest.mark.row("Y02")
+async def test_chosen_columns_and_a_condition(db: Any) -> None:
+    await table(db)
+    tag = await db.copy_in("c", (("x", n) for n in range(10)), columns=["b", "a"], where="a >= 7")
+    assert tag.rows_affected == 3
+    assert await db.fetch_column("select a from c order by a") == [7, 8, 9]
+    with pytest.raises(ProgrammingError, match="no column nope"):
+        await db.copy_in("c", [], columns=["nope"])
+    with pytest.raises(UndefinedTable):
+        await db.copy_in("not_there", [])
+
+
+@pytest.mark.row("Y05")
+async def test_an_exception_of_the_source_comes_out_and_nothing_was_loaded(db: Any) -> None:
+    await table(db)
+
+    def source() -> Iterator[tuple[int, str, None]]:
+        for n in range(20_000):
+            yield n, "x", None
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        await db.copy_in("c", source())
+    assert await db.fetch_value("select count(*) from c") == 0
+
+
+@pytest.mark.row("Y05")
+async def test_a_bad_value_names_record_and_column(db: Any) -> None:
+    await table(db)
+    with pytest.raises(DataError, match=r"record 10000: column a \(int4\)"):
+        await db.copy_in("c", ((n if n != 10_000 else "bad", "x", None) for n in range(20_000)))
+    assert await db.fetch_value("select count(*) from c") == 0
+
+
+@pytest.mark.row("Y05")
+async def test_the_servers_refusal_stops_the_source(db: Any) -> None:
+    await table(db)
+    taken = 0
+
+    def source() -> Iterator[tuple[int, str, None]]:
+        nonlocal taken
+        for n in range(3_000_000):
+            taken += 1
+            yield (n if n != 1_000 else 5), "x", None
+
+    with pytest.raises(UniqueViolation):
+        await db.copy_in("c", source())
+    assert taken < 1_500_000
+    assert await db.fetch_value("select count(*) from c") == 0
+
+
+@pytest.mark.row("Q22")
+async def test_execute_many_is_lazy_and_counts(db: Any) -> None:
+    await table(db)
+    tag = await db.execute_many("insert into c values ($1, $2)", ((n, str(n)) for n in range(10_000)))
+    assert tag.rows_affected == 10_000
+    assert await db.fetch_one("select count(*), sum(a) from c") == (10_000, sum(range(10_000)))
+    assert (await db.execute_many("insert into c values ($1, $2)", [])).rows_affected == 0
+
+
+@pytest.mark.row("Q22")
+async def test_execute_many_is_all_or_nothing(db: Any) -> None:
+    await table(db)
+    with pytest.raises(UniqueViolation):
+        await db.execute_many("insert into c(a) values ($1)", ((n % 5_000,) for n in range(9_000)))
+    assert await db.fetch_value("select count(*) from c") == 0
+
+    def source() -> Iterator[tuple[int]]:
+        yield from ((n,) for n in range(5_000))
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError):
+        await db.execute_many("insert into c(a) values ($1)", source())
+    with pytest.raises(DataError, match="record 1"):
+        await db.execute_many("insert into c(a) values ($1)", [(1,), ("x",)])
+    with pytest.raises(DataError, match="record 0: the statement takes 1 parameter"):
+        await db.execute_many("insert into c(a) values ($1)", [(1, 2)])
+    assert await db.fetch_value("select count(*) from c") == 0
