@@ -154,3 +154,40 @@ async def test_a_decode_error_leaks_no_row(db):
     gc.collect()
     assert len(alive) == 8
     assert all(one() is None for one in alive)
+
+
+@pytest.mark.row("R10")
+async def test_rows_of_scalars_are_not_counted_for_the_collector(db):
+    sql = "select i, i::text, i * 0.5, gen_random_uuid() from generate_series(1, 10000) i"
+    await db.fetch_all(sql)
+    gc.collect()
+    gc.disable()
+    try:
+        kept = [[] for _ in range(300)]
+        before = gc.get_count()[0]
+        rows = await db.fetch_all("select i, i * 2 from generate_series(1, 10000) i")
+        after = gc.get_count()[0]
+        assert len(rows) == 10_000
+        assert after - before < 1_000  # counted, they would be 10 000
+        del rows
+        await db.fetch_value("select 1")
+        assert gc.get_count()[0] >= len(kept)  # nor do they take others off the count when they go
+    finally:
+        gc.enable()
+
+
+@pytest.mark.row("R10")
+async def test_rows_of_containers_are_known_to_the_collector(db):
+    """Such a row can be part of a cycle, which only the collector takes apart."""
+    row = await db.fetch_one("""select '{"a": [1]}'::json as doc""")
+    row.doc["self"] = row
+    watched = Watched()
+    row.doc["watched"] = watched
+    gone = weakref.ref(watched)
+    del row, watched
+    gc.collect()
+    assert gone() is None
+
+
+class Watched:
+    """Something a weak reference can be made to."""

@@ -251,7 +251,7 @@ impl AsyncClient {
             if let Some(reply) = job.reply.take()
                 && reply.get().settle(result)
             {
-                Awaitable::wake(reply.bind(py), false)?;
+                Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
         Ok(())
@@ -262,7 +262,7 @@ impl AsyncClient {
         let streaming = lock(&self.streaming).take();
         drop(streaming);
         match shared.end(error) {
-            Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.bind(py), direct),
+            Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.into_bound(py), direct),
             _ => Ok(()),
         }
     }
@@ -309,7 +309,7 @@ impl AsyncClient {
         let waiting = std::mem::take(&mut *lock(&self.room_wanted));
         for reply in waiting {
             if reply.get().settle(Ok(py.None())) {
-                Awaitable::wake(reply.bind(py), false)?;
+                Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
         Ok(())
@@ -483,7 +483,7 @@ impl AsyncClient {
                     && let Some(started) = fed.started.take()
                     && started.get().settle(Ok(false.into_pyobject(py)?.to_owned().into_any().unbind()))
                 {
-                    Awaitable::wake(started.bind(py), direct)?;
+                    Awaitable::wake(started.into_bound(py), direct)?;
                 }
                 if let Some(shared) = job.stream() {
                     let (shared, error) = (Arc::clone(shared), job.error.take());
@@ -496,11 +496,11 @@ impl AsyncClient {
                 let result = job.conclude(py);
                 // Before the task goes on: what the job holds (its statement) is free again.
                 drop(job);
-                if reply.get().settle(result) { Awaitable::wake(reply.bind(py), direct) } else { Ok(()) }
+                if reply.get().settle(result) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }
             }
             Outcome::Started => {
                 let Some(reply) = lock(&self.starting).take() else { return Ok(()) };
-                if reply.get().settle(Ok(py.None())) { Awaitable::wake(reply.bind(py), direct) } else { Ok(()) }
+                if reply.get().settle(Ok(py.None())) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }
             }
             Outcome::FeedStarted(id) => {
                 let started = match lock(&self.session.state).conn.job(id).map(|job| &mut job.kind) {
@@ -509,11 +509,13 @@ impl AsyncClient {
                 };
                 let Some(started) = started else { return Ok(()) };
                 let yes = true.into_pyobject(py)?.to_owned().into_any().unbind();
-                if started.get().settle(Ok(yes)) { Awaitable::wake(started.bind(py), direct) } else { Ok(()) }
+                if started.get().settle(Ok(yes)) { Awaitable::wake(started.into_bound(py), direct) } else { Ok(()) }
             }
             Outcome::Batch { id, shared, rows, more, size } => {
                 match self.session.stream_batch(id, &shared, rows, more, size) {
-                    Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.bind(py), direct),
+                    Some(waiting) if waiting.get().settle(Ok(py.None())) => {
+                        Awaitable::wake(waiting.into_bound(py), direct)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -573,11 +575,11 @@ impl AsyncClient {
         if let Some(starting) = starting
             && starting.get().settle(Err(self.session.reason(py)))
         {
-            Awaitable::wake(starting.bind(py), false)?;
+            Awaitable::wake(starting.into_bound(py), false)?;
         }
         for reply in waiting.into_iter().chain(fed_starts) {
             if reply.get().settle(Err(self.session.closed_error(py))) {
-                Awaitable::wake(reply.bind(py), false)?;
+                Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
         if let Some(reader) = self.reader.get() {
@@ -746,7 +748,7 @@ impl AsyncClient {
             let late = error::query_timeout(py, format!("no answer within {seconds} s"));
             if reply.get().settle(Err(late)) {
                 Self::cancel_request(slf, id)?;
-                Awaitable::wake(reply.bind(py), false)?;
+                Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
     }

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use crate::async_client::AsyncClient;
 use crate::ffi::frame::CallSite;
@@ -107,20 +108,33 @@ impl Awaitable {
     /// Calls the callbacks. `direct`: we were called by the loop and no task runs, so a task's own wake-up is
     /// called at once instead of in the loop's next turn. A task that ends with KeyboardInterrupt or SystemExit
     /// raises it here, as it would out of the loop's own callback.
-    pub(crate) fn wake(slf: &Bound<'_, Self>, direct: bool) -> PyResult<()> {
+    ///
+    /// A task's wake-up only asks its argument whether to throw, and then asks what it awaits. So it gets [`Woken`], and
+    /// the reply is let go: otherwise a large result would live, whatever the task does, until the task waits again.
+    pub(crate) fn wake(slf: Bound<'_, Self>, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let callbacks = std::mem::take(&mut lock(&slf.get().inner).callbacks);
-        for Callback { function, context } in callbacks {
-            let function = function.bind(py);
-            let is_task = direct
-                && match task::builtin_self(function) {
-                    Some(owner) => owner.is_instance(pyimport::task(py)?)?,
-                    None => false,
-                };
-            if is_task {
-                task::run_in_context(context.bind(py), function, slf)?;
+        let client = slf.get().client.clone_ref(py);
+        let mut reply = Some(slf);
+        let last = callbacks.len().wrapping_sub(1);
+        for (index, Callback { function, context }) in callbacks.into_iter().enumerate() {
+            let (function, context) = (function.bind(py), context.bind(py));
+            let is_task = match task::builtin_self(function) {
+                Some(owner) => owner.is_instance(pyimport::task(py)?)?,
+                None => false,
+            };
+            let own = if index == last { reply.take() } else { reply.clone() };
+            let argument = match own {
+                Some(reply) if !is_task => reply.into_any(),
+                own => {
+                    drop(own);
+                    Woken::only(py)?.clone().into_any()
+                }
+            };
+            if is_task && direct {
+                task::run_in_context(context, function, &argument)?;
             } else {
-                slf.get().client.get().call_soon(py, function, slf.as_any(), Some(context.bind(py)))?;
+                client.get().call_soon(py, function, &argument, Some(context))?;
             }
         }
         Ok(())
@@ -149,9 +163,25 @@ impl Awaitable {
         }
         drop(lock(&this.inner).site.take());
         AsyncClient::cancel_request(this.client.bind(slf.py()), this.id)?;
-        Self::wake(slf, false)?;
+        Self::wake(slf.clone(), false)?;
         Ok(true)
     }
+}
+
+/// What a task's wake-up is given in place of the reply: a future that has nothing to throw.
+#[pyclass(frozen, module = "pgoxide._core")]
+struct Woken;
+
+impl Woken {
+    fn only(py: Python<'_>) -> PyResult<&Bound<'_, Self>> {
+        static ONLY: PyOnceLock<Py<Woken>> = PyOnceLock::new();
+        Ok(ONLY.get_or_try_init(py, || Py::new(py, Self))?.bind(py))
+    }
+}
+
+#[pymethods]
+impl Woken {
+    const fn result(&self) {}
 }
 
 /// The exception that `throw` was given in one of its forms.

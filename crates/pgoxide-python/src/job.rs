@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
-use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::data_row::{DataRow, Values};
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -78,6 +78,15 @@ impl From<DecodeError> for Fault {
 impl From<PyErr> for Fault {
     fn from(error: PyErr) -> Self {
         Self::Call(error)
+    }
+}
+
+/// Why a DataRow's body is not a row of its result.
+#[cold]
+pub(crate) fn malformed(body: &[u8]) -> Fault {
+    match DataRow::decode(body) {
+        Err(error) => error.into(),
+        Ok(_) => Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")),
     }
 }
 
@@ -159,20 +168,17 @@ impl Run {
             return Ok(());
         }
         self.rows.reserve(wanted);
+        let single = self.verb.wants_one_column();
         for body in Frames::new(frames).take(wanted) {
-            let cells = DataRow::decode(body)?;
-            if cells.len() != plan.columns.len() {
-                return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")));
-            }
-            let single = matches!(self.verb, Verb::Value | Verb::Column);
-            let row = match (&self.target, self.verb) {
+            let values = Values::over(body);
+            let row = match &self.target {
+                None if single => plan.single(py, values, self.text)?,
+                None => plan.row(py, values, self.text)?,
                 // These verbs give None for NULL, whatever the value's class.
-                (Some(_), _) if single && cells.iter().next().flatten().is_none() => py.None().into_bound(py),
-                (Some(target), _) => target.build(py, plan, cells, self.text)?,
-                (None, Verb::Value | Verb::Column) => plan.value(py, 0, cells.iter().next().flatten(), self.text)?,
-                (None, _) => plan.row(py, cells, self.text)?,
+                Some(_) if single && values.clone().next() == Some(None) => plan.single(py, values, self.text)?,
+                Some(target) => target.build(py, plan, values, self.text)?,
             };
-            self.rows.push(row.unbind());
+            self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
         }
         Ok(())
     }

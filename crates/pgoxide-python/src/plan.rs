@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::codes::Format;
-use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::data_row::Values;
 use pgoxide_protocol::message::row_description::RowDescription;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) formats: Box<[Format]>,
     pub(crate) row_type: Py<PyType>,
     pub(crate) rules: Rules,
+    /// No value of any column can refer to other objects.
+    scalar: bool,
     /// Row types asked for with `into=`, by identity: a handful for one statement.
     targets: Mutex<Vec<(Py<PyAny>, Arc<Target>)>>,
 }
@@ -58,6 +60,7 @@ impl Plan {
         Ok(Self {
             formats: columns.iter().map(|column| column.decoder.format()).collect(),
             row_type: row::row_type(py, &names)?,
+            scalar: columns.iter().all(|column| column.decoder.is_scalar()),
             columns,
             rules,
             targets: Mutex::new(Vec::new()),
@@ -81,7 +84,7 @@ impl Plan {
     }
 
     /// One value of column `index`.
-    #[inline]
+    #[inline(always)] // with `commonest`: 20 ns of a row of four integers
     pub(crate) fn value<'py>(
         &self,
         py: Python<'py>,
@@ -89,40 +92,51 @@ impl Plan {
         raw: Option<&[u8]>,
         text: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let column = &self.columns[index];
-        match raw {
-            None => Ok(py.None().into_bound(py)),
-            Some(raw) => {
-                let value = if text {
-                    column.decoder.text(py, raw, self.rules)
-                } else {
-                    column.decoder.binary(py, raw, self.rules)
-                };
-                value.map_err(|cause| self.blame(py, index, cause))
-            }
+        let Some(raw) = raw else { return Ok(py.None().into_bound(py)) };
+        if !text && let Some(value) = self.columns[index].decoder.commonest(py, raw) {
+            return Ok(value);
         }
+        self.any_value(py, index, raw, text)
     }
 
-    /// The default row: an instance of the shape's tuple subtype.
-    #[inline]
-    pub(crate) fn row<'py>(&self, py: Python<'py>, cells: DataRow<'_>, text: bool) -> PyResult<Bound<'py, PyAny>> {
-        self.fill(py, self.row_type.bind(py), cells, text)
+    fn any_value<'py>(&self, py: Python<'py>, index: usize, raw: &[u8], text: bool) -> PyResult<Bound<'py, PyAny>> {
+        let decoder = self.columns[index].decoder;
+        let value = if text { decoder.text(py, raw, self.rules) } else { decoder.binary(py, raw, self.rules) };
+        value.map_err(|cause| self.blame(py, index, cause))
     }
 
-    /// A tuple or tuple subtype holding the values in column order.
+    /// The default row, an instance of the shape's tuple subtype, of the values of one DataRow. They are checked while
+    /// they are read: `None` when the message is not what it says, or not of this result.
     #[inline]
-    pub(crate) fn fill<'py>(
+    pub(crate) fn row<'py>(
         &self,
         py: Python<'py>,
-        row_type: &Bound<'py, PyType>,
-        cells: DataRow<'_>,
+        mut values: Values<'_>,
         text: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let mut row = TupleBuilder::new(row_type, self.columns.len())?;
-        for (index, raw) in cells.iter().enumerate() {
-            row.push(self.value(py, index, raw, text)?, self.columns[index].decoder.is_scalar());
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if values.left() != self.columns.len() {
+            return Ok(None);
         }
-        Ok(row.finish())
+        let mut row = TupleBuilder::new(self.row_type.bind(py), self.columns.len(), self.scalar)?;
+        for index in 0..self.columns.len() {
+            let Some(raw) = values.next() else { return Ok(None) };
+            row.push(self.value(py, index, raw, text)?);
+        }
+        Ok(values.is_complete().then(|| row.finish()))
+    }
+
+    /// The value of a result's only column; `None` as in [`row`](Self::row).
+    #[inline]
+    pub(crate) fn single<'py>(
+        &self,
+        py: Python<'py>,
+        mut values: Values<'_>,
+        text: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match (values.left(), values.next()) {
+            (1, Some(raw)) if values.is_complete() => self.value(py, 0, raw, text).map(Some),
+            _ => Ok(None),
+        }
     }
 
     #[cold]

@@ -72,10 +72,10 @@ pub(crate) fn make_row<'py>(fields: Vec<String>, values: Bound<'py, PyTuple>) ->
         return Err(PyValueError::new_err(format!("{} columns, {} values", fields.len(), values.len())));
     }
     let shape = row_type(py, &fields)?;
-    let mut row = TupleBuilder::new(shape.bind(py), fields.len())?;
+    // Whether the values may be part of a cycle is not known: the collector decides.
+    let mut row = TupleBuilder::new(shape.bind(py), fields.len(), false)?;
     for value in values.iter() {
-        // Whether it may be part of a cycle is not known: the collector decides.
-        row.push(value, false);
+        row.push(value);
     }
     Ok(row.finish())
 }

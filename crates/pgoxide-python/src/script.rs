@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::command_complete::CommandComplete;
-use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::data_row::Values;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::job::Fault;
+use crate::job::{Fault, malformed};
 use crate::plan::{Frames, Plan};
 use crate::tag::CommandTag;
 
@@ -52,11 +52,8 @@ impl Script {
             return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "RowDescription")));
         };
         for body in Frames::new(frames) {
-            let cells = DataRow::decode(body)?;
-            if cells.len() != plan.columns.len() {
-                return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "as many values as there are columns")));
-            }
-            self.rows.push(plan.row(py, cells, true)?.unbind());
+            let row = plan.row(py, Values::over(body), true)?;
+            self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
         }
         Ok(())
     }

@@ -12,14 +12,14 @@
 //!
 //! Columns and fields are compared when the statement's shape is known; both lists of mismatches go into one error.
 
-use pgoxide_protocol::message::data_row::DataRow;
+use pgoxide_protocol::message::data_row::Values;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::convert::short_repr;
-use crate::ffi::slots;
+use crate::ffi::slots::{self, Slot};
 use crate::plan::Plan;
 use crate::{error, pyimport};
 
@@ -27,6 +27,38 @@ use crate::{error, pyimport};
 pub(crate) enum Unfilled {
     Value(Py<PyAny>),
     Factory(Py<PyAny>),
+}
+
+impl Unfilled {
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Value(value) => Ok(value.bind(py).clone()),
+            Self::Factory(factory) => factory.bind(py).call0(),
+        }
+    }
+}
+
+/// Where a dataclass keeps a field.
+pub(crate) enum Field {
+    Slot(Slot),
+    Name(Py<PyString>),
+}
+
+impl Field {
+    fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Self> {
+        Ok(match Slot::of(class, name)? {
+            Some(slot) => Self::Slot(slot),
+            None => Self::Name(PyString::intern(class.py(), name).unbind()),
+        })
+    }
+
+    #[inline]
+    fn set(&self, object: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self {
+            Self::Slot(slot) => slot.set(object, value),
+            Self::Name(name) => slots::set(object, name.bind(object.py()), value),
+        }
+    }
 }
 
 /// How one row is built.
@@ -38,11 +70,11 @@ pub(crate) enum Target {
         make: Py<PyAny>,
         order: Box<[usize]>,
     },
-    /// Attribute name per column, then the fields that keep their defaults.
+    /// The field of each column, then the fields that keep their defaults.
     Dataclass {
         class: Py<PyType>,
-        names: Box<[Py<PyString>]>,
-        defaults: Box<[(Py<PyString>, Unfilled)]>,
+        fields: Box<[Field]>,
+        defaults: Box<[(Field, Unfilled)]>,
     },
     Scalar(Py<PyType>),
     Keywords {
@@ -139,7 +171,7 @@ impl Target {
                 } else {
                     Unfilled::Value(value.unbind())
                 };
-                defaults.push((PyString::intern(py, &name).unbind(), default));
+                defaults.push((Field::of(class, &name)?, default));
             }
         }
         for name in init_only(class)? {
@@ -151,68 +183,85 @@ impl Target {
             }
         }
         compare(class, plan, &required, &optional)?;
-        let names = plan.columns.iter().map(|column| PyString::intern(py, &column.name).unbind());
         Ok(if plain {
-            Self::Dataclass { class: class.clone().unbind(), names: names.collect(), defaults: defaults.into() }
+            let fields = plan.columns.iter().map(|column| Field::of(class, &column.name)).collect::<PyResult<_>>()?;
+            Self::Dataclass { class: class.clone().unbind(), fields, defaults: defaults.into() }
         } else {
+            let names = plan.columns.iter().map(|column| PyString::intern(py, &column.name).unbind());
             Self::Keywords { class: class.clone().into_any().unbind(), names: PyTuple::new(py, names)?.unbind() }
         })
     }
 
-    /// One row.
+    /// One row, of the values of one DataRow; `None` as in [`Plan::row`].
     #[inline]
     pub(crate) fn build<'py>(
         &self,
         py: Python<'py>,
         plan: &Plan,
-        cells: DataRow<'_>,
+        mut values: Values<'_>,
         text: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match self {
-            Self::Tuple => {
-                let values = values(py, plan, cells, text)?;
-                Ok(PyTuple::new(py, values)?.into_any())
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Self::Row(callable) = self {
+            return plan.row(py, values, text)?.map(|row| callable.bind(py).call1((row,))).transpose();
+        }
+        if values.left() != plan.columns.len() {
+            return Ok(None);
+        }
+        let mut take = |index: usize| -> PyResult<Option<Bound<'py, PyAny>>> {
+            values.next().map(|raw| plan.value(py, index, raw, text)).transpose()
+        };
+        let made = match self {
+            Self::Dataclass { class, fields, defaults } => {
+                let made = slots::allocate(class.bind(py))?;
+                for (index, field) in fields.iter().enumerate() {
+                    let Some(value) = take(index)? else { return Ok(None) };
+                    field.set(&made, &value)?;
+                }
+                for (field, default) in defaults {
+                    field.set(&made, &default.value(py)?)?;
+                }
+                made
             }
             Self::Dict(names) => {
                 let dict = PyDict::new(py);
-                for (index, raw) in cells.iter().enumerate() {
-                    dict.set_item(names[index].bind(py), plan.value(py, index, raw, text)?)?;
+                for (index, name) in names.iter().enumerate() {
+                    let Some(value) = take(index)? else { return Ok(None) };
+                    dict.set_item(name.bind(py), value)?;
                 }
-                Ok(dict.into_any())
+                dict.into_any()
             }
+            Self::Scalar(class) => match take(0)? {
+                Some(value) => scalar(value, class.bind(py))?,
+                None => return Ok(None),
+            },
+            Self::Tuple | Self::NamedTuple { .. } | Self::Keywords { .. } | Self::Row(_) => {
+                let mut all = Vec::with_capacity(plan.columns.len());
+                for index in 0..plan.columns.len() {
+                    let Some(value) = take(index)? else { return Ok(None) };
+                    all.push(value);
+                }
+                self.of_values(py, all)?
+            }
+        };
+        Ok(values.is_complete().then_some(made))
+    }
+
+    /// For targets that need all values at once.
+    fn of_values<'py>(&self, py: Python<'py>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
             Self::NamedTuple { make, order } => {
-                let values = values(py, plan, cells, text)?;
                 make.bind(py).call1(PyTuple::new(py, order.iter().map(|&index| &values[index]))?)
             }
-            Self::Dataclass { class, names, defaults } => {
-                let made = slots::allocate(class.bind(py))?;
-                for (index, raw) in cells.iter().enumerate() {
-                    slots::set(&made, names[index].bind(py), &plan.value(py, index, raw, text)?)?;
-                }
-                for (name, default) in defaults {
-                    let value = match default {
-                        Unfilled::Value(value) => value.bind(py).clone(),
-                        Unfilled::Factory(factory) => factory.bind(py).call0()?,
-                    };
-                    slots::set(&made, name.bind(py), &value)?;
-                }
-                Ok(made)
-            }
-            Self::Scalar(class) => scalar(plan.value(py, 0, cells.iter().next().flatten(), text)?, class.bind(py)),
             Self::Keywords { class, names } => {
                 let arguments = PyDict::new(py);
-                for (name, value) in names.bind(py).iter().zip(values(py, plan, cells, text)?) {
+                for (name, value) in names.bind(py).iter().zip(values) {
                     arguments.set_item(name, value)?;
                 }
                 class.bind(py).call((), Some(&arguments))
             }
-            Self::Row(callable) => callable.bind(py).call1((plan.row(py, cells, text)?,)),
+            _ => Ok(PyTuple::new(py, values)?.into_any()),
         }
     }
-}
-
-fn values<'py>(py: Python<'py>, plan: &Plan, cells: DataRow<'_>, text: bool) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    cells.iter().enumerate().map(|(index, raw)| plan.value(py, index, raw, text)).collect()
 }
 
 fn scalar<'py>(value: Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {

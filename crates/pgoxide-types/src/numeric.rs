@@ -208,6 +208,46 @@ pub fn as_scaled_i128(bytes: &[u8]) -> Option<(i128, u32)> {
     Some((value, u32::from(wire.scale)))
 }
 
+/// A finite binary numeric of at most 19 digits: whether it is negative, all its digits as one number, and how many of
+/// them stand after the point. `1.500` is `(false, 1500, 3)`.
+///
+/// `None` for NaN, infinities, numbers of more digits, and whatever [`decode_binary`] refuses.
+#[inline]
+#[must_use]
+pub fn as_scaled_u64(bytes: &[u8]) -> Option<(bool, u64, u16)> {
+    /// Powers of ten that a word holds.
+    const TENS: [u64; 20] = {
+        let mut tens = [1; 20];
+        let mut n = 1;
+        while n < 20 {
+            tens[n] = tens[n - 1] * 10;
+            n += 1;
+        }
+        tens
+    };
+    let wire = Wire::parse(bytes).ok()?;
+    // Four groups are 16 digits, far from overflowing.
+    if !matches!(wire.sign, POSITIVE | NEGATIVE) || wire.groups.len() > 4 {
+        return None;
+    }
+    let mut value = 0u64;
+    for group in wire.groups {
+        let group = u16::from_be_bytes(*group);
+        if group > 9999 {
+            return None;
+        }
+        value = value * 10_000 + u64::from(group);
+    }
+    if value != 0 {
+        // Digits after the point that the groups hold, against those the scale shows.
+        let held = (wire.groups.len() as i32 - wire.weight - 1) * 4;
+        let shift = i32::from(wire.scale) - held;
+        let tens = *TENS.get(shift.unsigned_abs() as usize)?;
+        value = if shift >= 0 { value.checked_mul(tens)? } else { value / tens };
+    }
+    Some((wire.sign == NEGATIVE && value != 0, value, wire.scale))
+}
+
 /// A text numeric, checked to be what the server writes.
 ///
 /// # Errors
@@ -502,6 +542,7 @@ mod tests {
             let error = decoded(&bytes).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
             assert_eq!(as_scaled_i128(&bytes), None);
+            assert_eq!(as_scaled_u64(&bytes), None);
         }
         // Forms the server does not send but which have one meaning.
         assert_eq!(decoded(&wire(0, 32_767, NEGATIVE, 0, &[])).unwrap(), "0");
@@ -559,6 +600,11 @@ mod tests {
         fn scaled_agrees_with_text(value: i64, scale in 0u32..30) {
             let text = format!("{value}e-{scale}");
             prop_assert_eq!(as_scaled_i128(&encoded(&text).unwrap()), Some((i128::from(value), scale)));
+            if let Some((negative, digits, of_scale)) = as_scaled_u64(&encoded(&text).unwrap()) {
+                prop_assert_eq!((negative, digits, u32::from(of_scale)), (value < 0, value.unsigned_abs(), scale));
+            } else {
+                prop_assert!(value.unsigned_abs() >= 10_000_000_000_000);
+            }
         }
     }
 }

@@ -87,6 +87,20 @@ impl<'a> Values<'a> {
             None => Values { left: 0, rest: body },
         }
     }
+
+    /// How many values the row says it still has.
+    #[inline]
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.left as usize
+    }
+
+    /// Every value has come and nothing is left over: what [`DataRow::decode`] checks beforehand.
+    #[inline]
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.left == 0 && self.rest.is_empty()
+    }
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -94,16 +108,18 @@ impl<'a> Iterator for Values<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+        let left = self.left.checked_sub(1)?;
         let (length, tail) = self.rest.split_first_chunk()?;
         let length = i32::from_be_bytes(*length);
-        if length == -1 {
-            self.rest = tail;
-            return Some(None);
-        }
-        let (value, tail) = tail.split_at_checked(usize::try_from(length).ok()?)?;
-        self.rest = tail;
-        Some(Some(value))
+        let (value, tail) = match length {
+            -1 => (None, tail),
+            _ => {
+                let (value, tail) = tail.split_at_checked(usize::try_from(length).ok()?)?;
+                (Some(value), tail)
+            }
+        };
+        *self = Values { left, rest: tail };
+        Some(value)
     }
 
     #[inline]

@@ -10,6 +10,15 @@ use pyo3::prelude::*;
 use super::{Converted, refuse, short_repr, wrong_type};
 use crate::error;
 
+/// What every integer type but the unsigned ones becomes.
+#[inline]
+pub(super) fn from_i64(py: Python<'_>, value: i64) -> Bound<'_, PyAny> {
+    match value.into_pyobject(py) {
+        Ok(int) => int.into_any(),
+        Err(never) => match never {},
+    }
+}
+
 macro_rules! decoder {
     ($name:ident, $wire:path) => {
         #[inline]

@@ -111,6 +111,19 @@ impl Decoder {
         !matches!(self, Self::Json | Self::Jsonb)
     }
 
+    /// One value in binary format of the types that most columns have, small enough to be compiled into the loop over
+    /// a row. `None`: see [`binary`](Self::binary), which also explains a wrong length.
+    #[inline(always)]
+    pub(crate) fn commonest<'py>(self, py: Python<'py>, raw: &[u8]) -> Option<Bound<'py, PyAny>> {
+        match self {
+            Self::Int4 => Some(int::from_i64(py, i32::from_be_bytes(raw.try_into().ok()?).into())),
+            Self::Int8 => Some(int::from_i64(py, i64::from_be_bytes(raw.try_into().ok()?))),
+            Self::Float8 => Some(PyFloat::new(py, f64::from_be_bytes(raw.try_into().ok()?)).into_any()),
+            Self::Text => text::decode(py, raw).ok(),
+            _ => None,
+        }
+    }
+
     /// One value in binary format (text for [`Decoder::Unknown`]).
     #[inline]
     pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {

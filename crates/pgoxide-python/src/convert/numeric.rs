@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use super::{Converted, plain_text, refuse, wrong_type};
-use crate::ffi::unicode;
+use crate::ffi::{self, unicode};
 use crate::pyimport;
 
 thread_local! {
@@ -22,6 +22,11 @@ fn decimal<'py>(py: Python<'py>, text: &[u8]) -> Converted<'py> {
 }
 
 pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    if let Some((negative, coefficient, scale)) = wire::as_scaled_u64(raw)
+        && let Some(made) = ffi::decimal::finite(pyimport::decimal(py)?, negative, coefficient, scale)?
+    {
+        return Ok(made);
+    }
     // Taken out while Python is called, so that a codec which comes back here finds an empty buffer, not a panic.
     let mut digits = DIGITS.with_borrow_mut(std::mem::take);
     digits.clear();

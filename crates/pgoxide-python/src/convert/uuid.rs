@@ -4,19 +4,39 @@ use pgoxide_types::uuid as wire;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
+use pyo3::types::{IntoPyDict, PyString};
 
 use super::{Converted, refuse, wrong_type};
-use crate::ffi::slots;
+use crate::ffi::slots::{self, Slot};
 use crate::pyimport;
 
+/// What building a UUID needs of its class, looked up once.
+struct Parts {
+    int: Slot,
+    is_safe: Slot,
+    unknown: Py<PyAny>,
+}
+
+impl Parts {
+    fn find(py: Python<'_>) -> PyResult<Option<Self>> {
+        let class = pyimport::uuid(py)?;
+        let unknown = pyimport::safe_uuid_unknown(py)?.getattr("unknown")?.unbind();
+        Ok(match (Slot::of(class, "int")?, Slot::of(class, "is_safe")?) {
+            (Some(int), Some(is_safe)) => Some(Self { int, is_safe, unknown }),
+            _ => None,
+        })
+    }
+}
+
 fn build<'py>(py: Python<'py>, value: u128) -> Converted<'py> {
-    static UNKNOWN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let unknown = UNKNOWN
-        .get_or_try_init(py, || Ok::<_, PyErr>(pyimport::safe_uuid_unknown(py)?.getattr("unknown")?.unbind()))?;
-    let made = slots::allocate(pyimport::uuid(py)?)?;
-    slots::set(&made, intern!(py, "int").as_any(), value.into_pyobject(py)?.as_any())?;
-    slots::set(&made, intern!(py, "is_safe").as_any(), unknown.bind(py))?;
+    static PARTS: PyOnceLock<Option<Parts>> = PyOnceLock::new();
+    let class = pyimport::uuid(py)?;
+    let Some(parts) = PARTS.get_or_try_init(py, || Parts::find(py))? else {
+        return class.call((), Some(&[("int", value)].into_py_dict(py)?));
+    };
+    let made = slots::allocate(class)?;
+    parts.int.set(&made, value.into_pyobject(py)?.as_any())?;
+    parts.is_safe.set(&made, parts.unknown.bind(py))?;
     // A UUID refers to an int and an enum member only.
     slots::untrack(&made);
     Ok(made)

@@ -5,6 +5,7 @@
 //! | `tuple.rs` | allocating and filling instances of tuple and of row types |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
+//! | `decimal.rs` | `decimal.Decimal` from a coefficient, its layout proved on first use |
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
 //! | `descriptor.rs` | borrowing a file descriptor |
@@ -13,6 +14,7 @@
 //! Invariants all of them rely on: the GIL (or an attached thread state) is held, proven by a `Python` token; an
 //! object is published to Python code only after every slot is filled.
 
+pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
 pub(crate) mod row_type;

@@ -5,11 +5,13 @@
 
 use std::ffi::{CString, c_int, c_void};
 
-use pyo3::exceptions::{PyKeyError, PyMemoryError};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
+
+use super::tuple;
 
 /// Names that CPython reads a meaning into when they appear among a type's members, and Python's own protocol
 /// names: a column so named is reached by position or `row["…"]` only.
@@ -61,10 +63,25 @@ pub(crate) fn make<'py>(base: &Bound<'py, PyType>, columns: &[String]) -> PyResu
     // (the names) is kept by a capsule in the type's own dictionary, set below before anybody sees the type.
     let made =
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&raw mut spec, bases.as_ptr()))? };
+    check_layout(made.cast()?)?;
     made.setattr(intern!(py, "_fields"), PyTuple::new(py, columns.iter().map(|c| PyString::intern(py, c)))?)?;
     made.setattr(intern!(py, "__member_names__"), keep(py, names)?)?;
     made.setattr(intern!(py, "__slots__"), PyTuple::empty(py))?;
     made.cast_into().map_err(Into::into)
+}
+
+/// Rows are allocated as tuples are (`tuple.rs`): with tuple's sizes, and nothing in front but the collector's head.
+fn check_layout(made: &Bound<'_, PyType>) -> PyResult<()> {
+    // Instance dictionaries and weak references that CPython keeps in front of an object (3.11 on, 3.12 on).
+    const IN_FRONT: std::ffi::c_ulong = 1 << 4 | 1 << 3;
+    // SAFETY: both are ready types.
+    let fits = unsafe {
+        let (row, tuple) = (made.as_type_ptr(), &raw const ffi::PyTuple_Type);
+        (*row).tp_basicsize == (*tuple).tp_basicsize
+            && (*row).tp_itemsize == (*tuple).tp_itemsize
+            && (*row).tp_flags & IN_FRONT == 0
+    };
+    if fits { Ok(()) } else { Err(PyTypeError::new_err("pgoxide.Row must stay a tuple subclass without slots")) }
 }
 
 const fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
@@ -97,9 +114,9 @@ fn keep(py: Python<'_>, names: Vec<CString>) -> PyResult<Bound<'_, PyAny>> {
 /// tuple's own deallocation serves exact tuples; the generic one for subtypes costs twice as much.
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: called by the interpreter with the last reference gone. Items may be NULL when a row was dropped
-    // half-way. UnTrack accepts untracked objects. Heap types are referenced by their instances.
+    // half-way. Heap types are referenced by their instances.
     unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast());
+        let tracked = tuple::untrack(object);
         let len = ffi::Py_SIZE(object);
         let tuple = object.cast::<ffi::PyTupleObject>();
         let items = (&raw mut (*tuple).ob_item).cast::<*mut ffi::PyObject>();
@@ -107,7 +124,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::Py_XDECREF(*items.offset(i));
         }
         let made = ffi::Py_TYPE(object);
-        ffi::PyObject_GC_Del(object.cast());
+        tuple::free(object, tracked);
         ffi::Py_DECREF(made.cast());
     }
 }

@@ -35,3 +35,30 @@ pub(crate) fn untrack(object: &Bound<'_, PyAny>) {
     // states.
     unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) }
 }
+
+/// A slot of a class (`__slots__`, `slots=True`), found once and written without looking it up again.
+pub(crate) struct Slot(Py<PyAny>);
+
+impl Slot {
+    /// The slot of that name, if the class has one: its descriptor, of the very type that `__slots__` makes.
+    pub(crate) fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Option<Self>> {
+        let Ok(found) = class.getattr(name) else { return Ok(None) };
+        // SAFETY: compares type pointers.
+        let is_slot = unsafe { std::ptr::eq(ffi::Py_TYPE(found.as_ptr()), &raw const ffi::PyMemberDescr_Type) };
+        Ok(is_slot.then(|| Self(found.unbind())))
+    }
+
+    /// Fills the slot, past any `__setattr__` of the class.
+    #[inline]
+    pub(crate) fn set(&self, object: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        // SAFETY: a member descriptor's own setter, which checks that the object is of its class.
+        let done = unsafe {
+            match (*ffi::Py_TYPE(self.0.as_ptr())).tp_descr_set {
+                Some(set) => set(self.0.as_ptr(), object.as_ptr(), value.as_ptr()),
+                None => return Err(PyTypeError::new_err("a slot that cannot be set")),
+            }
+        };
+        if done == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
+    }
+}
