@@ -194,8 +194,12 @@ async def test_two_columns_are_refused_before_executing_when_known(db):
 @pytest.mark.row("Q03")
 @pytest.mark.parametrize("name", ["fetch", "fetchrow", "fetchval", "executemany", "scalar", "commit"])
 async def test_other_spellings_do_not_exist_and_are_explained(db, name):
-    with pytest.raises(AttributeError, match="in pgoxide: "):
-        getattr(db, name)
+    real = getattr(db, "real", db)
+    for owner in (real, type(real)):
+        assert not hasattr(owner, name)
+        with pytest.raises(AttributeError, match="in pgoxide: "):
+            getattr(owner, name)
+    assert name not in dir(real)
 
 
 @pytest.mark.row("Q03")

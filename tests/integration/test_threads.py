@@ -173,7 +173,8 @@ def test_no_loop_no_thread(dsn: str) -> None:
 @pytest.mark.row("Z06", face="both")
 def test_both_faces_have_the_same_names() -> None:
     def public(kind: type) -> set[str]:
-        return {name for name in dir(kind) if not name.startswith("_")}
+        # Peers' names are there only to say what ours are called: looking them up raises.
+        return {name for name in dir(kind) if not name.startswith("_") and hasattr(kind, name)}
 
     assert public(pgoxide.AsyncConnection) == public(pgoxide.Connection)
     for name in public(pgoxide.Connection):

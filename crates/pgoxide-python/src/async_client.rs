@@ -14,10 +14,10 @@ use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::arguments::freeze;
-use crate::awaitable::Awaitable;
+use crate::awaitable::{Awaitable, LoopOf};
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
 use crate::feed::Feed;
@@ -75,6 +75,10 @@ pub(crate) struct AsyncClient {
     /// Out while it is read into or decoded from.
     page: Mutex<Option<RecvBuffer>>,
     event_loop: OnceLock<Py<PyAny>>,
+    /// A future of the loop that has finished long ago, see `Awaitable::wake`.
+    finished: OnceLock<Py<PyAny>>,
+    /// See `Awaitable::get_loop`.
+    loop_of: OnceLock<Py<LoopOf>>,
     /// The transport: `want_write`, `write`, `cancel`, `arm`, `ended`, `notice`, `notification`.
     hooks: OnceLock<Py<PyAny>>,
     /// What the loop holds; see `Reader`.
@@ -99,6 +103,26 @@ impl AsyncClient {
             Some(event_loop) => Ok(event_loop.bind(py).clone()),
             None => Err(error::interface_error(py, "the connection has not been opened")),
         }
+    }
+
+    pub(crate) fn loop_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopOf>> {
+        if let Some(loop_of) = self.loop_of.get() {
+            return Ok(loop_of.bind(py).clone());
+        }
+        let made = Bound::new(py, LoopOf(self.event_loop(py)?.unbind()))?;
+        let _ = self.loop_of.set(made.clone().unbind()); // made twice, both are alike
+        Ok(made)
+    }
+
+    pub(crate) fn finished_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(finished) = self.finished.get() {
+            return Ok(finished.bind(py).clone());
+        }
+        let made = pyimport::future(py)?.call((), Some(&[("loop", self.event_loop(py)?)].into_py_dict(py)?))?;
+        made.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        // Both are alike, should the call above have come back here.
+        let _ = self.finished.set(made.clone().unbind());
+        Ok(made)
     }
 
     fn reader<'a, 'py>(&'a self, py: Python<'py>) -> PyResult<&'a Bound<'py, Reader>> {
@@ -389,7 +413,7 @@ impl AsyncClient {
         let this = slf.get();
         // Out already: somebody runs the loop inside a callback of ours. The outer read goes on.
         let Some(mut page) = lock(&this.page).take() else { return Ok(()) };
-        let mut outcomes = Vec::new();
+        let mut outcomes = Vec::with_capacity(lock(&this.session.state).conn.unfinished().min(128));
         let mut end = None;
         for _ in 0..READS_PER_TURN {
             let spare = page.spare();
@@ -827,6 +851,8 @@ impl AsyncClient {
             line: Mutex::new(Line::None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             event_loop: OnceLock::new(),
+            finished: OnceLock::new(),
+            loop_of: OnceLock::new(),
             hooks: OnceLock::new(),
             reader: OnceLock::new(),
             starting: Mutex::new(None),
@@ -1165,6 +1191,12 @@ impl AsyncClient {
         }
         if let Some(reader) = self.reader.get() {
             visit.call(reader)?;
+        }
+        if let Some(finished) = self.finished.get() {
+            visit.call(finished)?;
+        }
+        if let Some(loop_of) = self.loop_of.get() {
+            visit.call(loop_of)?;
         }
         self.event_loop.get().map_or(Ok(()), |event_loop| visit.call(event_loop))
     }

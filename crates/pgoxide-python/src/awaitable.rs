@@ -10,15 +10,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgoxide_protocol::client::RequestId;
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+use smallvec::SmallVec;
 
 use crate::async_client::AsyncClient;
 use crate::ffi::frame::CallSite;
-use crate::ffi::task;
+use crate::ffi::{self, task};
 use crate::pyimport;
 use crate::sync::lock;
 
@@ -36,7 +36,7 @@ struct Callback {
 
 struct Inner {
     outcome: Outcome,
-    callbacks: Vec<Callback>,
+    callbacks: SmallVec<[Callback; 1]>,
     /// Where the call was made, until somebody takes the result.
     site: Option<CallSite>,
 }
@@ -59,7 +59,11 @@ impl Awaitable {
             id,
             verb,
             blocking: AtomicBool::new(false),
-            inner: Mutex::new(Inner { outcome: Outcome::Pending, callbacks: Vec::new(), site: CallSite::here(py) }),
+            inner: Mutex::new(Inner {
+                outcome: Outcome::Pending,
+                callbacks: SmallVec::new(),
+                site: CallSite::here(py),
+            }),
         }
     }
 
@@ -109,8 +113,9 @@ impl Awaitable {
     /// called at once instead of in the loop's next turn. A task that ends with KeyboardInterrupt or SystemExit
     /// raises it here, as it would out of the loop's own callback.
     ///
-    /// A task's wake-up only asks its argument whether to throw, and then asks what it awaits. So it gets [`Woken`], and
-    /// the reply is let go: otherwise a large result would live, whatever the task does, until the task waits again.
+    /// A task's wake-up only asks its argument whether to throw, and then asks what it awaits. So it gets a finished
+    /// future, which it knows how to ask quickly, and the reply is let go: otherwise a large result would live, whatever
+    /// the task does, until the task waits again.
     pub(crate) fn wake(slf: Bound<'_, Self>, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let callbacks = std::mem::take(&mut lock(&slf.get().inner).callbacks);
@@ -128,7 +133,7 @@ impl Awaitable {
                 Some(reply) if !is_task => reply.into_any(),
                 own => {
                     drop(own);
-                    Woken::only(py)?.clone().into_any()
+                    client.get().finished_future(py)?
                 }
             };
             if is_task && direct {
@@ -168,20 +173,19 @@ impl Awaitable {
     }
 }
 
-/// What a task's wake-up is given in place of the reply: a future that has nothing to throw.
+/// Gives the loop when called.
 #[pyclass(frozen, module = "pgoxide._core")]
-struct Woken;
-
-impl Woken {
-    fn only(py: Python<'_>) -> PyResult<&Bound<'_, Self>> {
-        static ONLY: PyOnceLock<Py<Woken>> = PyOnceLock::new();
-        Ok(ONLY.get_or_try_init(py, || Py::new(py, Self))?.bind(py))
-    }
-}
+pub(crate) struct LoopOf(pub(crate) Py<PyAny>);
 
 #[pymethods]
-impl Woken {
-    const fn result(&self) {}
+impl LoopOf {
+    fn __call__<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.0.bind(py).clone()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
 }
 
 /// The exception that `throw` was given in one of its forms.
@@ -230,23 +234,26 @@ impl Awaitable {
         slf
     }
 
-    fn __next__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+    fn __next__<'py>(slf: Bound<'py, Self>) -> PyResult<Option<Bound<'py, Self>>> {
         let this = slf.get();
         if this.is_pending() {
             if this.blocking.swap(true, Ordering::Relaxed) {
                 return Err(PyRuntimeError::new_err("await wasn't used with future"));
             }
-            return Ok(slf);
+            return Ok(Some(slf));
         }
         let py = slf.py();
-        let value = this.take(py)?;
-        Err(PyStopIteration::new_err((value,)))
+        ffi::iteration::stop_with(this.take(py)?.into_bound(py))
     }
 
     /// As a coroutine's: runs until it waits.
     fn send<'py>(slf: Bound<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let _ = value; // a future ignores what it is sent
-        Self::__next__(slf)
+        let py = slf.py();
+        match Self::__next__(slf)? {
+            Some(waiting) => Ok(waiting),
+            None => Err(PyErr::fetch(py)),
+        }
     }
 
     /// As a coroutine's: what is thrown in comes out; the call is given up.
@@ -279,9 +286,11 @@ impl Awaitable {
         self.blocking.store(blocking, Ordering::Relaxed);
     }
 
-    /// The loop it belongs to.
-    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.client.get().event_loop(py)
+    /// `get_loop()`: the loop it belongs to. An attribute that is called, since a task asks each reply it awaits: a bound
+    /// method made and freed each time would be a twelfth of the client's work for a small query.
+    #[getter(get_loop)]
+    fn loop_function<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopOf>> {
+        self.client.get().loop_of(py)
     }
 
     #[getter(_loop)]
@@ -365,7 +374,7 @@ impl Awaitable {
         // Compared outside the lock: comparing may run Python.
         let held = std::mem::take(&mut lock(&self.inner).callbacks);
         let before = held.len();
-        let mut kept = Vec::with_capacity(before);
+        let mut kept = SmallVec::with_capacity(before);
         for entry in held {
             if !entry.function.bind(py).eq(callback)? {
                 kept.push(entry);

@@ -133,7 +133,7 @@ impl Feed {
             barrier: true,
             open: false,
             resend: Resend::Never,
-            job: Job::new(Kind::Fed(fed), done.as_ref().map(|reply| reply.clone_ref(py))),
+            job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
         let columns = columns
             .into_iter()
@@ -177,7 +177,7 @@ impl Feed {
             barrier: true,
             open: true,
             resend: Resend::Never,
-            job: Job::new(Kind::Fed(fed), done.as_ref().map(|reply| reply.clone_ref(py))),
+            job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
         let feed = Self {
             client,

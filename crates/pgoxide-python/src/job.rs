@@ -252,14 +252,14 @@ impl Prepare {
     }
 }
 
-/// The kinds of requests.
+/// The kinds of requests. Boxed, since a job moves several times on its way.
 pub(crate) enum Kind {
-    Prepare(Prepare),
+    Prepare(Box<Prepare>),
     Run(Box<Run>),
     Batch(Box<Batch>),
-    Script(Script),
+    Script(Box<Script>),
     /// COPY FROM STDIN, or many parameter sets.
-    Fed(Fed),
+    Fed(Box<Fed>),
     /// An open portal whose rows are handed out as they come.
     Stream(StreamState),
     /// A stream that was refused before it was written.

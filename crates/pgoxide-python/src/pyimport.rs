@@ -50,6 +50,7 @@ imported_type! {
     decimal = "decimal", "Decimal";
     uuid = "uuid", "UUID";
     task = "asyncio", "Task";
+    future = "asyncio", "Future";
     cancelled_error = "asyncio", "CancelledError";
     invalid_state_error = "asyncio", "InvalidStateError";
     interface_error = "pgoxide.errors", "InterfaceError";

@@ -301,7 +301,7 @@ impl Session {
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let job = Job::new(Kind::Prepare(Prepare::new(statements)), None);
+        let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None);
         Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
     }
 
@@ -322,7 +322,7 @@ impl Session {
             barrier: true,
             open: false,
             resend: Resend::Never,
-            job: Job::new(Kind::Script(Script::new(sql)), reply),
+            job: Job::new(Kind::Script(Box::new(Script::new(sql))), reply),
         })
     }
 

@@ -74,8 +74,9 @@ class Reply(Coroutine[object, None, _R_co]):
     def remove_done_callback(self, callback: Callable[[Self], object]) -> int:
         """Takes a callback back; how often it was there."""
 
-    def get_loop(self) -> AbstractEventLoop:
-        """The event loop of its connection."""
+    @property
+    def get_loop(self) -> Callable[[], AbstractEventLoop]:
+        """`get_loop()` is the event loop of its connection."""
 
     @property
     def _loop(self) -> AbstractEventLoop: ...

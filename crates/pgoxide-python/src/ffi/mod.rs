@@ -9,6 +9,7 @@
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
 //! | `descriptor.rs` | borrowing a file descriptor |
+//! | `iteration.rs` | ending an iteration with a value |
 //! | `frame.rs` | where in Python a call came from |
 //!
 //! Invariants all of them rely on: the GIL (or an attached thread state) is held, proven by a `Python` token; an
@@ -17,6 +18,7 @@
 pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
+pub(crate) mod iteration;
 pub(crate) mod row_type;
 pub(crate) mod slots;
 pub(crate) mod task;

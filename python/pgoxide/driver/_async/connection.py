@@ -12,7 +12,7 @@ from pgoxide.driver._async import feeding, running
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver.connecting import Connecting
 from pgoxide.driver.options import core_options
-from pgoxide.driver.peers import no_such_attribute
+from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error
 from pgoxide.transport import asyncio as transport
@@ -37,6 +37,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
 
 
+@explain_peers_names
 class AsyncConnection(_core.AsyncClient):
     """One session with a PostgreSQL server.
 
@@ -300,8 +301,5 @@ class AsyncConnection(_core.AsyncClient):
         where = self._config.dsn() if self._config is not None else "nowhere"
         return f"<{type(self).__name__} {where} {'closed' if self.closed else self.transaction_status}>"
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """Only reached for names that do not exist: says what ours is called."""
-            no_such_attribute(self, name)
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())

@@ -12,7 +12,7 @@ from pgoxide import _core
 from pgoxide.driver._sync import feeding, running
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver.options import core_options
-from pgoxide.driver.peers import no_such_attribute
+from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error
 from pgoxide.transport import blocking as transport
@@ -37,6 +37,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
 
 
+@explain_peers_names
 class Connection(_core.Client):
     """One session with a PostgreSQL server.
 
@@ -249,8 +250,5 @@ class Connection(_core.Client):
         where = self._config.dsn() if self._config is not None else "nowhere"
         return f"<{type(self).__name__} {where} {'closed' if self.closed else self.transaction_status}>"
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """Only reached for names that do not exist: says what ours is called."""
-            no_such_attribute(self, name)
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())
