@@ -43,8 +43,10 @@ impl Script {
         Self { sql, plan: None, rows: Vec::new(), results: Vec::new() }
     }
 
-    pub(crate) fn described(&mut self, plan: Arc<Plan>) {
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Arc<Plan>) -> PyResult<()> {
+        plan.check_names(py)?;
         self.plan = Some(plan);
+        Ok(())
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8]) -> Result<(), Fault> {

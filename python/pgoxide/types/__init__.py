@@ -3,6 +3,7 @@
 - `Row` (`_row.py`): what a row is unless `into=` asks for something else.
 - `Notice` (`_notice.py`): what the server says beside its answers.
 - `PgDate`, `PgTimestamp`, `PgTimestampTz` (`_beyond.py`): dates and moments outside `datetime`'s years, and infinity.
+- `_zone.py`: the time zone of a session; for the core.
 """
 
 from __future__ import annotations
