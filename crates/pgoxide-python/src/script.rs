@@ -44,7 +44,12 @@ impl Script {
     }
 
     pub(crate) fn described(&mut self, py: Python<'_>, plan: Arc<Plan>) -> PyResult<()> {
-        plan.check_names(py)?;
+        if let Err(error) = plan.check_names(py) {
+            let which = format!("in statement {} of the script", self.completed() + 1);
+            // A note that cannot be added is no reason to lose the error.
+            let _ = error.value(py).call_method1("add_note", (which,));
+            return Err(error);
+        }
         self.plan = Some(plan);
         Ok(())
     }

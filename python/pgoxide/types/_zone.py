@@ -21,7 +21,8 @@ __all__ = ["session_zone"]
 # `<+03>-3`, `EST5`, `<+0530>-05:30`: an abbreviation and hours west of Greenwich, without daylight-saving rules. What SET
 # TIME ZONE makes of a number or an interval is written so.
 _FIXED = re.compile(
-    r"(?:<(?P<quoted>[^<>]+)>|(?P<plain>[A-Za-z]{3,}))(?P<sign>[+-]?)(?P<h>\d{1,3})(?::(?P<m>\d{1,2})(?::(?P<s>\d{1,2}))?)?"
+    r"(?:<(?P<quoted>[^<>]+)>|(?P<plain>[A-Za-z]{3,}))(?P<sign>[+-]?)(?P<h>\d{1,3})(?::(?P<m>\d{1,2})(?::(?P<s>\d{1,2}))?)?",
+    re.ASCII,
 )
 
 # Files that stand for another zone on every machine: the server's is not ours.

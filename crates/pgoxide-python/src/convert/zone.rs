@@ -6,7 +6,7 @@ use pgoxide_types::timestamp::{self as wire, Timestamp};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDateAccess, PyDateTime, PyDict, PyTimeAccess, PyTzInfo};
+use pyo3::types::{PyDateAccess, PyDateTime, PyDict, PyTimeAccess, PyTzInfo, PyTzInfoAccess};
 
 use super::date::YEARS;
 use super::timestamp::{fields, utc_offset};
@@ -158,11 +158,13 @@ pub(super) fn local_time<'py>(
     if !YEARS.contains(&year) {
         return Ok(None);
     }
-    checked(moment, replaced(&local, intern!(py, "year"), year)?).map(Some)
+    let fields = PyDict::new(py);
+    fields.set_item(intern!(py, "year"), year)?;
+    let local = local.call_method(intern!(py, "replace"), (), Some(&fields))?.cast_into()?;
+    checked(moment, local).map(Some)
 }
 
-/// A local time that denotes the moment: as it is, or in the second pass of a repeated hour, which `tzinfo.fromutc` as
-/// inherited does not know.
+/// The local time, when it denotes the moment: `tzinfo.fromutc` as inherited is wrong in a repeated hour.
 fn checked<'py>(moment: Timestamp, local: Bound<'py, PyDateTime>) -> PyResult<Bound<'py, PyDateTime>> {
     let py = local.py();
     let wanted = wire::to_micros(moment).map_err(|e| refuse(py, &e))?;
@@ -170,27 +172,18 @@ fn checked<'py>(moment: Timestamp, local: Bound<'py, PyDateTime>) -> PyResult<Bo
     if clock - utc_offset(local.as_any())? == wanted {
         return Ok(local);
     }
-    let later = replaced(&local, intern!(py, "fold"), 1)?;
-    if clock - utc_offset(later.as_any())? == wanted {
-        return Ok(later);
-    }
     Err(error::data_error(
         py,
-        format!("the tzinfo's fromutc() gives {}, which its utcoffset() says is another moment", short_repr(&local)),
+        format!(
+            "timestamptz_zone={}: its fromutc() gives {}, which is another moment by its utcoffset()",
+            short_repr(local.get_tzinfo().as_deref().unwrap_or(local.as_any())),
+            local.str()?
+        ),
     ))
 }
 
-fn replaced<'py>(
-    value: &Bound<'py, PyDateTime>,
-    field: &Bound<'py, pyo3::types::PyString>,
-    by: i32,
-) -> PyResult<Bound<'py, PyDateTime>> {
-    let fields = PyDict::new(value.py());
-    fields.set_item(field, by)?;
-    Ok(value.call_method(intern!(value.py(), "replace"), (), Some(&fields))?.cast_into()?)
-}
-
-/// A plain `datetime` of these fields, fold included, `shift` years later and in the zone.
+/// A plain `datetime` of these fields, fold included, `shift` years later and in the zone: to ask for its offset, so
+/// without microseconds, at which no offset changes.
 pub(super) fn placed<'py>(
     value: &Bound<'py, PyDateTime>,
     shift: i32,
@@ -204,7 +197,7 @@ pub(super) fn placed<'py>(
         value.get_hour(),
         value.get_minute(),
         value.get_second(),
-        value.get_microsecond(),
+        0,
         zone,
         value.get_fold(),
     )
@@ -212,15 +205,20 @@ pub(super) fn placed<'py>(
 
 /// The system's offset from UTC at a naive local time, in microseconds.
 pub(super) fn system_offset(value: &Bound<'_, PyDateTime>) -> PyResult<i64> {
+    /// 2000-01-01, where the wire's count begins, by the count of `timestamp()`.
+    const EPOCH: i64 = 946_684_800;
     let py = value.py();
-    // At the ends of its range `astimezone` overflows.
+    // At the ends of its range `timestamp` overflows.
     let shift = match value.get_year() {
         1 => CYCLE,
         9999 => -CYCLE,
         _ => 0,
     };
     let local = placed(value, shift, None)?;
-    let utc = local.call_method1(intern!(py, "astimezone"), (&*PyTzInfo::utc(py)?,))?.cast_into::<PyDateTime>()?;
-    let micros = |value| wire::to_micros(fields(value)).map_err(|e| refuse(py, &e));
-    Ok(micros(&local)? - micros(&utc)?)
+    let clock = wire::to_micros(fields(&local)).map_err(|e| refuse(py, &e))?;
+    // Not `astimezone`, which reads a missing hour with the offset of the other side (seen with CPython 3.11).
+    let seconds: f64 = local.call_method0(intern!(py, "timestamp"))?.extract()?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of the years 1 to 9999")]
+    let moment = (seconds as i64 - EPOCH) * 1_000_000;
+    Ok(clock - moment)
 }
