@@ -15,7 +15,6 @@ from pgoxide.errors import DataError, InterfaceError
 from pgoxide.types import PgDate
 
 
-
 @dataclass
 class Day:
     day: object

@@ -201,16 +201,22 @@ async def test_shortest_is_what_the_server_writes(connect):
             assert struct.pack("!f", read) == struct.pack("!f", value)
 
 
-@pytest.mark.parametrize("text", ["0", "-0", "NaN", "Infinity", "-Infinity", "0.1", "-1.5", "1e-45", "3.4028235e38", "16777216"])
+@pytest.mark.parametrize(
+    "text", ["0", "-0", "NaN", "Infinity", "-Infinity", "0.1", "-1.5", "1e-45", "3.4028235e38", "16777216"]
+)
 async def test_shortest(connect, text):
     db = await connect(float4="shortest")
     value = float(text)
     for one in await formats(db, f"'{text}'::float4"):
         assert bits(one) == bits(value)
-    assert await db.fetch_one(f"select '{text}'::float4 as x", into=dict) == pytest.approx({"x": value}, nan_ok=True, rel=0)
+    assert await db.fetch_one(f"select '{text}'::float4 as x", into=dict) == pytest.approx(
+        {"x": value}, nan_ok=True, rel=0
+    )
     assert await same(db, "null::float4") is None
     # What was read is the same float4 when it is written.
-    assert await db.fetch_value("select $1::float4::text", value) == await db.fetch_value(f"select '{text}'::float4::text")
+    assert await db.fetch_value("select $1::float4::text", value) == await db.fetch_value(
+        f"select '{text}'::float4::text"
+    )
 
 
 async def test_shortest_is_about_float4_only(connect):
@@ -245,7 +251,9 @@ def test_any_float4_shortest(runner, connect):
         async def body():
             found = await sent(db, "float4", value)
             assert bits(found.back) == bits(float(found.text))
-            assert {bits(one) for one in await formats(db, f"'{found.text}'::float4")} == {bits(float(found.text))}
+            assert {bits(one) for one in await formats(db, f"'{found.text}'::float4")} == {
+                bits(float(found.text))
+            }
 
         runner.run(body())
 

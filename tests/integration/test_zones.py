@@ -1,6 +1,6 @@
 """timestamptz in other zones than UTC: `timestamptz_zone=` when reading, `naive_timestamptz=` when writing."""
 
-# ruff: noqa: DTZ001, DTZ005, DTZ901  naive datetimes are half of the subject
+# ruff: noqa: DTZ001, DTZ901  naive datetimes are half of the subject
 
 from __future__ import annotations
 
@@ -69,11 +69,15 @@ async def test_a_timestamp_without_zone_and_a_date_have_none(connect):
     db = await connect(timestamptz_zone=TOKYO, naive_timestamptz="utc")
     assert exactly(await same(db, "'2020-01-01 00:00:00'::timestamp")) == ("2020-01-01 00:00:00", 0, None)
     assert await same(db, "'2020-01-01'::date") == dt.date(2020, 1, 1)
-    assert await db.fetch_value("select $1::timestamp::text", dt.datetime(2020, 1, 1)) == "2020-01-01 00:00:00"
+    assert (
+        await db.fetch_value("select $1::timestamp::text", dt.datetime(2020, 1, 1)) == "2020-01-01 00:00:00"
+    )
     assert await same(db, "null::timestamptz") is None
 
 
-@pytest.mark.parametrize("wrong", ["", "UTC", "Asia/Tokyo", "local", None, 5, dt.timedelta(0), dt.tzinfo], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["", "UTC", "Asia/Tokyo", "local", None, 5, dt.timedelta(0), dt.tzinfo], ids=repr
+)
 async def test_a_zone_that_is_none(connect, wrong):
     with pytest.raises(InterfaceError, match=r"timestamptz_zone=.*\"session\""):
         await connect(timestamptz_zone=wrong)
@@ -198,12 +202,16 @@ async def test_a_server_that_reports_no_zone(connect, proxy):
     assert await db.fetch_value("select 1") == 1
 
 
-@pytest.mark.parametrize("name", ["localtime", "posix/localtime", "posixrules", "../../etc/passwd", "Europe", "\xe4/\xf6"])
+@pytest.mark.parametrize(
+    "name", ["localtime", "posix/localtime", "posixrules", "../../etc/passwd", "Europe", "\xe4/\xf6"]
+)
 async def test_a_server_that_reports_a_strange_zone(connect, proxy, name):
     """`localtime` exists on most machines and means the machine's own: the server's is not ours."""
 
     def alter(kind, body):
-        return b"TimeZone\0" + name.encode() + b"\0" if kind == b"S" and body.startswith(b"TimeZone\0") else body
+        return (
+            b"TimeZone\0" + name.encode() + b"\0" if kind == b"S" and body.startswith(b"TimeZone\0") else body
+        )
 
     db = await connect(to=proxy(alter=alter), timestamptz_zone="session")
     with pytest.raises(DataError, match="the session's TimeZone"):
@@ -291,7 +299,11 @@ async def test_a_homemade_zone_gives_the_moment_or_an_error(connect):
         assert found - found.utcoffset() == dt.datetime.fromisoformat(moment).replace(tzinfo=found.tzinfo)
         assert await db.fetch_value("select $1 = $2::text::timestamptz", found, moment) is True
     for zone, moment, problem in (
-        (Homemade(), "2020-10-25 01:30:00+00", "another moment"),  # the second pass, which fromutc does not know
+        (
+            Homemade(),
+            "2020-10-25 01:30:00+00",
+            "another moment",
+        ),  # the second pass, which fromutc does not know
         (Liar(), "2020-01-01 00:00:00+00", "another moment"),
         (dt.tzinfo(), "2020-01-01 00:00:00+00", "fromutc|utcoffset"),
         (Overflowing(), "2020-01-01 00:00:00+00", "mine"),
@@ -343,7 +355,9 @@ async def test_moments_outside_the_years_of_the_zone(connect, beyond, zone, text
     elif beyond == "text":
         assert found == text
     else:
-        assert found == (getattr(PgTimestampTz, fields) if isinstance(fields, str) else PgTimestampTz(*fields))
+        assert found == (
+            getattr(PgTimestampTz, fields) if isinstance(fields, str) else PgTimestampTz(*fields)
+        )
         assert type(found) is PgTimestampTz
 
 
@@ -385,7 +399,12 @@ def test_any_moment_in_any_zone(runner, connect):
             for db in (given_zone[name], session):
                 found = await same(db, f"'{clock.isoformat()}+00'::timestamptz")
                 assert exactly(found) == expected
-                assert await db.fetch_value("select $1 = $2::text::timestamptz", found, f"{clock.isoformat()}+00") is True
+                assert (
+                    await db.fetch_value(
+                        "select $1 = $2::text::timestamptz", found, f"{clock.isoformat()}+00"
+                    )
+                    is True
+                )
 
         runner.run(body())
 
@@ -444,7 +463,9 @@ async def test_naive_datetimes(connect, naive, stored):
     assert exactly(await db.fetch_value("select $1::timestamptz", NOON)) == (stored, 0, UTC)
 
 
-@pytest.mark.parametrize("options", [{}, {"naive_timestamptz": "refuse"}, {"timestamptz_zone": TOKYO}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"naive_timestamptz": "refuse"}, {"timestamptz_zone": TOKYO}], ids=str
+)
 async def test_naive_datetimes_are_refused_unless_somebody_says_where_they_are(connect, options):
     db = await connect(**options)
     await db.execute("create temp table moments (at timestamptz)")
@@ -487,10 +508,15 @@ async def test_naive_datetimes_in_repeated_and_missing_hours(connect, naive, clo
         assert await _stored(db, value) == stored
     else:
         # Mean local time, +0:53:28: the year before the first.
-        assert await db.fetch_value("select ($1::timestamptz at time zone 'UTC')::text", value) == "0001-12-31 23:06:32 BC"
+        assert (
+            await db.fetch_value("select ($1::timestamptz at time zone 'UTC')::text", value)
+            == "0001-12-31 23:06:32 BC"
+        )
 
 
-@pytest.mark.parametrize(("zone", "stored"), [("UTC+12", "10000-01-01 11:00:00"), ("UTC-14", "9999-12-31 09:00:00")])
+@pytest.mark.parametrize(
+    ("zone", "stored"), [("UTC+12", "10000-01-01 11:00:00"), ("UTC-14", "9999-12-31 09:00:00")]
+)
 async def test_a_local_time_that_is_beyond_in_utc(connect, monkeypatch, zone, stored):
     monkeypatch.setenv("TZ", zone)
     time.tzset()
@@ -518,7 +544,9 @@ async def test_a_naive_subclass_of_datetime(connect):
     for naive, stored in (("utc", 12), ("local", 10), ("session", 3)):
         db = await connect(naive_timestamptz=naive)
         await db.execute("set timezone = 'Asia/Tokyo'")
-        assert await db.fetch_value("select $1::timestamptz", value) == dt.datetime(2024, 7, 1, stored, tzinfo=UTC)
+        assert await db.fetch_value("select $1::timestamptz", value) == dt.datetime(
+            2024, 7, 1, stored, tzinfo=UTC
+        )
 
 
 async def test_what_is_no_datetime_stays_refused(connect):
@@ -537,9 +565,14 @@ def test_any_naive_datetime_is_what_the_server_reads(runner, connect):
     @given(st.datetimes())
     def check(clock):
         async def body():
-            ambiguous = clock.replace(tzinfo=NEW_YORK).utcoffset() != clock.replace(tzinfo=NEW_YORK, fold=1).utcoffset()
+            ambiguous = (
+                clock.replace(tzinfo=NEW_YORK).utcoffset()
+                != clock.replace(tzinfo=NEW_YORK, fold=1).utcoffset()
+            )
             if not ambiguous:
-                assert await db.fetch_value("select $1::timestamptz = $2::text::timestamptz", clock, clock.isoformat())
+                assert await db.fetch_value(
+                    "select $1::timestamptz = $2::text::timestamptz", clock, clock.isoformat()
+                )
 
         runner.run(body())
 

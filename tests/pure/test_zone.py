@@ -10,7 +10,7 @@ import pytest
 from pgoxide.errors import DataError
 from pgoxide.types._zone import session_zone
 
-pytestmark = pytest.mark.row("V14")
+pytestmark = pytest.mark.row("V14", face="both")
 
 
 @pytest.mark.parametrize("name", ["UTC", "Etc/UTC", "GMT", "Europe/Berlin", "EST5EDT", "Etc/GMT+5"])
