@@ -292,6 +292,37 @@ class Overflowing(dt.tzinfo):
         raise OverflowError("mine")
 
 
+class Mine(dt.datetime):
+    pass
+
+
+class Subclassing(dt.tzinfo):
+    def fromutc(self, moment):
+        clock = moment.time()
+        return Mine(
+            moment.year,
+            moment.month,
+            moment.day,
+            clock.hour,
+            clock.minute,
+            clock.second,
+            clock.microsecond,
+            self,
+            fold=1,
+        )
+
+    def utcoffset(self, moment):
+        return dt.timedelta(0)
+
+
+async def test_a_zone_that_makes_instances_of_its_own_class(connect):
+    zone = Subclassing()
+    db = await connect(timestamptz_zone=zone)
+    found = await db.fetch_value("select '2020-01-02 03:04:05.678901+00'::timestamptz")
+    assert exactly(found) == ("2020-01-02 03:04:05.678901", 1, zone)
+    assert type(found) is dt.datetime
+
+
 async def test_a_homemade_zone_gives_the_moment_or_an_error(connect):
     db = await connect(timestamptz_zone=Homemade())
     for moment in ("2020-10-24 23:30:00+00", "2020-10-25 00:30:00+00", "2020-10-25 02:30:00+00"):

@@ -166,7 +166,7 @@ fn encode_naive(value: &Bound<'_, PyDateTime>, rules: &Rules, out: &mut Vec<u8>)
         }
         Naive::Utc => 0,
         Naive::Local => zone::system_offset(value)?,
-        Naive::Session => utc_offset(zone::placed(value, 0, Some(&rules.session_zone.tzinfo(py)?))?.as_any())?,
+        Naive::Session => utc_offset(zone::placed(value, 0, 0, Some(&rules.session_zone.tzinfo(py)?))?.as_any())?,
     };
     let micros = wire::to_micros(fields(value)).map_err(|e| refuse(py, &e))?;
     wire::encode_micros(micros - offset, out).map_err(|e| refuse(py, &e))

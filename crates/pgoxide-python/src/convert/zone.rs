@@ -170,7 +170,9 @@ fn checked<'py>(moment: Timestamp, local: Bound<'py, PyDateTime>) -> PyResult<Bo
     let wanted = wire::to_micros(moment).map_err(|e| refuse(py, &e))?;
     let clock = wire::to_micros(fields(&local)).map_err(|e| refuse(py, &e))?;
     if clock - utc_offset(local.as_any())? == wanted {
-        return Ok(local);
+        // A subclass's instance may refer to anything; rows of scalars are hidden from the collector.
+        let plain = local.is_exact_instance_of::<PyDateTime>();
+        return if plain { Ok(local) } else { placed(&local, 0, local.get_microsecond(), local.get_tzinfo().as_ref()) };
     }
     Err(error::data_error(
         py,
@@ -182,11 +184,11 @@ fn checked<'py>(moment: Timestamp, local: Bound<'py, PyDateTime>) -> PyResult<Bo
     ))
 }
 
-/// A plain `datetime` of these fields, fold included, `shift` years later and in the zone: to ask for its offset, so
-/// without microseconds, at which no offset changes.
+/// A plain `datetime` of these fields, fold included, `shift` years later and in the zone.
 pub(super) fn placed<'py>(
     value: &Bound<'py, PyDateTime>,
     shift: i32,
+    microsecond: u32,
     zone: Option<&Bound<'py, PyTzInfo>>,
 ) -> PyResult<Bound<'py, PyDateTime>> {
     PyDateTime::new_with_fold(
@@ -197,7 +199,7 @@ pub(super) fn placed<'py>(
         value.get_hour(),
         value.get_minute(),
         value.get_second(),
-        0,
+        microsecond,
         zone,
         value.get_fold(),
     )
@@ -214,7 +216,8 @@ pub(super) fn system_offset(value: &Bound<'_, PyDateTime>) -> PyResult<i64> {
         9999 => -CYCLE,
         _ => 0,
     };
-    let local = placed(value, shift, None)?;
+    // No offset changes within a second, and a float of seconds is exact only for whole ones.
+    let local = placed(value, shift, 0, None)?;
     let clock = wire::to_micros(fields(&local)).map_err(|e| refuse(py, &e))?;
     // Not `astimezone`, which reads a missing hour with the offset of the other side (seen with CPython 3.11).
     let seconds: f64 = local.call_method0(intern!(py, "timestamp"))?.extract()?;
