@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,12 @@ from hypothesis import strategies as st
 from fixtures.fix_faces import same, sent
 from pgoxide.errors import DataError, InterfaceError
 from pgoxide.types import PgDate
+
+
+@dataclass
+class Day:
+    day: object
+
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("V10")]
 
@@ -60,6 +67,24 @@ async def test_beyond(connect, beyond, text, special, clamped):
     assert type(found) is type(expected)
     if beyond == "text":
         assert found == await db.fetch_value(f"select '{text}'::date::text")
+
+
+@pytest.mark.row("T01")
+@pytest.mark.parametrize("beyond", ["raise", "clamp", "text", "special"])
+@pytest.mark.parametrize(("text", "special", "clamped"), EXTREMES, ids=[text for text, *_ in EXTREMES])
+async def test_beyond_in_one_flight_and_in_a_class(connect, beyond, text, special, clamped):
+    """With declared types the first use brings text, the second binary; a class is filled with the same values."""
+    db = await connect(beyond=beyond)
+    sql = f"select $1::text::date as day /* {beyond} */"
+    for _ in range(2):
+        if beyond == "raise":
+            with pytest.raises(DataError, match=rf'column "day" \(date\): .*{text}.*beyond='):
+                await db.fetch_one(sql, text, types=["text"])
+        else:
+            expected = {"clamp": clamped, "text": text, "special": special}[beyond]
+            found = await db.fetch_one(sql, text, into=Day, types=["text"])
+            assert (found.day, type(found.day)) == (expected, type(expected))
+    assert await db.fetch_value("select 1") == 1
 
 
 @pytest.mark.row("T01")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 import sys
 from decimal import Decimal
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.fix_faces import formats, same, sent
-from pgoxide.errors import DataError
+from pgoxide.errors import DataError, InterfaceError
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("V03")]
 
@@ -81,7 +82,7 @@ async def test_extra_float_digits_never_change_a_value(db, digits):
         # A script's rows are the server's own text, so there the setting rules; nowhere else.
         one, two, _ = await formats(db, expression)
         assert bits(one) == bits(two) == bits(value)
-    one, two, _ = await formats(db, "(1::float4 / 3)")
+    one, two, _ = await formats(db, "(1::float4 / 3::float4)")
     assert bits(one) == bits(two)
 
 
@@ -163,6 +164,96 @@ def test_any_float4(runner, db):
             found = await sent(db, "float4", value)
             assert bits(found.back) == bits(value)
             assert {bits(one) for one in await formats(db, f"'{found.text}'::float4")} == {bits(value)}
+
+        runner.run(body())
+
+    check()
+
+
+# ---- float4="shortest"
+
+
+def _patterns():
+    """float4 values by their bits: around every power of two, decimals midway between two of them, and many others."""
+    picked = [exponent << 23 | mantissa for exponent in range(255) for mantissa in (0, 1, 2, 0x3FFFFF, 0x400000, 0x7FFFFE, 0x7FFFFF)]  # fmt: skip
+    picked += [struct.unpack("!I", struct.pack("!f", value))[0] for value in (0.1, 4159131e1, 269515.125, 1e10, 16777216.0, 33554432.0, 8.5e9, 1e-45, 123456.789)]  # fmt: skip
+    chosen = random.Random(4)
+    picked += [chosen.getrandbits(31) for _ in range(5_000)]
+    # from 10^4 to 10^8 two shortest decimals are often equally near
+    picked += [chosen.randrange(0x461C4000, 0x4CBEBC20) for _ in range(5_000)]
+    values = [struct.unpack("!f", struct.pack("!I", bits))[0] for bits in picked]
+    return [sign * value for value in values if math.isfinite(value) for sign in (1, -1)]
+
+
+async def test_shortest_is_what_the_server_writes(connect):
+    db = await connect(float4="shortest")
+    values = _patterns()
+    assert len(values) > 20_000
+    literals = ",".join(map(repr, values))
+    sql = "select v::float4 as read, v::float4::text as written from unnest(string_to_array($1, ',')) v"
+    described = await db.fetch_all(sql, literals)
+    as_text = await db.fetch_all(sql, literals, types=["text"])  # one flight: results are text
+    script = await db.execute_script(sql.replace("$1", f"'{literals}'"))
+    for rows in (described, as_text, script[0].rows):
+        assert len(rows) == len(values)
+        for value, (read, written) in zip(values, rows, strict=True):
+            assert bits(read) == bits(float(written)), written
+            assert struct.pack("!f", read) == struct.pack("!f", value)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-0", "NaN", "Infinity", "-Infinity", "0.1", "-1.5", "1e-45", "3.4028235e38", "16777216"]
+)
+async def test_shortest(connect, text):
+    db = await connect(float4="shortest")
+    value = float(text)
+    for one in await formats(db, f"'{text}'::float4"):
+        assert bits(one) == bits(value)
+    assert await db.fetch_one(f"select '{text}'::float4 as x", into=dict) == pytest.approx(
+        {"x": value}, nan_ok=True, rel=0
+    )
+    assert await same(db, "null::float4") is None
+    # What was read is the same float4 when it is written.
+    assert await db.fetch_value("select $1::float4::text", value) == await db.fetch_value(
+        f"select '{text}'::float4::text"
+    )
+
+
+async def test_shortest_is_about_float4_only(connect):
+    db, exact = await connect(float4="shortest"), await connect(float4="exact")
+    assert await same(db, "0.1::float4") == 0.1
+    assert await same(exact, "0.1::float4") == 0.10000000149011612
+    for one in (db, exact):
+        assert await same(one, "0.1::float4::float8") == 0.10000000149011612
+        assert (await sent(one, "float4", 0.1)).text == "0.1"
+
+
+@pytest.mark.parametrize("digits", [-15, 0, 1, 3])
+async def test_shortest_whatever_the_extra_float_digits(connect, digits):
+    db = await connect(float4="shortest")
+    await db.execute(f"set extra_float_digits = {digits}")
+    for _ in range(2):
+        assert bits(await db.fetch_value("select 1::float4 / 3::float4")) == bits(0.33333334)
+
+
+@pytest.mark.parametrize("wrong", ["", "short", None, 4], ids=repr)
+async def test_a_way_to_read_float4_that_does_not_exist(connect, wrong):
+    with pytest.raises(InterfaceError, match=r"float4=.*\"shortest\""):
+        await connect(float4=wrong)
+
+
+def test_any_float4_shortest(runner, connect):
+    db = runner.run(connect(float4="shortest"))
+
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(st.floats(width=32, allow_nan=False))
+    def check(value):
+        async def body():
+            found = await sent(db, "float4", value)
+            assert bits(found.back) == bits(float(found.text))
+            assert {bits(one) for one in await formats(db, f"'{found.text}'::float4")} == {
+                bits(float(found.text))
+            }
 
         runner.run(body())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 from contextlib import nullcontext
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,6 +36,11 @@ EXTREMES = [
     ("-infinity", "negative_infinity", dt.datetime.min),
 ]
 ids = [text for text, *_ in EXTREMES]
+
+
+@dataclass
+class Event:
+    at: object
 
 
 def python(name, text):
@@ -101,6 +107,27 @@ async def test_beyond(connect, name, beyond, text, fields, clamped):
     assert type(found) is type(expected)
     if beyond == "text":
         assert found == await db.fetch_value(f"select '{written}'::{name}::text")
+
+
+@pytest.mark.row("V13", "V14", "T01")
+@both_types
+@pytest.mark.parametrize("beyond", ["raise", "clamp", "text", "special"])
+@pytest.mark.parametrize(("text", "fields", "clamped"), EXTREMES, ids=ids)
+async def test_beyond_in_one_flight_and_in_a_class(connect, name, beyond, text, fields, clamped):
+    """With declared types the first use brings text, the second binary; a class is filled with the same values."""
+    db = await utc(connect, beyond=beyond)
+    clamped = clamped.replace(tzinfo=UTC) if name == "timestamptz" else clamped
+    written = utc_text(name, text)
+    for _ in range(2):
+        if beyond == "raise":
+            with pytest.raises(DataError, match=rf'column "at" \({name}\): .*beyond=') as caught:
+                await db.fetch_one(f"select $1::text::{name} as at", written, types=["text"])
+            assert written in str(caught.value)
+        else:
+            expected = {"clamp": clamped, "text": written, "special": special_of(name, fields)}[beyond]
+            found = await db.fetch_one(f"select $1::text::{name} as at", written, into=Event, types=["text"])
+            assert (found.at, type(found.at)) == (expected, type(expected))
+    assert await db.fetch_value("select 1") == 1
 
 
 @pytest.mark.row("V13", "V14")

@@ -24,7 +24,7 @@ use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::Entry;
-use crate::session::{Call, Held, Outcome, Session, State};
+use crate::session::{Call, Held, Options, Outcome, Session, State};
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -829,7 +829,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, max_message, max_queued, max_queued_hard, command_timeout))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout))]
     #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
@@ -838,13 +838,18 @@ impl AsyncClient {
         statement_cache_longest: usize,
         statement_cache_lifetime: Option<f64>,
         beyond: &str,
+        float4: &str,
+        timestamptz_zone: &Bound<'_, PyAny>,
+        naive_timestamptz: &str,
+        duplicate_columns: &str,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
         command_timeout: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let options = call::options(py, beyond, max_queued_hard)?;
+        let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
+        let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };
         Ok(Self {
             session: Session::new(crate::prepared::Statements::new(py, cache, nonce), limits, options),

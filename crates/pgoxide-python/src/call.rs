@@ -7,10 +7,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
-use crate::convert::{Beyond, Rules, short_repr};
+use crate::convert::zone::{Naive, SessionZone, Zone};
+use crate::convert::{Beyond, Float4, Rules, short_repr};
 use crate::error;
 use crate::prepared::CacheRules;
-use crate::session::{Options, Session};
+use crate::session::Session;
 
 /// Bind counts its parameters in 16 bits.
 const MOST_PARAMETERS: usize = u16::MAX as usize;
@@ -142,20 +143,38 @@ pub(crate) fn cache_rules(size: usize, longest: usize, lifetime: Option<f64>) ->
     CacheRules { size, longest, lifetime: lifetime.and_then(|s| Duration::try_from_secs_f64(s).ok()) }
 }
 
-pub(crate) fn options(py: Python<'_>, beyond: &str, max_queued_hard: usize) -> PyResult<Options> {
-    let beyond = match beyond {
-        "raise" => Beyond::Raise,
-        "clamp" => Beyond::Clamp,
-        "text" => Beyond::Text,
-        "special" => Beyond::Special,
-        other => {
-            return Err(error::interface_error(
-                py,
-                format!("beyond={other:?}: one of \"raise\", \"clamp\", \"text\", \"special\""),
-            ));
-        }
-    };
-    Ok(Options { rules: Rules { beyond }, max_queued_hard })
+/// The connection's rules as `connect()` was told.
+pub(crate) fn rules(
+    py: Python<'_>,
+    beyond: &str,
+    float4: &str,
+    timestamptz_zone: &Bound<'_, PyAny>,
+    naive_timestamptz: &str,
+    duplicate_columns: &str,
+) -> PyResult<Rules> {
+    const BEYOND: [(&str, Beyond); 4] =
+        [("raise", Beyond::Raise), ("clamp", Beyond::Clamp), ("text", Beyond::Text), ("special", Beyond::Special)];
+    const FLOAT4: [(&str, Float4); 2] = [("exact", Float4::Exact), ("shortest", Float4::Shortest)];
+    const NAIVE: [(&str, Naive); 4] =
+        [("refuse", Naive::Refuse), ("utc", Naive::Utc), ("local", Naive::Local), ("session", Naive::Session)];
+    const UNIQUE: [(&str, bool); 2] = [("last", false), ("raise", true)];
+    Ok(Rules {
+        beyond: choose(py, "beyond", beyond, &BEYOND)?,
+        float4: choose(py, "float4", float4, &FLOAT4)?,
+        zone: Zone::asked(timestamptz_zone)?,
+        naive: choose(py, "naive_timestamptz", naive_timestamptz, &NAIVE)?,
+        session_zone: SessionZone::default(),
+        unique_columns: choose(py, "duplicate_columns", duplicate_columns, &UNIQUE)?,
+    })
+}
+
+/// What an option's word means.
+fn choose<T: Copy>(py: Python<'_>, option: &str, word: &str, meanings: &[(&str, T)]) -> PyResult<T> {
+    if let Some((_, meaning)) = meanings.iter().find(|(known, _)| *known == word) {
+        return Ok(*meaning);
+    }
+    let known: Vec<String> = meanings.iter().map(|(known, _)| format!("{known:?}")).collect();
+    Err(error::interface_error(py, format!("{option}={word:?}: one of {}", known.join(", "))))
 }
 
 pub(crate) const fn status_name(status: TransactionStatus) -> &'static str {

@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
-use crate::convert::{Encoder, short_repr};
+use crate::convert::{Encoder, Rules, short_repr};
 use crate::error;
 use crate::job::{Job, Kind};
 use crate::prepared::Prepared;
@@ -215,9 +215,13 @@ impl Feed {
         Ok(false)
     }
 
+    fn rules(&self) -> &Rules {
+        &self.client.session().options.rules
+    }
+
     fn encode(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
         match &self.shape {
-            Shape::Copy(columns) => encode_copy_row(record, columns, &mut block.0),
+            Shape::Copy(columns) => encode_copy_row(record, columns, self.rules(), &mut block.0),
             Shape::Many(prepared) => {
                 let py = record.py();
                 let Some(described) = prepared.described() else {
@@ -230,7 +234,7 @@ impl Feed {
                     }
                     Err(_) => PyTuple::new(py, record.try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
                 };
-                append_bind(py, &prepared.name, described, &arguments, &[], &mut block.0)?;
+                append_bind(py, self.rules(), &prepared.name, described, &arguments, &[], &mut block.0)?;
                 execute::write(&mut block.0, b"", 0).map_err(|e| error::encode_error(py, &e))?;
                 block.1.extend([Step::Bind, Step::Execute]);
                 Ok(())
@@ -304,19 +308,19 @@ fn end_copy_data(block: &mut [u8]) {
 }
 
 /// A tuple, list or other sequence in column order; a mapping or an object by column name.
-fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], out: &mut Vec<u8>) -> PyResult<()> {
+fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
     let py = record.py();
     // More columns than a table may have (1600) do not occur.
     out.extend_from_slice(&u16::try_from(columns.len()).unwrap_or(u16::MAX).to_be_bytes());
     if let Ok(tuple) = record.cast::<PyTuple>() {
         check_width(py, columns.len(), tuple.len())?;
         for (column, value) in columns.iter().zip(tuple.iter_borrowed()) {
-            encode_copy_value(column, &value, out)?;
+            encode_copy_value(column, &value, rules, out)?;
         }
     } else if let Ok(list) = record.cast::<PyList>() {
         check_width(py, columns.len(), list.len())?;
         for (column, value) in columns.iter().zip(list.iter()) {
-            encode_copy_value(column, &value, out)?;
+            encode_copy_value(column, &value, rules, out)?;
         }
     } else if let Ok(dict) = record.cast::<PyDict>() {
         check_width(py, columns.len(), dict.len())?;
@@ -325,11 +329,11 @@ fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], out: &mut Vec<
             let Some(value) = dict.get_item(name)? else {
                 return Err(error::data_error(py, format!("no key {}", name.repr()?)));
             };
-            encode_copy_value(column, &value, out)?;
+            encode_copy_value(column, &value, rules, out)?;
         }
     } else {
         for column in columns {
-            encode_copy_value(column, &record.getattr(column.name.bind(py))?, out)?;
+            encode_copy_value(column, &record.getattr(column.name.bind(py))?, rules, out)?;
         }
     }
     Ok(())
@@ -343,14 +347,14 @@ fn check_width(py: Python<'_>, columns: usize, values: usize) -> PyResult<()> {
 }
 
 #[inline]
-fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
     if value.is_none() {
         out.extend_from_slice(&(-1_i32).to_be_bytes());
         return Ok(());
     }
     let mark = out.len();
     out.extend_from_slice(&[0; 4]);
-    column.encoder.encode(value, out).map_err(|cause| blame_column(column, value, cause))?;
+    column.encoder.encode(value, rules, out).map_err(|cause| blame_column(column, value, cause))?;
     let length = out.len() - mark - 4;
     let Ok(length) = i32::try_from(length) else {
         return Err(error::data_error(

@@ -132,6 +132,9 @@ impl Run {
     /// Takes over the columns of a described statement and checks what can be checked before it is sent.
     pub(crate) fn use_plan(&mut self, py: Python<'_>, plan: Option<&Arc<Plan>>) -> PyResult<()> {
         let Some(plan) = plan else { return Ok(()) };
+        if self.verb != Verb::Execute {
+            plan.check_names(py)?;
+        }
         if self.verb.wants_one_column() && plan.columns.len() != 1 {
             return Err(error::interface_error(
                 py,
@@ -336,7 +339,7 @@ impl Job {
 pub(crate) fn describe(
     py: Python<'_>,
     description: &pgoxide_protocol::message::row_description::RowDescription<'_>,
-    rules: Rules,
+    rules: &Arc<Rules>,
 ) -> PyResult<Arc<Plan>> {
     Ok(Arc::new(Plan::new(py, description, rules)?))
 }

@@ -1,6 +1,7 @@
 //! What a described statement needs to run: an encoder per parameter, a decoder per column, and the row types its
 //! rows have been asked for in. Chosen once, used for every row.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::codes::Format;
@@ -33,36 +34,39 @@ pub(crate) struct Plan {
     /// What to ask for in Bind; empty for no columns.
     pub(crate) formats: Box<[Format]>,
     pub(crate) row_type: Py<PyType>,
-    pub(crate) rules: Rules,
+    pub(crate) rules: Arc<Rules>,
     /// No value of any column can refer to other objects.
     scalar: bool,
+    /// A name that two columns have, where the rules forbid it.
+    pub(crate) duplicate: Option<usize>,
     /// Row types asked for with `into=`, by identity: a handful for one statement.
     targets: Mutex<Vec<(Py<PyAny>, Arc<Target>)>>,
 }
 
 impl Plan {
     /// From RowDescription.
-    pub(crate) fn new(py: Python<'_>, description: &RowDescription<'_>, rules: Rules) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, description: &RowDescription<'_>, rules: &Arc<Rules>) -> PyResult<Self> {
         let columns: Box<[Column]> = description
             .columns
             .iter()
             .map(|column| Column {
                 name: String::from_utf8_lossy(column.name).into_owned(),
                 type_oid: column.type_oid,
-                decoder: Decoder::for_oid(column.type_oid),
+                decoder: Decoder::of(column.type_oid, rules),
             })
             .collect();
         Self::of(py, columns, rules)
     }
 
-    fn of(py: Python<'_>, columns: Box<[Column]>, rules: Rules) -> PyResult<Self> {
+    fn of(py: Python<'_>, columns: Box<[Column]>, rules: &Arc<Rules>) -> PyResult<Self> {
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         Ok(Self {
             formats: columns.iter().map(|column| column.decoder.format()).collect(),
             row_type: row::row_type(py, &names)?,
             scalar: columns.iter().all(|column| column.decoder.is_scalar()),
+            duplicate: if rules.unique_columns { duplicate(&names) } else { None },
             columns,
-            rules,
+            rules: Arc::clone(rules),
             targets: Mutex::new(Vec::new()),
         })
     }
@@ -83,6 +87,27 @@ impl Plan {
         Ok(made)
     }
 
+    /// Raises for columns of one name, where the connection's rules say so.
+    #[inline]
+    pub(crate) fn check_names(&self, py: Python<'_>) -> PyResult<()> {
+        self.duplicate.map_or(Ok(()), |index| Err(self.ambiguous(py, index)))
+    }
+
+    #[cold]
+    fn ambiguous(&self, py: Python<'_>, index: usize) -> PyErr {
+        let name = &self.columns[index].name;
+        let first = self.columns.iter().position(|column| column.name == *name).unwrap_or(0);
+        error::programming_error(
+            py,
+            format!(
+                "columns {} and {} are both named {name:?}: give one an alias (… as other_name); a connection with \
+                 duplicate_columns=\"last\" reads the last one by name and both by position",
+                first + 1,
+                index + 1
+            ),
+        )
+    }
+
     /// One value of column `index`.
     #[inline(always)] // with `commonest`: 20 ns of a row of four integers
     pub(crate) fn value<'py>(
@@ -101,7 +126,7 @@ impl Plan {
 
     fn any_value<'py>(&self, py: Python<'py>, index: usize, raw: &[u8], text: bool) -> PyResult<Bound<'py, PyAny>> {
         let decoder = self.columns[index].decoder;
-        let value = if text { decoder.text(py, raw, self.rules) } else { decoder.binary(py, raw, self.rules) };
+        let value = if text { decoder.text(py, raw, &self.rules) } else { decoder.binary(py, raw, &self.rules) };
         value.map_err(|cause| self.blame(py, index, cause))
     }
 
@@ -147,6 +172,12 @@ impl Plan {
         let message = format!("column {:?} ({type_name}): {}", column.name, cause.value(py));
         error::caused_by(py, error::data_error(py, message), cause)
     }
+}
+
+/// The first column whose name an earlier one has.
+fn duplicate(names: &[String]) -> Option<usize> {
+    let mut seen = HashSet::with_capacity(names.len());
+    names.iter().position(|name| !seen.insert(name))
 }
 
 /// Frames of one run of DataRows, one after the other.

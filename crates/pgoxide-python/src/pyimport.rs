@@ -29,6 +29,8 @@ imported! {
     pg_date = "pgoxide.types._beyond", "PgDate";
     pg_timestamp = "pgoxide.types._beyond", "PgTimestamp";
     pg_timestamptz = "pgoxide.types._beyond", "PgTimestampTz";
+    /// The zone of a session whose TimeZone has this name.
+    session_zone = "pgoxide.types._zone", "session_zone";
     /// Builds the exception of a server's ErrorResponse.
     server_error = "pgoxide.errors", "from_fields";
     /// `copy.deepcopy`, for arguments that must be frozen before their types are known.
@@ -49,6 +51,7 @@ imported_type! {
     row = "pgoxide.types._row", "Row";
     decimal = "decimal", "Decimal";
     uuid = "uuid", "UUID";
+    zone_info = "zoneinfo", "ZoneInfo";
     task = "asyncio", "Task";
     future = "asyncio", "Future";
     cancelled_error = "asyncio", "CancelledError";

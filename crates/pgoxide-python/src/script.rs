@@ -43,8 +43,15 @@ impl Script {
         Self { sql, plan: None, rows: Vec::new(), results: Vec::new() }
     }
 
-    pub(crate) fn described(&mut self, plan: Arc<Plan>) {
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Arc<Plan>) -> PyResult<()> {
+        if let Err(error) = plan.check_names(py) {
+            let which = format!("in statement {} of the script", self.completed() + 1);
+            // A note that cannot be added is no reason to lose the error.
+            let _ = error.value(py).call_method1("add_note", (which,));
+            return Err(error);
+        }
         self.plan = Some(plan);
+        Ok(())
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8]) -> Result<(), Fault> {

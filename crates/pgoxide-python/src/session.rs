@@ -116,9 +116,9 @@ pub(crate) enum Outcome {
 }
 
 /// Options that do not change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) rules: Rules,
+    pub(crate) rules: Arc<Rules>,
     /// Bytes accepted for one connection before a call raises QueueFull.
     pub(crate) max_queued_hard: usize,
 }
@@ -268,7 +268,15 @@ impl Session {
         match prepared.described() {
             Some(described) => {
                 run.use_plan(py, described.plan.as_ref())?;
-                append_bind(py, &prepared.name, described, arguments, described.result_formats(), bytes)?;
+                append_bind(
+                    py,
+                    &self.options.rules,
+                    &prepared.name,
+                    described,
+                    arguments,
+                    described.result_formats(),
+                    bytes,
+                )?;
             }
             None => {
                 prepared.set_stage(Stage::Describing);
@@ -277,7 +285,7 @@ impl Session {
                 append_parse(py, &prepared, bytes)?;
                 steps.extend([Step::Parse, Step::DescribeStatement]);
                 let declared = Described::new(prepared.declared.to_vec(), None);
-                append_bind(py, &prepared.name, &declared, arguments, &[], bytes)?;
+                append_bind(py, &self.options.rules, &prepared.name, &declared, arguments, &[], bytes)?;
             }
         }
         execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
@@ -567,7 +575,7 @@ impl Session {
                 });
             }
             Event::RowDescription(description) => {
-                let plan = job::describe(py, &description, self.options.rules)?;
+                let plan = job::describe(py, &description, &self.options.rules)?;
                 self.described(py, Some(plan))?;
             }
             Event::NoData => self.described(py, None)?,
@@ -580,7 +588,11 @@ impl Session {
                 payload: String::from_utf8_lossy(notification.payload).into_owned(),
                 process_id: notification.process_id,
             }),
-            Event::Parameter { .. } => {}
+            Event::Parameter { name, value } => {
+                if name == b"TimeZone" {
+                    self.options.rules.session_zone.reported(py, value);
+                }
+            }
             Event::Started => out.push(Outcome::Started),
             Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
             Event::Closed => {
@@ -668,7 +680,7 @@ impl Session {
                 Kind::Batch(batch) => batch.described(py, plan)?,
                 Kind::Script(script) => {
                     if let Some(plan) = plan {
-                        script.described(plan);
+                        script.described(py, plan)?;
                     }
                 }
                 Kind::Fed(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
@@ -828,6 +840,7 @@ impl Session {
 /// Bind with arguments encoded for their parameters.
 pub(crate) fn append_bind(
     py: Python<'_>,
+    rules: &Rules,
     name: &[u8],
     described: &Described,
     arguments: &Bound<'_, PyTuple>,
@@ -845,7 +858,7 @@ pub(crate) fn append_bind(
             continue;
         }
         let mark = frame.begin_value(bytes);
-        if let Err(cause) = described.encoders[index].encode(&value, bytes) {
+        if let Err(cause) = described.encoders[index].encode(&value, rules, bytes) {
             frame.abandon(bytes);
             return Err(blame_argument(py, index, described.parameter_oids[index], &value, cause));
         }

@@ -123,7 +123,8 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         self.close_given_up(py, &mut bytes, &mut steps)?;
-        append_bind(py, &prepared.name, described, arguments.bind(py), described.result_formats(), &mut bytes)?;
+        let (arguments, formats) = (arguments.bind(py), described.result_formats());
+        append_bind(py, &self.options.rules, &prepared.name, described, arguments, formats, &mut bytes)?;
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
         steps.extend([Step::Bind, Step::Execute]);

@@ -9,6 +9,7 @@ from pgoxide.errors import InterfaceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
     from typing import Literal
 
     from pgoxide.config import Secret
@@ -24,6 +25,14 @@ class ConnectionOptions(TypedDict, total=False):
     statement_cache_lifetime: seconds after which a statement is prepared anew; None (default): never.
     beyond: a date or timestamp that Python's types cannot hold "raise"s (default), becomes its "text", the nearest value
     ("clamp"), or an exact PgDate, PgTimestamp ("special").
+    float4: a float4 is read as its "exact" value (default: 0.1 comes as 0.10000000149011612, as the server's cast to float8
+    gives it) or as the "shortest" decimal that denotes it (0.1, as the server writes it).
+    timestamptz_zone: a timestamptz is read in "utc" (default), in the "session"'s TimeZone as the server last reported it, or
+    in the zone of a tzinfo, such as `ZoneInfo("Asia/Tokyo")`. The moment is the same in each.
+    naive_timestamptz: a naive datetime as timestamptz parameter is "refuse"d (default), or taken to be in "utc", in the
+    system's "local" zone, or in the "session"'s TimeZone; of a repeated hour `fold` says which.
+    duplicate_columns: of two columns of one name the "last" is read by name (default), or a call that wants rows "raise"s
+    ProgrammingError, before it is executed when its description is known.
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
@@ -45,6 +54,10 @@ class ConnectionOptions(TypedDict, total=False):
     statement_cache_max_length: int
     statement_cache_lifetime: float | None
     beyond: Literal["raise", "clamp", "text", "special"]
+    float4: Literal["exact", "shortest"]
+    timestamptz_zone: Literal["utc", "session"] | tzinfo
+    naive_timestamptz: Literal["refuse", "utc", "local", "session"]
+    duplicate_columns: Literal["last", "raise"]
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -57,6 +70,10 @@ class CoreOptions(TypedDict):
     statement_cache_longest: int
     statement_cache_lifetime: float | None
     beyond: str
+    float4: str
+    timestamptz_zone: object
+    naive_timestamptz: str
+    duplicate_columns: str
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -85,7 +102,12 @@ def core_options(
     lifetime = address.pop("statement_cache_lifetime", None)
     if lifetime is not None and not (isinstance(lifetime, int | float) and lifetime >= 0):
         raise InterfaceError(f"statement_cache_lifetime={lifetime!r}: seconds, not negative, or None")
+    # Words and the zone are checked by the core, which knows what they mean.
     beyond = address.pop("beyond", "raise")
+    float4 = address.pop("float4", "exact")
+    timestamptz_zone = address.pop("timestamptz_zone", "utc")
+    naive_timestamptz = address.pop("naive_timestamptz", "refuse")
+    duplicate_columns = address.pop("duplicate_columns", "last")
     if isinstance(dsn, ConnectConfig):
         if address:
             raise InterfaceError(f"a ConnectConfig is complete: {', '.join(sorted(address))} cannot be added")
@@ -97,6 +119,10 @@ def core_options(
         "statement_cache_longest": longest,
         "statement_cache_lifetime": lifetime,
         "beyond": str(beyond),
+        "float4": str(float4),
+        "timestamptz_zone": timestamptz_zone,
+        "naive_timestamptz": str(naive_timestamptz),
+        "duplicate_columns": str(duplicate_columns),
         "max_message": max_message,
         "max_queued": max_queued,
         "max_queued_hard": max_queued_hard,

@@ -1,6 +1,7 @@
 """Dates and moments that PostgreSQL holds and `datetime` does not: years before 1 and after 9999, and the infinities.
 
 A connection made with `beyond="special"` returns them for such values only; ordinary values stay `date` and `datetime`.
+A timestamptz is beyond when its local time in the connection's zone is.
 Source: chapter "Date/Time Types".
 """
 
@@ -115,7 +116,7 @@ class PgTimestamp:
 
 
 class PgTimestampTz(PgTimestamp):
-    """A timestamp with time zone of PostgreSQL's whole range, in UTC, or an infinity."""
+    """A timestamp with time zone of PostgreSQL's whole range, in UTC whatever `timestamptz_zone=` says, or an infinity."""
 
     __slots__ = ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from pgoxide import AsyncConnection, Connection, Statement
 
 
@@ -65,3 +67,8 @@ async def asynchronous(db: AsyncConnection) -> None:
 
 Connection.connect(hots="localhost")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Connection.connect(beyond="guess")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Connection.connect(float4="short")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Connection.connect(timestamptz_zone="Asia/Tokyo")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Connection.connect(timestamptz_zone=ZoneInfo)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Connection.connect(naive_timestamptz="allow")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Connection.connect(duplicate_columns="first")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_type
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pgoxide
 from pgoxide import AsyncConnection, CommandTag, ConnectConfig, Connection, Row, Statement
@@ -64,6 +65,13 @@ async def asynchronous() -> None:
         assert_type(entered, AsyncConnection)
     db = await AsyncConnection.connect(ConnectConfig.parse(), statement_cache_size=0, beyond="special")
     assert_type(db, AsyncConnection)
+    db = await AsyncConnection.connect(
+        float4="shortest", timestamptz_zone="session", naive_timestamptz="local"
+    )
+    db = await AsyncConnection.connect(timestamptz_zone=ZoneInfo("Asia/Tokyo"), duplicate_columns="raise")
+    db = await AsyncConnection.connect(
+        timestamptz_zone=timezone(timedelta(hours=3)), naive_timestamptz="session"
+    )
 
     await assert_type(db.fetch_all("select 1"), Reply[list[Row]])
     assert_type(await db.fetch_all("select $1", 1, timeout=5, types=["int4"], isolate=True), list[Row])

@@ -13,16 +13,16 @@ use crate::{error, pyimport};
 pub(super) const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
 #[inline]
-pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
     build(py, wire::decode_binary(raw).map_err(|e| refuse(py, &e))?, rules)
 }
 
-pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
     build(py, wire::decode_text(raw).map_err(|e| text_refused(py, &e))?, rules)
 }
 
 #[inline]
-fn build<'py>(py: Python<'py>, date: Date, rules: Rules) -> Converted<'py> {
+fn build<'py>(py: Python<'py>, date: Date, rules: &Rules) -> Converted<'py> {
     match date {
         Date::Ymd { year, month, day } if YEARS.contains(&year) => Ok(PyDate::new(py, year, month, day)?.into_any()),
         _ => beyond(py, date, rules.beyond),

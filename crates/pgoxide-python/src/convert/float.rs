@@ -33,6 +33,18 @@ pub(super) fn decode_float4_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<
     Ok(PyFloat::new(py, f64::from(value)).into_any())
 }
 
+/// The float that prints as the server prints the float4.
+pub(super) fn decode_float4_shortest<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    let value = wire::decode_binary_f32(raw).map_err(|e| refuse(py, &e))?;
+    Ok(PyFloat::new(py, wire::f32_shortest_as_f64(value)).into_any())
+}
+
+/// By way of the float4: a low `extra_float_digits` cuts the text, and both formats must agree where it does not.
+pub(super) fn decode_float4_shortest_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    let value = wire::decode_text_f32(raw).map_err(|e| refuse(py, &e))?;
+    Ok(PyFloat::new(py, wire::f32_shortest_as_f64(value)).into_any())
+}
+
 /// `float`, and `int` as long as a double holds it exactly.
 fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(float) = value.cast::<PyFloat>() {

@@ -12,12 +12,14 @@ mod numeric;
 mod text;
 mod timestamp;
 mod uuid;
+pub(crate) mod zone;
 
 use pgoxide_protocol::codes::Format;
 use pgoxide_types::{ValueError, oid};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString};
 
+use self::zone::{Naive, SessionZone, Zone};
 use crate::{error, pyimport};
 
 /// Containers within containers that an argument may have; the server's own JSON parser allows somewhat more.
@@ -40,10 +42,26 @@ pub(crate) enum Beyond {
     Special,
 }
 
-/// Settings of a connection that decoding depends on.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a float4 is read as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Float4 {
+    /// Its exact value, as the server's cast to float8 gives it.
+    #[default]
+    Exact,
+    /// The float that prints as the server prints the float4.
+    Shortest,
+}
+
+/// Settings of a connection that decoding and encoding depend on; shared by its plans.
+#[derive(Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) beyond: Beyond,
+    pub(crate) float4: Float4,
+    pub(crate) zone: Zone,
+    pub(crate) naive: Naive,
+    pub(crate) session_zone: SessionZone,
+    /// Two columns of one name are an error.
+    pub(crate) unique_columns: bool,
 }
 
 /// How a column's values become Python objects.
@@ -55,6 +73,8 @@ pub(crate) enum Decoder {
     Int8,
     Oid,
     Float4,
+    /// `float4="shortest"`.
+    Float4Shortest,
     Float8,
     Numeric,
     Text,
@@ -63,6 +83,8 @@ pub(crate) enum Decoder {
     Date,
     Timestamp,
     TimestampTz,
+    /// In another zone than UTC.
+    TimestampTzLocal,
     Uuid,
     Json,
     Jsonb,
@@ -72,8 +94,17 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
+    /// By type and the connection's rules, so that a value pays for no option it does not use.
+    pub(crate) const fn of(type_oid: u32, rules: &Rules) -> Self {
+        match (Self::for_oid(type_oid), rules) {
+            (Self::Float4, Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
+            (Self::TimestampTz, Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
+            (plain, _) => plain,
+        }
+    }
+
     /// By type; anything without a codec is read as text.
-    pub(crate) const fn for_oid(type_oid: u32) -> Self {
+    const fn for_oid(type_oid: u32) -> Self {
         match type_oid {
             oid::BOOL => Self::Bool,
             oid::INT2 => Self::Int2,
@@ -126,7 +157,7 @@ impl Decoder {
 
     /// One value in binary format (text for [`Decoder::Unknown`]).
     #[inline]
-    pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+    pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
         match self {
             Self::Int4 => int::decode_int4(py, raw),
             Self::Int8 => int::decode_int8(py, raw),
@@ -135,12 +166,14 @@ impl Decoder {
             Self::Int2 => int::decode_int2(py, raw),
             Self::Oid => int::decode_oid(py, raw),
             Self::Float4 => float::decode_float4(py, raw),
+            Self::Float4Shortest => float::decode_float4_shortest(py, raw),
             Self::Float8 => float::decode_float8(py, raw),
             Self::Numeric => numeric::decode(py, raw),
             Self::Bytea | Self::Char => bytea::decode(py, raw),
             Self::Date => date::decode(py, raw, rules),
             Self::Timestamp => timestamp::decode(py, raw, rules),
             Self::TimestampTz => timestamp::decode_tz(py, raw, rules),
+            Self::TimestampTzLocal => timestamp::decode_tz_local(py, raw, rules),
             Self::Uuid => uuid::decode(py, raw),
             Self::Json => json::decode(py, raw),
             Self::Jsonb => json::decode_jsonb(py, raw),
@@ -149,11 +182,12 @@ impl Decoder {
     }
 
     /// One value in text format, as the simple protocol and a statement's first, undescribed use bring it.
-    pub(crate) fn text<'py>(self, py: Python<'py>, raw: &[u8], rules: Rules) -> Converted<'py> {
+    pub(crate) fn text<'py>(self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
         match self {
             Self::Bool => bool::decode_text(py, raw),
             Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => int::decode_text(py, raw),
             Self::Float4 => float::decode_float4_text(py, raw),
+            Self::Float4Shortest => float::decode_float4_shortest_text(py, raw),
             Self::Float8 => float::decode_float8_text(py, raw),
             Self::Numeric => numeric::decode_text(py, raw),
             Self::Text | Self::Unknown => text::decode(py, raw),
@@ -162,6 +196,7 @@ impl Decoder {
             Self::Date => date::decode_text(py, raw, rules),
             Self::Timestamp => timestamp::decode_text(py, raw, rules),
             Self::TimestampTz => timestamp::decode_tz_text(py, raw, rules),
+            Self::TimestampTzLocal => timestamp::decode_tz_local_text(py, raw, rules),
             Self::Uuid => uuid::decode_text(py, raw),
             Self::Json | Self::Jsonb => json::decode(py, raw),
             Self::Void => Ok(py.None().into_bound(py)),
@@ -226,7 +261,7 @@ impl Encoder {
 
     /// Appends the value of one argument that is not `None`.
     #[inline]
-    pub(crate) fn encode(self, value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    pub(crate) fn encode(self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
         match self {
             Self::Int4 => int::encode_int4(value, out),
             Self::Text | Self::Unknown => text::encode(value, out),
@@ -241,7 +276,7 @@ impl Encoder {
             Self::Char => bytea::encode_char(value, out),
             Self::Date => date::encode(value, out),
             Self::Timestamp => timestamp::encode(value, out),
-            Self::TimestampTz => timestamp::encode_tz(value, out),
+            Self::TimestampTz => timestamp::encode_tz(value, rules, out),
             Self::Uuid => uuid::encode(value, out),
             Self::Json => json::encode(value, out),
             Self::Jsonb => json::encode_jsonb(value, out),
