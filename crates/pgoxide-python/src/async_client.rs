@@ -1034,12 +1034,12 @@ impl AsyncClient {
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
-    fn _own(&self, token: Py<PyAny>, holder: String) {
-        self.session.own(Some((token, holder)));
+    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        self.session.own(py, token, holder)
     }
 
     fn _disown(&self) {
-        self.session.own(None);
+        self.session.disown();
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

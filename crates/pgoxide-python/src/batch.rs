@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::sync;
+use pgoxide_sqltext::Command;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -239,8 +240,10 @@ impl Session {
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
+        let opens = batch.items.iter().any(|item| item.run.prepared.command == Command::Transaction);
+        let resend = if opens { Resend::Opens } else { Resend::Never };
         let job = Job::new(Kind::Batch(batch), reply);
-        Ok(Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+        Ok(Request { id, bytes, steps, barrier: false, open: false, resend, job })
     }
 }
 

@@ -301,7 +301,8 @@ impl<J> Connection<J> {
 
     /// Whose error is it? Only a request in flight while another's cancel was outstanding can be a victim.
     fn blame(&mut self, error: &ErrorResponse<'_>) -> Failure {
-        let outside_transaction = self.status == TransactionStatus::Idle;
+        let opens_behind = self.pipeline.flying.iter().skip(1).any(|flight| flight.request.resend == Resend::Opens);
+        let outside_transaction = self.status == TransactionStatus::Idle && !opens_behind;
         let Some(head) = self.pipeline.flying.front_mut() else { return Failure::Session };
         if !head.exposed || head.abandoned || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
             return Failure::Request;

@@ -35,6 +35,8 @@ __all__ = ["run"]
 
 R = TypeVar("R")
 
+_ENDS = (Begin, Commit, Rollback)
+
 CLEANUP_TIMEOUT = 10.0
 """Seconds each clean-up request of a cancelled plan may take."""
 
@@ -157,11 +159,7 @@ class _Running:
         return left
 
     async def _begin(self, request: Begin) -> Any:
-        if self._connection.transaction_status != "idle":
-            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
-        # Owned before BEGIN is sent: nobody may slip in between.
         self._own()
-        self._uncertain = True
         result = await self._connection.execute(_sql(request), timeout=self._left())
         self._uncertain = False
         return result
@@ -169,7 +167,10 @@ class _Running:
     async def _batch(self, requests: list[Batchable]) -> list[Any]:
         """Several requests in one flight: the list of their results."""
         if any(isinstance(request, Begin) for request in requests):
-            self._own()
+            # One transaction may end and the next begin in one flight; the owner stays.
+            ends_first = next(isinstance(r, Commit | Rollback) for r in requests if isinstance(r, _ENDS))
+            if self._token is None or not ends_first:
+                self._own()
             self._uncertain = True
         try:
             async with self._connection.batch(timeout=self._left()) as batch:
@@ -201,10 +202,17 @@ class _Running:
         return left_open
 
     def _own(self) -> None:
+        """Before BEGIN is sent: nobody may slip in between. Raises when a transaction is open, whoever opened it."""
         if self._token is None:
-            self._token = object()
-            self._connection._own(self._token, self._name)
-            TOKENS.set((*TOKENS.get(), self._token))
+            token = object()
+            self._connection._own(token, self._name)
+            self._token = token
+            TOKENS.set((*TOKENS.get(), token))
+            if self._is_idle():
+                self._uncertain = True
+                return
+            self._disown()
+        raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
 
     def _disown_if_over(self) -> None:
         if self._connection.closed or (self._is_idle() and not self._uncertain):
