@@ -21,7 +21,7 @@ TESTS := test-rust test-python
 # Steps share the environment and cargo's lock: side by side they would only wait for one another.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help dev build demo check test bench docs features clean print-% $(CHECKS) $(TESTS)
+.PHONY: help dev build demo check test bench docs features check-features fuzz clean print-% $(CHECKS) $(TESTS)
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -64,6 +64,9 @@ docs: ## build the documentation into site/
 
 features: ## write docs/reference/features.md from the last `make test`
 	@$(PY) tools/features.py build/features.json
+
+check-features: ## fail if a row that docs/reference/features.md calls met was not met by the last `make test`
+	@$(PY) tools/features.py --check build/features.json
 
 clean: ## remove what was built, and the virtual environments
 	@rm -rf target build site .venv .venv-* python/pgoxide/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
