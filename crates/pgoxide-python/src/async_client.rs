@@ -948,6 +948,7 @@ impl AsyncClient {
         let asked = Asked::new(statement, args, into, timeout, types, true)?;
         let size = call::batch_size(py, batch)?;
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);

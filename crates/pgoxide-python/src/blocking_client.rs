@@ -650,6 +650,7 @@ impl BlockingClient {
         let size = call::batch_size(py, batch)?;
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;

@@ -158,6 +158,7 @@ impl Feed {
     /// One described statement with many parameter sets. The request opens with the first block.
     pub(crate) fn many(client: &Bound<'_, PyAny>, prepared: Arc<Prepared>) -> PyResult<(Self, Request<Job>)> {
         let py = client.py();
+        prepared.refuse_copy(py, "execute_many")?;
         let client = client_of(client)?;
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;

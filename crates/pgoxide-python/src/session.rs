@@ -302,7 +302,10 @@ impl Session {
         }
         execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
         steps.extend([Step::Bind, Step::Execute]);
-        if prepared.once {
+        if prepared.once && prepared.command == Command::Copy {
+            // The server would take a Close for COPY data, which it is not, and end the session.
+            self.statements.give_up(prepared.name.clone());
+        } else if prepared.once {
             close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
