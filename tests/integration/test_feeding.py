@@ -151,7 +151,7 @@ async def test_copy_through_another_verb_is_refused_and_the_session_lives(connec
     ]
     for _ in range(2):
         for call, error in calls:
-            with pytest.raises(error, match="copy_in|last statement of its batch"):
+            with pytest.raises(error, match=r"copy_in|last statement of its batch"):
                 await call()
             assert await db.fetch_value("select $1::int4", 1) == 1
     assert db.backend_pid == pid

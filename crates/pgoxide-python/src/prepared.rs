@@ -219,9 +219,11 @@ impl Statements {
         if same { cache.del_item(key) } else { Ok(()) }
     }
 
-    /// Has a statement closed with the next request.
-    pub(crate) fn give_up(&self, name: Box<[u8]>) {
-        lock(&self.inner).given_up.push(name);
+    /// Has a statement that is not kept closed with the next request, where its own flight cannot close it.
+    pub(crate) fn give_up_once(&self, prepared: &Prepared) {
+        if prepared.once {
+            lock(&self.inner).given_up.push(prepared.name.clone());
+        }
     }
 
     /// Names whose Close rides with the request being built.

@@ -304,7 +304,7 @@ impl Session {
         steps.extend([Step::Bind, Step::Execute]);
         if prepared.once && prepared.command == Command::Copy {
             // The server would take a Close for COPY data, which it is not, and end the session.
-            self.statements.give_up(prepared.name.clone());
+            self.statements.give_up_once(&prepared);
         } else if prepared.once {
             close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
