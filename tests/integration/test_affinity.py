@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pgoxide.statement import Plan
 
-pytestmark = [pytest.mark.pg, pytest.mark.row("P07")]
+pytestmark = [pytest.mark.pg, pytest.mark.row("P07"), pytest.mark.both_transports]
 
 
 def insert(who: str) -> Statement[Any]:

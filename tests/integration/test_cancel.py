@@ -35,7 +35,7 @@ from fixtures.fix_script import (
 )
 from pgoxide import errors
 
-pytestmark = [pytest.mark.pg]
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 ASYNC = pytest.mark.parametrize("face", ["async"])
 BLOCKING = pytest.mark.parametrize("face", ["blocking"])
 

@@ -14,7 +14,7 @@ from pgoxide.errors import DataError, InterfaceError, ProgrammingError, Undefine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
 

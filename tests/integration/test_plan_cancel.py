@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pgoxide.embedded import EmbeddedServer
     from pgoxide.statement import Flight, Plan
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 KEY = 471_100
 PAUSE = 0.01

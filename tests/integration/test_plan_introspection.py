@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgoxide.embedded import EmbeddedServer
     from pgoxide.statement import Plan
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 # ---- the plan
 

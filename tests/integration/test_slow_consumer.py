@@ -15,7 +15,7 @@ import pytest
 from fixtures.fix_script import open_at
 from pgoxide.errors import InterfaceError
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 MANY = 5_000_000
 SQL = "select i, repeat('x', 100) as text from generate_series(1, $1::int4) as i"

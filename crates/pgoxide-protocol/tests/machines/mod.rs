@@ -474,7 +474,14 @@ impl Answering {
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
-        self.server.receive(bytes)?;
+        let result = self.server.receive(bytes).and_then(|()| self.serve());
+        // What was answered before the end is sent all the same.
+        let out = self.server.take_output();
+        self.sent.extend(out);
+        result
+    }
+
+    fn serve(&mut self) -> Result<(), ProtocolError> {
         while let Some(request) = self.server.poll_event()? {
             self.noise();
             // Not every answer is due when a stranger asks in an odd order; that it is not is an answer, too.
@@ -482,12 +489,8 @@ impl Answering {
                 let _ = self.server.error(b"08P01", b"odd");
             }
             self.noise();
-            let out = self.server.take_output();
-            self.sent.extend(out);
             self.seen.push(request);
         }
-        let out = self.server.take_output();
-        self.sent.extend(out);
         Ok(())
     }
 
