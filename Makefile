@@ -14,6 +14,9 @@ RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.l
 CARGO_QUIET := --quiet --locked
 RUST_TESTED := --workspace --exclude pgoxide-python
 
+FUZZ := backend frontend messages values
+FUZZ_SECONDS ?= 60
+
 # One target per step: .ci/run times them one by one.
 CHECKS := check-ruff check-mypy check-pyright check-imports check-generated check-rustfmt check-clippy check-deny check-stubs
 TESTS := test-rust test-python
@@ -21,7 +24,7 @@ TESTS := test-rust test-python
 # Steps share the environment and cargo's lock: side by side they would only wait for one another.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help dev build demo check test bench docs features clean print-% $(CHECKS) $(TESTS)
+.PHONY: help dev build demo check test bench docs features check-features fuzz clean print-% $(CHECKS) $(TESTS)
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -65,8 +68,22 @@ docs: ## build the documentation into site/
 features: ## write docs/reference/features.md from the last `make test`
 	@$(PY) tools/features.py build/features.json
 
+check-features: ## fail if a row that docs/reference/features.md calls met was not met by the last `make test`
+	@$(PY) tools/features.py --check build/features.json
+
+# Without a sanitizer: what is fuzzed has no unsafe code. The compiler's coverage hooks ask for RUSTC_BOOTSTRAP.
+fuzz: ## run the libFuzzer targets, FUZZ_SECONDS (60) each; needs cargo-fuzz and a C++ compiler
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --bin seeds
+	@for target in $(FUZZ); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		said=$$(RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-malloc_limit_mb=64 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 2>&1) || { echo "$$said" | tail -n 60; exit 1; }; \
+		echo "$$said" | grep -aE "^stat::(number_of_executed_units|peak_rss_mb)"; \
+	done
+
 clean: ## remove what was built, and the virtual environments
-	@rm -rf target build site .venv .venv-* python/pgoxide/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf target build site fuzz/corpus fuzz/artifacts .venv .venv-* python/pgoxide/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find python tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the steps of check

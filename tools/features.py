@@ -3,6 +3,10 @@
     pytest --features-json=build/features.json
     python tools/features.py [--check] build/features.json ...
 
+With --check nothing is written: each row that the committed page calls met must be met by the runs, else it fails and says
+which and why. Rows the runs meet and the page does not are told, and so are other differences, without failing: the page
+counts tests and names servers, and those differ between machines.
+
 Several files (runs on other Pythons or servers) are taken together: a row is met when no test of it failed or was skipped
 everywhere, and on each face it exists on at least one test passed. Titles come from tests/parity/rows.toml. Anything less is
 "not met", with the reason.
@@ -147,6 +151,57 @@ def render(runs: list[Run], rows: dict[str, Row]) -> str:
     return "\n".join(lines)
 
 
+def promised(page: str) -> dict[str, bool]:
+    """The rows of a page, and whether it calls them met. Raises SystemExit for a page without rows."""
+    found: dict[str, bool] = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.replace("\\|", " ").split("|")]
+        if len(cells) > 4 and cells[3] in {"met", "**not met**"}:
+            found[cells[1]] = cells[3] == "met"
+    if not found:
+        raise SystemExit(f"{PAGE.relative_to(ROOT)} has no table of rows: make test && make features")
+    return found
+
+
+def broken_promises(page: str, rows: dict[str, Row]) -> list[str]:
+    """What the page calls met and the runs do not show, a line each."""
+    lines: list[str] = []
+    for identifier, met in promised(page).items():
+        row = rows.get(identifier)
+        if not met or (row is not None and row.met):
+            continue
+        lines.append(f"{identifier}: {shortfall(row)}")
+    return lines
+
+
+def shortfall(row: Row | None) -> str:
+    """Why a row is not met."""
+    if row is None:
+        return f"gone from {ROWS.relative_to(ROOT)}"
+    faces = [f"{face} {row.cell(face).strip('*')}" for face in FACES if row.cell(face) not in {"yes", "—"}]
+    failing = sorted(
+        name for name, seen in row.outcomes.items() if any("failed" in found for found in seen.values())
+    )
+    told = [f"{row.entry.get('title', '')}: {', '.join(faces) or 'a test of neither face fails'}"]
+    told += [f"failed {name}" for name in failing[:3]]
+    told += [f"and {len(failing) - 3} more"] * (len(failing) > 3)
+    return "; ".join([*told, *sorted(row.reasons)])
+
+
+def check(page: str, text: str, rows: dict[str, Row]) -> int:
+    """0 when all that the page promises is kept. Says what differs."""
+    broken = broken_promises(page, rows)
+    for line in broken:
+        print(f"the features page calls this row met, the run does not: {line}", file=sys.stderr)
+    called = promised(page)
+    ahead = [identifier for identifier, row in rows.items() if row.met and not called.get(identifier, False)]
+    if ahead:
+        print(f"met by the run, not on the features page: {', '.join(ahead)}; make features", file=sys.stderr)
+    elif page != text and not broken:
+        print("the features page counts other tests than this run; make features", file=sys.stderr)
+    return 1 if broken else 0
+
+
 def major(version: str) -> str:
     """15 of 15.13: the page must not change with each minor release."""
     return version.partition(".")[0]
@@ -172,21 +227,21 @@ def read_rows() -> dict[str, RowEntry]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare with the committed page, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="fail if a row the page calls met is not; write nothing"
+    )
     parser.add_argument("--output", type=Path, default=PAGE)
     parser.add_argument("runs", nargs="+", type=Path, help="files written by pytest --features-json")
     options = parser.parse_args()
     runs = [cast("Run", json.loads(path.read_text(encoding="utf-8"))) for path in options.runs]
-    text = render(runs, collect(runs, read_rows()))
+    rows = collect(runs, read_rows())
+    text = render(runs, rows)
     page: Path = options.output
-    if page.exists() and page.read_text(encoding="utf-8") == text:
-        return 0
+    committed = page.read_text(encoding="utf-8") if page.exists() else ""
     if options.check:
-        print(
-            f"{page} is stale: run python tools/features.py {' '.join(map(str, options.runs))}",
-            file=sys.stderr,
-        )
-        return 1
+        return check(committed, text, rows)
+    if committed == text:
+        return 0
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
     print(f"wrote {page}")

@@ -13,7 +13,7 @@ from pgoxide import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.pg, pytest.mark.fault, pytest.mark.slow]
+pytestmark = [pytest.mark.pg, pytest.mark.fault, pytest.mark.slow, pytest.mark.both_transports]
 
 LIMIT = 2.0
 """Seconds after which a cut counts as a hang."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pgoxide
+from fixtures.fix_faces import NoReaders
 from fixtures.fix_script import answer, greeting, ones, open_at, send
 from pgoxide import errors
 
@@ -28,30 +29,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.pg]
 ASYNC = pytest.mark.parametrize("face", ["async"])
 LIMIT = 10.0
-
-
-class NoReaders(asyncio.SelectorEventLoop):
-    """Stands in for Proactor: descriptors cannot be watched, transports and `sock_connect` work."""
-
-    def _own(self) -> bool:
-        """asyncio's own `sock_…` methods use the public ones to clean up."""
-        return bool(sys._getframe(2).f_globals["__name__"].startswith("asyncio."))
-
-    def add_reader(self, *_: object) -> None:
-        raise NotImplementedError
-
-    def add_writer(self, *_: object) -> None:
-        raise NotImplementedError
-
-    def remove_reader(self, fd: Any) -> bool:
-        if self._own():
-            return super().remove_reader(fd)
-        raise NotImplementedError
-
-    def remove_writer(self, fd: Any) -> bool:
-        if self._own():
-            return super().remove_writer(fd)
-        raise NotImplementedError
 
 
 def uvloop_loop() -> asyncio.AbstractEventLoop:

@@ -13,7 +13,7 @@ from pgoxide.errors import (
     UniqueViolation,
 )
 
-pytestmark = [pytest.mark.pg, pytest.mark.row("P03")]
+pytestmark = [pytest.mark.pg, pytest.mark.row("P03"), pytest.mark.both_transports]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pgoxide
 from pgoxide import errors
 from pgoxide.config import ConnectConfig
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 
 async def failing(db, sql, *arguments):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgoxide.errors import DataError, ProgrammingError, UndefinedTable, UniqueViolation
+from pgoxide.errors import DataError, InterfaceError, ProgrammingError, UndefinedTable, UniqueViolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
 
@@ -120,3 +121,70 @@ async def test_execute_many_is_all_or_nothing(db: Any) -> None:
     with pytest.raises(DataError, match="record 0: the statement takes 1 parameter"):
         await db.execute_many("insert into c(a) values ($1)", [(1, 2)])
     assert await db.fetch_value("select count(*) from c") == 0
+
+
+@pytest.mark.row("Y05")
+@pytest.mark.parametrize("cache", [256, 0])
+async def test_copy_through_another_verb_is_refused_and_the_session_lives(connect: Any, cache: int) -> None:
+    """Whatever is behind a COPY FROM STDIN in its flight the server takes for data, or for the end of the session."""
+    db = await connect(statement_cache_size=cache)
+    pid = db.backend_pid
+    await table(db)
+    sql = "copy c (a) from stdin"
+
+    async def in_a_batch(*statements: str) -> None:
+        async with db.batch() as batch:
+            for statement in statements:
+                batch.execute(statement)
+
+    async def streamed() -> None:
+        db.stream(sql)
+
+    calls = [
+        (lambda: db.execute(sql), ProgrammingError),
+        (lambda: db.fetch_all(sql), ProgrammingError),
+        (lambda: db.execute_script(f"{sql}; select 1"), ProgrammingError),
+        (lambda: in_a_batch("select 1", sql), ProgrammingError),
+        (lambda: in_a_batch(sql, "select 1"), InterfaceError),
+        (streamed, InterfaceError),
+        (lambda: db.execute_many(sql, [(), ()]), InterfaceError),
+    ]
+    for _ in range(2):
+        for call, error in calls:
+            with pytest.raises(error, match=r"copy_in|last statement of its batch"):
+                await call()
+            assert await db.fetch_value("select $1::int4", 1) == 1
+    assert db.backend_pid == pid
+    assert db.transaction_status == "idle"
+    if cache == 0:  # not kept means closed, though not in the flight itself
+        assert await db.fetch_value("select count(*) from pg_prepared_statements") <= 1
+    assert (await db.copy_in("c", [(1, "x", None)])).rows_affected == 1
+
+
+@pytest.mark.row("Y05")
+@pytest.mark.parametrize("face", ["async"])
+async def test_what_is_called_behind_such_a_batch_is_not_taken_for_data(db: Any) -> None:
+    await table(db)
+    await db.fetch_value("select $1::int4", 0)
+
+    async def copying() -> None:
+        async with db.batch() as batch:
+            batch.execute("select 1")
+            batch.execute("copy c (a) from stdin")
+
+    calls = [copying(), *(db.fetch_value("select $1::int4", number) for number in range(5))]
+    got = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(got[0], ProgrammingError)
+    assert got[1:] == list(range(5))
+
+
+@pytest.mark.row("Y02")
+async def test_copy_on_the_server_runs_as_any_statement(db: Any) -> None:
+    """COPY to and from a program needs nothing of the client, in every verb that may hold it."""
+    await table(db)
+    tag = await db.execute("copy c (a) from program 'printf \"1\\n2\\n\"'")
+    assert (tag.text, tag.rows_affected) == ("COPY 2", 2)
+    async with db.batch() as batch:
+        batch.execute("select 1")
+        copied = batch.execute("copy c (a) to program 'cat > /dev/null'")
+    assert copied.result().rows_affected == 2

@@ -9,7 +9,7 @@ import pytest
 
 from pgoxide.errors import DataError, DivisionByZero, InFailedSqlTransaction
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 ONE_WAY = 0.005
 

@@ -10,7 +10,7 @@ import pytest
 from pgoxide.errors import DataError, InterfaceError, UndefinedTable
 from pgoxide.statement import Statement
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 # One letter per message: Parse, Describe, Bind, Execute, Sync, Close, Query, H for Flush.
 SQL = "select $1::int4 + 1"

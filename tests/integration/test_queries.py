@@ -19,7 +19,7 @@ from pgoxide.errors import (
 )
 from pgoxide.statement import Statement
 
-pytestmark = pytest.mark.pg
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
 
 # ---- Q01, the simple protocol

@@ -19,7 +19,7 @@ from pgoxide import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.pg]
+pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 ASYNC = pytest.mark.parametrize("face", ["async"])
 
 

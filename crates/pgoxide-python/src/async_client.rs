@@ -981,6 +981,7 @@ impl AsyncClient {
         let asked = Asked::new(statement, args, into, timeout, types, true)?;
         let size = call::batch_size(py, batch)?;
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
@@ -1067,12 +1068,12 @@ impl AsyncClient {
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
-    fn _own(&self, token: Py<PyAny>, holder: String) {
-        self.session.own(Some((token, holder)));
+    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        self.session.own(py, token, holder)
     }
 
     fn _disown(&self) {
-        self.session.own(None);
+        self.session.disown();
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

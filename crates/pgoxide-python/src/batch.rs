@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::sync;
+use pgoxide_sqltext::Command;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -106,6 +107,12 @@ impl Batch {
         arguments: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<BatchReply>> {
         let py = arguments.py();
+        if self.ends_with_copy() {
+            return Err(error::interface_error(
+                py,
+                "a COPY must be the last statement of its batch: the server would take what follows for its data",
+            ));
+        }
         let reply = Py::new(py, BatchReply { answer: Mutex::new(None) })?;
         let mut kept = None;
         if self.encoded == self.items.len() && run.prepared.described().is_some() {
@@ -121,6 +128,10 @@ impl Batch {
         }
         self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py), error: None });
         Ok(reply)
+    }
+
+    fn ends_with_copy(&self) -> bool {
+        self.items.last().is_some_and(|item| item.run.prepared.command == Command::Copy)
     }
 
     /// Statements that must be described before the batch can be written.
@@ -239,8 +250,11 @@ impl Session {
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
+        let opens = batch.items.iter().any(|item| item.run.prepared.command == Command::Transaction);
+        let resend = if opens { Resend::Opens } else { Resend::Never };
+        let barrier = batch.ends_with_copy();
         let job = Job::new(Kind::Batch(batch), reply);
-        Ok(Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+        Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 }
 

@@ -324,6 +324,8 @@ impl BlockingClient {
     fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
         self.turn.keep(py, deadline.at)?;
+        // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
+        self.session.check_open(py).inspect_err(|_| self.turn.give_back())?;
         let feeding = Feeding { deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);
@@ -653,12 +655,17 @@ impl BlockingClient {
         let size = call::batch_size(py, batch)?;
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         this.turn.keep(py, deadline.at)?;
         *lock(&this.streaming) = Some((id, deadline));
-        let opened = this.open_stream(py, id, prepared, asked, shared, size, deadline);
+        // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
+        let opened = this
+            .session
+            .check_open(py)
+            .and_then(|()| this.open_stream(py, id, prepared, asked, shared, size, deadline));
         if let Err(error) = opened {
             stream.get().refused();
             this.stream_forgotten(id);
@@ -729,12 +736,12 @@ impl BlockingClient {
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
-    fn _own(&self, token: Py<PyAny>, holder: String) {
-        self.session.own(Some((token, holder)));
+    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        self.session.own(py, token, holder)
     }
 
     fn _disown(&self) {
-        self.session.own(None);
+        self.session.disown();
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

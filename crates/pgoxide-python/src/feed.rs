@@ -158,6 +158,10 @@ impl Feed {
     /// One described statement with many parameter sets. The request opens with the first block.
     pub(crate) fn many(client: &Bound<'_, PyAny>, prepared: Arc<Prepared>) -> PyResult<(Self, Request<Job>)> {
         let py = client.py();
+        if let Err(refused) = prepared.refuse_copy(py, "execute_many") {
+            client_of(client)?.session().statements.give_up_once(&prepared);
+            return Err(refused);
+        }
         let client = client_of(client)?;
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;

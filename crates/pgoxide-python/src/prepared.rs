@@ -11,6 +11,7 @@ use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use crate::error;
 use crate::plan::Described;
 use crate::sync::lock;
 
@@ -63,6 +64,17 @@ impl Prepared {
     pub(crate) fn set_described(&self, described: Described) {
         let _ = self.described.set(described);
         self.set_stage(Stage::Described);
+    }
+
+    /// Raises for a COPY in a call that writes something behind its statement: the server would take that for data.
+    pub(crate) fn refuse_copy(&self, py: Python<'_>, verb: &str) -> PyResult<()> {
+        if self.command != Command::Copy {
+            return Ok(());
+        }
+        Err(error::interface_error(
+            py,
+            format!("{verb} cannot run COPY: use copy_in() for data of the client, execute() for files of the server"),
+        ))
     }
 
     /// The text as Rust sees it.
@@ -205,6 +217,13 @@ impl Statements {
             None => false,
         };
         if same { cache.del_item(key) } else { Ok(()) }
+    }
+
+    /// Has a statement that is not kept closed with the next request, where its own flight cannot close it.
+    pub(crate) fn give_up_once(&self, prepared: &Prepared) {
+        if prepared.once {
+            lock(&self.inner).given_up.push(prepared.name.clone());
+        }
     }
 
     /// Names whose Close rides with the request being built.

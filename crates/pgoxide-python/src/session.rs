@@ -179,8 +179,28 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn own(&self, owner: Option<(Py<PyAny>, String)>) {
-        let earlier = std::mem::replace(&mut *lock(&self.owner), owner);
+    /// From now on only calls whose context holds `token` are taken. Raises when a transaction has an owner already,
+    /// also when its BEGIN is not answered yet and the status still says idle.
+    pub(crate) fn own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        let refused = {
+            let mut owner = lock(&self.owner);
+            if owner.is_none() {
+                *owner = Some((token, holder));
+                None
+            } else {
+                Some(token)
+            }
+        };
+        if refused.is_none() {
+            return Ok(());
+        }
+        self.check_owner(py)?;
+        Err(error::interface_error(py, "a transaction is open already: a plan nests with Savepoint"))
+    }
+
+    /// The owner's transaction is over.
+    pub(crate) fn disown(&self) {
+        let earlier = lock(&self.owner).take();
         drop(earlier);
     }
 
@@ -290,7 +310,10 @@ impl Session {
         }
         execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
         steps.extend([Step::Bind, Step::Execute]);
-        if prepared.once {
+        if prepared.once && prepared.command == Command::Copy {
+            // The server would take a Close for COPY data, which it is not, and end the session.
+            self.statements.give_up_once(&prepared);
+        } else if prepared.once {
             close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
@@ -889,8 +912,10 @@ fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyR
 
 /// May the run be written a second time after another's cancel hit it?
 fn resend_rule(py: Python<'_>, prepared: &Prepared, first: bool) -> PyResult<Resend> {
-    if prepared.command != Command::Plain {
-        return Ok(Resend::Never);
+    match prepared.command {
+        Command::Plain => {}
+        Command::Transaction => return Ok(Resend::Opens),
+        Command::Typed | Command::Copy | Command::Other => return Ok(Resend::Never),
     }
     let mut prefix = Vec::new();
     if first || prepared.once {

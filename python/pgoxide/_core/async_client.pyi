@@ -398,7 +398,10 @@ class AsyncClient:
         """Begins a statement with many parameter sets."""
 
     def _own(self, token: object, holder: str) -> None:
-        """From now on only calls whose context holds `token` are taken: `holder` has a transaction open."""
+        """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+
+        Raises InterfaceError when somebody has one already.
+        """
 
     def _disown(self) -> None:
         """The transaction is over."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgoxide.errors import ConnectionClosed, ConnectionFailed, OperationalError
@@ -149,6 +150,12 @@ class Line:
         if not self._closed.done() and not self._loop.is_closed():
             self._closed.set_result(None)
 
+    def read_rest(self, reader: Reader) -> None:
+        """A write failed: what the server said before it closed is still to be read, and says why."""
+        with suppress(OSError, ValueError):  # nothing there, or the loop has closed the socket already
+            while data := self._sock.recv(READ_SIZE):
+                reader.received(data)
+
     # -- the side connection -----------------------------------------------------------------------------------
 
     async def _cancel(self, client: AsyncClient, target: int) -> None:
@@ -209,6 +216,8 @@ class _Buffered(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._line.read_rest(self._reader)
         closed = ConnectionClosed(
             f"the connection was lost: {exc}" if exc else "the server closed the connection"
         )

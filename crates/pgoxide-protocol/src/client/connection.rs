@@ -23,6 +23,9 @@ use crate::message::{sync, terminate};
 /// Settings a hostile server could otherwise fill memory with. PostgreSQL reports about fifteen.
 const MAX_PARAMETERS: usize = 1_000;
 
+/// Bytes of their names and values together.
+const MAX_PARAMETER_BYTES: usize = 1 << 20;
+
 /// Bounds on what is held for a peer that does not keep up, or lies.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -197,13 +200,16 @@ impl<J> Connection<J> {
     }
 
     /// The server waits for COPY data that a plain statement asked for and nobody has: ends it with CopyFail. The
-    /// Sync that travelled with an extended-protocol statement was swallowed as COPY data, so it is sent again.
+    /// Sync that travelled behind an extended-protocol statement was swallowed as COPY data, so it is sent again; an open
+    /// request gets its Sync when it fails. Anything but Sync behind such a statement ends the session: the server calls it
+    /// a lost synchronization, so callers keep COPY at the end of a barrier.
     ///
     /// # Errors
     /// When `reason` holds a NUL byte.
     pub fn refuse_copy(&mut self, reason: &[u8]) -> Result<(), EncodeError> {
         CopyFail { reason }.encode(&mut self.out)?;
-        if self.pipeline.expected.front() == Some(&Step::Execute) {
+        let expected = &self.pipeline.expected;
+        if expected.front() == Some(&Step::Execute) && expected.get(1) == Some(&Step::Sync) {
             sync::write(&mut self.out);
         }
         Ok(())
@@ -281,13 +287,19 @@ impl<J> Connection<J> {
     }
 
     pub(super) fn set_parameter(&mut self, name: &[u8], value: &[u8]) -> Result<(), ProtocolError> {
-        let value = String::from_utf8_lossy(value).into_owned();
-        if let Some(entry) = self.parameters.iter_mut().find(|(key, _)| key.as_bytes() == name) {
-            entry.1 = value;
-        } else if self.parameters.len() < MAX_PARAMETERS {
-            self.parameters.push((String::from_utf8_lossy(name).into_owned(), value));
-        } else {
-            return Err(ProtocolError::unexpected(backend::PARAMETER_STATUS, "at most 1000 settings"));
+        let name = String::from_utf8_lossy(name);
+        let value = String::from_utf8_lossy(value);
+        let others = self.parameters.iter().filter(|(key, _)| *key != name);
+        let (count, bytes) = others.fold((0, 0), |(n, size), (key, text)| (n + 1, size + key.len() + text.len()));
+        if count >= MAX_PARAMETERS || bytes + name.len() + value.len() > MAX_PARAMETER_BYTES {
+            return Err(ProtocolError::unexpected(
+                backend::PARAMETER_STATUS,
+                "at most 1000 settings of 1 MiB together",
+            ));
+        }
+        match self.parameters.iter_mut().find(|(key, _)| *key == name) {
+            Some(entry) => entry.1 = value.into_owned(),
+            None => self.parameters.push((name.into_owned(), value.into_owned())),
         }
         Ok(())
     }

@@ -47,6 +47,9 @@ pub enum Step {
 pub enum Resend {
     /// It may have had effects the server did not roll back: fail it.
     Never,
+    /// As `Never`, and it may open a transaction: what was written before it is not run again behind it, which
+    /// would make it part of that transaction.
+    Opens,
     /// One statement the server rolled back. The bytes are written in front of it (a Close of the statement a
     /// first attempt may have parsed), and answer with that many CloseComplete.
     Once {

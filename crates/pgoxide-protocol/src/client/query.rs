@@ -157,7 +157,8 @@ impl<J> Connection<J> {
         }
         let (mut end, mut count) = (first.size(), 1);
         while bytes.get(end) == Some(&backend::DATA_ROW) {
-            let Some(frame) = frame::cut(&bytes[end..], self.limits.message)? else { break };
+            // What is wrong behind these rows is told when they have been handed out.
+            let Ok(Some(frame)) = frame::cut(&bytes[end..], self.limits.message) else { break };
             end += frame.size();
             count += 1;
         }
@@ -301,7 +302,8 @@ impl<J> Connection<J> {
 
     /// Whose error is it? Only a request in flight while another's cancel was outstanding can be a victim.
     fn blame(&mut self, error: &ErrorResponse<'_>) -> Failure {
-        let outside_transaction = self.status == TransactionStatus::Idle;
+        let opens_behind = self.pipeline.flying.iter().skip(1).any(|flight| flight.request.resend == Resend::Opens);
+        let outside_transaction = self.status == TransactionStatus::Idle && !opens_behind;
         let Some(head) = self.pipeline.flying.front_mut() else { return Failure::Session };
         if !head.exposed || head.abandoned || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
             return Failure::Request;

@@ -191,9 +191,10 @@ class Connection(_core.Client):
         plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
         request it runs out in raises QueryTimeout in the plan, and every one after it.
 
-        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended; one
-        that it leaves open is rolled back, and InterfaceError raised. When the caller is cancelled the plan gets PlanCancelled
-        and may only clean up.
+        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended. One
+        that it leaves open is rolled back: a plan that returned raises InterfaceError, one that raised has it noted on its
+        error. When the caller is cancelled the plan gets PlanCancelled and may only clean up, undisturbed by further
+        cancels; clean-up that takes more than 10 seconds a request aborts the connection.
         """
         return running.run(self, plan, timeout)
 

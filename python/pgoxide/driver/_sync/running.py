@@ -32,6 +32,8 @@ __all__ = ["run"]
 
 R = TypeVar("R")
 
+_ENDS = (Begin, Commit, Rollback)
+
 CLEANUP_TIMEOUT = 10.0
 """Seconds each clean-up request of a cancelled plan may take."""
 
@@ -48,8 +50,18 @@ def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
                 runner.fail(error)
             else:
                 runner.send(result)
-    finally:
-        running.end()
+    except BaseException as error:
+        # What ended the plan comes out, above all a cancellation, whatever becomes of its transaction.
+        try:
+            left_open = running.end()
+        except Exception as problem:  # noqa: BLE001  told by the one that comes out
+            error.add_note(f"undoing what the plan left open raised {type(problem).__name__}: {problem}")
+        else:
+            if left_open:
+                error.add_note(running.left_open)
+        raise
+    if running.end():
+        raise InterfaceError(running.left_open)
     return runner.result
 
 
@@ -62,6 +74,12 @@ class _Running:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
         self._token: object = None
+        self._uncertain = False  # a BEGIN was cancelled or timed out: it may have run, or run yet
+
+    @property
+    def left_open(self) -> str:
+        """What is said of a plan that does not end its transaction."""
+        return f"{self._name} ended with its transaction open; it was rolled back"
 
     def perform(self, request: Flight) -> Any:
         """The result of one flight."""
@@ -79,15 +97,21 @@ class _Running:
             return self._connection.execute(request.statement, timeout=self._left())
         if isinstance(request, Begin):
             return self._begin(request)
-        if isinstance(request, Rollback) and self._connection.transaction_status == "idle":
+        if isinstance(request, Rollback) and not self._uncertain and self._is_idle():
             return None  # a plan may put Begin inside its try: then there is nothing to undo
         result = self._connection.execute(
             _sql(request), timeout=None if isinstance(request, Rollback | Release) else self._left()
         )
+        if isinstance(request, Rollback) and request.to is None:
+            self._uncertain = False
         if isinstance(request, Commit) and result.text == "ROLLBACK":
             raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
         self._disown_if_over()
         return result
+
+    def _is_idle(self) -> bool:
+        """No transaction is open as far as the server has told: what is in flight may change it."""
+        return self._connection.transaction_status == "idle"
 
     def _sleep(self, seconds: float) -> None:
         left = self._left()
@@ -104,47 +128,60 @@ class _Running:
         return left
 
     def _begin(self, request: Begin) -> Any:
-        if self._connection.transaction_status != "idle":
-            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
-        # Owned before BEGIN is sent: nobody may slip in between.
         self._own()
-        try:
-            return self._connection.execute(_sql(request), timeout=self._left())
-        finally:
-            self._disown_if_over()
+        result = self._connection.execute(_sql(request), timeout=self._left())
+        self._uncertain = False
+        return result
 
     def _batch(self, requests: list[Batchable]) -> list[Any]:
         """Several requests in one flight: the list of their results."""
         if any(isinstance(request, Begin) for request in requests):
-            self._own()
+            # One transaction may end and the next begin in one flight; the owner stays.
+            ends_first = next(isinstance(r, Commit | Rollback) for r in requests if isinstance(r, _ENDS))
+            if self._token is None or not ends_first:
+                self._own()
+            self._uncertain = True
         try:
             with self._connection.batch(timeout=self._left()) as batch:
                 replies = [_add(batch, request) for request in requests]
+            self._uncertain = False
         finally:
             self._disown_if_over()
         return [reply.result() for reply in replies]
 
-    def end(self) -> None:
-        """The plan is through. A transaction it left open is undone."""
+    def end(self) -> bool:
+        """The plan is through. A transaction it left open is undone; true if there was one."""
         if self._token is None:
-            return
-        left_open = not self._connection.closed and self._connection.transaction_status != "idle"
+            return False
         try:
-            if left_open:
-                self._connection.execute("rollback")
+            if self._connection.closed:
+                return False
+            left_open = not self._is_idle()
+            if left_open or self._uncertain:
+                self.perform(Rollback())
+        except BaseException:
+            # Nobody would own it: a session in an unknown transaction is of no use to anybody.
+            self._connection.abort()
+            raise
         finally:
             self._disown()
-        if left_open:
-            raise InterfaceError(f"{self._name} ended with its transaction open; it was rolled back")
+        return left_open
 
     def _own(self) -> None:
+        """Before BEGIN is sent: nobody may slip in between. Raises when a transaction is open, whoever opened it."""
         if self._token is None:
-            self._token = object()
-            self._connection._own(self._token, self._name)
-            TOKENS.set((*TOKENS.get(), self._token))
+            token = object()
+            self._connection._own(token, self._name)
+            self._token = token
+            TOKENS.set((*TOKENS.get(), token))
+            if self._is_idle():
+                self._uncertain = True
+                return
+            self._disown()
+        raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
 
     def _disown_if_over(self) -> None:
-        if self._connection.closed or self._connection.transaction_status == "idle":
+        if self._connection.closed or (self._is_idle() and not self._uncertain):
             self._disown()
 
     def _disown(self) -> None:
