@@ -8,6 +8,7 @@ mod batch;
 mod blocking_client;
 mod call;
 mod convert;
+mod copy_text;
 mod error;
 mod feed;
 mod ffi;
@@ -38,6 +39,8 @@ mod _core {
     use crate::batch::{BatchBuilder, BatchReply};
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
+    #[pymodule_export]
+    use crate::copy_text::copy_format;
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]
