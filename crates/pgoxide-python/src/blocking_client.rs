@@ -297,6 +297,7 @@ impl BlockingClient {
         if streaming.as_ref().is_some_and(|(open, _)| *open == id) {
             *streaming = None;
             drop(streaming);
+            self.turn.stream_ended();
             self.turn.give_back();
         }
     }
@@ -510,7 +511,7 @@ fn lost_line(py: Python<'_>, cause: PyErr) -> PyErr {
 #[pymethods]
 impl BlockingClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, max_message, max_queued, max_queued_hard, command_timeout))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
@@ -523,6 +524,7 @@ impl BlockingClient {
         max_queued: usize,
         max_queued_hard: usize,
         command_timeout: Option<f64>,
+        stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
         let options = call::options(py, beyond, max_queued_hard)?;
@@ -531,7 +533,7 @@ impl BlockingClient {
             session: Session::new(Statements::new(py, cache, nonce), limits, options),
             socket: Mutex::new(None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
-            turn: Turn::default(),
+            turn: Turn::new(stream_wait_warning),
             feeding: Mutex::new(None),
             streaming: Mutex::new(None),
             hooks: OnceLock::new(),
@@ -652,6 +654,7 @@ impl BlockingClient {
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         this.turn.keep(py, deadline.at)?;
+        this.turn.stream_opened(py);
         *lock(&this.streaming) = Some((id, deadline));
         let opened = this.open_stream(py, id, prepared, asked, shared, size, deadline);
         if let Err(error) = opened {

@@ -14,6 +14,7 @@ mod feed;
 mod ffi;
 mod io;
 mod job;
+mod open_streams;
 mod plan;
 mod prepared;
 mod pyimport;

@@ -50,6 +50,7 @@ class AsyncClient:
         max_queued: int,
         max_queued_hard: int,
         command_timeout: float | None,
+        stream_wait_warning: float | None,
     ) -> Self:
         """Not yet opened. Called by `connect()`, which checks the values: see `pgoxide.driver.options`."""
 
