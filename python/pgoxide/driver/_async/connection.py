@@ -96,7 +96,7 @@ class AsyncConnection(_core.AsyncClient):
     @classmethod
     async def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
         config, rest = core_options(dsn, options)
-        self = cls(nonce=os.urandom(3).hex(), **rest)
+        self = cls(nonce=os.urandom(8).hex(), **rest)
         self._config = config
         parameters = [(name.encode(), value.encode()) for name, value in config.startup_parameters().items()]
         # async-only: begin
