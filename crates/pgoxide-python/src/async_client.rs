@@ -576,6 +576,7 @@ impl AsyncClient {
                 fed_starts.extend(fed.started.take());
             }
             if let Some(shared) = job.stream() {
+                self.streaming.ended(shared.id);
                 fed_starts.extend(shared.end(Some(self.session.closed_error(py))));
             }
             reply
