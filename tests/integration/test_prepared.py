@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import permutations
 
 import pytest
 

@@ -458,7 +458,12 @@ class AsyncClient:
 
     @property
     def statement_cache(self) -> dict[str, int]:
-        """How the cache of prepared statements does: `size`, `hits`, `misses`, `evictions`."""
+        """How the cache of prepared statements does: `size`, and since the connection was made `hits`, `misses`, `evictions`.
+
+        A statement is found by its text and the declared `types` of its parameters; `into`, `timeout` and `isolate` do not tell
+        statements apart. Evictions are the statements given up for want of room or for their age; a text that was not
+        kept (too long, refused, or the cache is off) is a miss each time.
+        """
 
 @final
 class Reader:
