@@ -198,7 +198,9 @@ async def test_a_killed_backend(face: str, db: Any, connect: Any, what: str) -> 
 
     async def stream() -> None:
         nonlocal killed
-        rows = (db if face == "async" else db.real).stream("select n from generate_series(1, 5000000) n", batch=1000)
+        rows = (db if face == "async" else db.real).stream(
+            "select n from generate_series(1, 5000000) n", batch=1000
+        )
         while True:
             got = rows.next_batch()
             assert await got if face == "async" else got

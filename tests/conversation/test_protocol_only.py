@@ -180,7 +180,17 @@ async def test_copy_in_without_catalogs_says_so(face: str, runner: Any, peer: Ca
 @pytest.mark.row("K03")
 async def test_timeouts_without_a_key(face: str, runner: Any, peer: Callable[..., Any]) -> None:
     """Nothing can be cancelled; the call is given up all the same, in every kind of request."""
-    at = peer([send(BARE), expect("Q"), wait(0.5), send(complete("SET") + ready()), expect("Q"), send(complete("SET") + ready()), until_end])
+    at = peer(
+        [
+            send(BARE),
+            expect("Q"),
+            wait(0.5),
+            send(complete("SET") + ready()),
+            expect("Q"),
+            send(complete("SET") + ready()),
+            until_end,
+        ]
+    )
     db = await open_at(face, at.where)
     with pytest.raises(errors.QueryTimeout):
         await db.execute_script("set a to 1", timeout=0.1)
@@ -190,7 +200,9 @@ async def test_timeouts_without_a_key(face: str, runner: Any, peer: Callable[...
 
 
 @pytest.mark.parametrize("version", ["", "nothing to see", "ShopDB 7.1-beta on é", "١٢.٣", None])
-async def test_unknown_versions(face: str, runner: Any, peer: Callable[..., Any], version: str | None) -> None:
+async def test_unknown_versions(
+    face: str, runner: Any, peer: Callable[..., Any], version: str | None
+) -> None:
     """A number if there is one, else 0, and everything works."""
     told = parameter("server_version", version) if version is not None else b""
     at = peer(
@@ -209,7 +221,17 @@ async def test_unknown_versions(face: str, runner: Any, peer: Callable[..., Any]
 
 
 async def test_settings_of_an_unknown_kind(face: str, runner: Any, peer: Callable[..., Any]) -> None:
-    at = peer([send(authentication() + parameter("x-shop.region", "eu") + parameter("DateStyle", "Weird") + ready()), until_end])
+    at = peer(
+        [
+            send(
+                authentication()
+                + parameter("x-shop.region", "eu")
+                + parameter("DateStyle", "Weird")
+                + ready()
+            ),
+            until_end,
+        ]
+    )
     db = await open_at(face, at.where)
     assert db.parameter("x-shop.region") == "eu"
     assert db.parameter("TimeZone") is None

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -133,7 +133,13 @@ async def test_by_tcp(face: str, runner: Any, server: Any) -> None:
     with Relay(f"{config.host}/.s.PGSQL.{config.port}") as relay:
         db = await open_at(
             face,
-            {"host": "localhost", "port": relay.port, "user": config.user, "database": config.database, "sslmode": "disable"},
+            {
+                "host": "localhost",
+                "port": relay.port,
+                "user": config.user,
+                "database": config.database,
+                "sslmode": "disable",
+            },
         )
         token = db.cancel_token()
         assert token.address[1] == relay.port
@@ -152,7 +158,7 @@ class Relay:
         self._lines: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,6 +22,12 @@ pytestmark = [pytest.mark.pg, pytest.mark.row("Y02")]
 ASYNC = pytest.mark.parametrize("face", ["async"])
 NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
 INFINITIES = (float("inf"), float("-inf"))
+
+
+def naive(*fields: int) -> dt.datetime:
+    return dt.datetime(*fields)  # type: ignore[arg-type]  # noqa: DTZ001  a timestamp has no zone
+
+
 NASTY = [
     "", "\\", "\\N", "\\.", "\\n", "N", "\t", "\n", "\r", "\r\n", "\\\t\\\n\\", "a\tb\nc\\d", "\x01\x08\x0b\x0c\x1f\x7f",
     "é€😀", "\u2028", "'\"`,;|", " ", "null", "NULL", "x" * 100_000, "\\" * 1000,
@@ -40,7 +46,7 @@ VALUES: dict[str, list[Any]] = {
         0, 10**40, -7, 0.1, Decimal("-0.00"), Decimal("1.10"), Decimal("1e-300"), Decimal("1E+20"), Decimal("NaN"),
         Decimal("Infinity"), Decimal("-Infinity"), Decimal("12345678901234567890.123456789012345678901234567890"),
     ],
-    "numeric(8,3)": [Decimal("12345.6785"), Decimal("-1"), 2.5],
+    "numeric(8,3)": [Decimal("12345.6785"), Decimal(-1), 2.5],
     "text": NASTY,
     "varchar": NASTY,
     "varchar(3)": ["", "abc", "a\\\t", "ab   "],
@@ -53,11 +59,11 @@ VALUES: dict[str, list[Any]] = {
         PgDate(10_000, 1, 1), PgDate(5_874_897, 12, 31), PgDate.infinity, PgDate.negative_infinity,
     ],
     "timestamp": [
-        dt.datetime(1, 1, 1), dt.datetime(2020, 1, 2, 3, 4, 5, 6), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999),
+        naive(1, 1, 1), naive(2020, 1, 2, 3, 4, 5, 6), naive(9999, 12, 31, 23, 59, 59, 999_999),
         PgTimestamp(-4713, 11, 24, 0, 0, 0, 0), PgTimestamp(0, 12, 31, 23, 59, 59, 1),
         PgTimestamp(294_276, 12, 31, 23, 59, 59, 999_999), PgTimestamp.infinity, PgTimestamp.negative_infinity,
     ],
-    "timestamp(2)": [dt.datetime(2020, 1, 2, 3, 4, 5, 6_789)],
+    "timestamp(2)": [naive(2020, 1, 2, 3, 4, 5, 6_789)],
     "timestamptz": [
         NOON, dt.datetime(2020, 1, 2, 3, 4, 5, 6, tzinfo=dt.timezone(dt.timedelta(hours=-3, minutes=30, seconds=7))),
         dt.datetime(2021, 3, 28, 1, 30, tzinfo=dt.UTC), PgTimestampTz(-4713, 11, 24, 0, 0, 0, 0),
@@ -115,7 +121,7 @@ async def test_bytes_above_127_in_char(db: Any) -> None:
         await both_ways(db, '"char"', [bytes([n]) for n in range(128, 256)])
         return
     await db.execute('create temp table t (v "char", unknown int4range)')
-    with pytest.raises(DataError, match=r'record 1: column v \(char\).*PostgreSQL 16'):
+    with pytest.raises(DataError, match=r"record 1: column v \(char\).*PostgreSQL 16"):
         await db.copy_in("t", [(b"a", None), (b"\xff", None)])
     assert await db.fetch_value("select count(*) from t") == 0
 
@@ -132,13 +138,19 @@ async def test_types_without_a_codec(db: Any) -> None:
         records = [
             (1, "tab\t", b"\0\xff", NOON, 0.1, "[1,5)", "10.0.0.1/8", "sad", '(1,"a\tb\\\\")', "{1.10,NULL}"),
             (2, None, None, None, None, None, None, None, None, None),
-            (3, "\\N", b"", NOON, float("nan"), "empty", "::1", "o'k\\", "(,)", '{}'),
+            (3, "\\N", b"", NOON, float("nan"), "empty", "::1", "o'k\\", "(,)", "{}"),
         ]
         tag = await db.copy_in("u", iter(records))
         assert (tag.text, tag.rows_affected) == ("COPY 3", 3)
         first = await db.fetch_one("select *, (p).y as y from u where a = 1")
         assert first[:5] == records[0][:5]
-        assert (first.r, first.i, first.m, first.y, first.n) == ("[1,5)", "10.0.0.1/8", "sad", "a\tb\\", "{1.10,NULL}")
+        assert (first.r, first.i, first.m, first.y, first.n) == (
+            "[1,5)",
+            "10.0.0.1/8",
+            "sad",
+            "a\tb\\",
+            "{1.10,NULL}",
+        )
         assert await db.fetch_one("select * from u where a = 2") == records[1]
         third = await db.fetch_one("select m, b, c, e, p is null, n from u where a = 3")
         assert third[:3] == ("o'k\\", "\\N", b"")
@@ -193,7 +205,9 @@ async def test_refusals_name_record_and_column(db: Any, record: Any, message: st
 
 async def test_keys_of_binary_copy_too(db: Any) -> None:
     await db.execute("create temp table t (a int4, b text)")
-    with pytest.raises(DataError, match="record 0: the keys are not the columns: missing 'b'; surplus 'c', 5"):
+    with pytest.raises(
+        DataError, match="record 0: the keys are not the columns: missing 'b'; surplus 'c', 5"
+    ):
         await db.copy_in("t", [{"a": 1, "c": "x", 5: 6}])
     with pytest.raises(DataError, match="record 0: the keys are not the columns: missing 'b'; surplus 'B'"):
         await db.copy_in("t", [{"a": 1, "B": "x"}])

@@ -349,13 +349,26 @@ async def test_row_types_in_one_flight(db):
 async def test_types_make_another_plan(db):
     """Parameters and results of one text follow the declared types: neither use sees the other's codecs."""
     sql = "select $1 as value, pg_typeof($1)::text"
-    uses = [("int4", 7), ("int8", 2**40), ("text", "x"), ("float8", 0.5), ("numeric", Decimal("1.10")), ("bytea", b"x"), ("bool", True)]
+    uses = [
+        ("int4", 7),
+        ("int8", 2**40),
+        ("text", "x"),
+        ("float8", 0.5),
+        ("numeric", Decimal("1.10")),
+        ("bytea", b"x"),
+        ("bool", True),
+    ]
     names = {"int4": "integer", "int8": "bigint", "float8": "double precision", "bool": "boolean"}
     for _ in range(3):
         for name, value in uses:
             got = await db.fetch_one(sql, value, types=[name])
             assert (got[0], got[1], type(got[0])) == (value, names.get(name, name), type(value))
-    assert db.statement_cache == {"size": len(uses), "hits": 2 * len(uses), "misses": len(uses), "evictions": 0}
+    assert db.statement_cache == {
+        "size": len(uses),
+        "hits": 2 * len(uses),
+        "misses": len(uses),
+        "evictions": 0,
+    }
     with pytest.raises(DataError, match="int4"):
         await db.fetch_one(sql, "x", types=["int4"])
 
@@ -376,7 +389,15 @@ async def test_timeout_and_isolate_are_no_part_of_the_key(db):
 
 @pytest.mark.row("Q12")
 async def test_all_verbs_share_the_cache(db):
-    for verb in ("fetch_all", "fetch_one", "fetch_optional", "fetch_first", "fetch_value", "fetch_column", "execute"):
+    for verb in (
+        "fetch_all",
+        "fetch_one",
+        "fetch_optional",
+        "fetch_first",
+        "fetch_value",
+        "fetch_column",
+        "execute",
+    ):
         await getattr(db, verb)("select $1::int4", 7)
     assert db.statement_cache == {"size": 1, "hits": 6, "misses": 1, "evictions": 0}
 

@@ -132,16 +132,6 @@ def line_of(function: Any, text: str) -> int:
     return first + next(at for at, line in enumerate(lines) if text in line)
 
 
-WAITERS = {
-    "fetch": lambda db: db.fetch_value("select 7"),
-    "first use": lambda db: db.fetch_value("select $1::int4", 7),
-    "script": lambda db: db.execute_script("select 7"),
-    "batch": lambda db: in_batch(db),
-    "stream": lambda db: in_stream(db),
-    "many": lambda db: db.execute_many("select $1::int4", [(7,)]),
-}
-
-
 def in_task(call: Callable[[], Any]) -> asyncio.Task[Any]:
     """The call, made by a task of its own."""
 
@@ -160,6 +150,16 @@ async def in_stream(db: Any) -> None:
     async with db.stream("select 7") as rows:
         async for _ in rows:
             pass
+
+
+WAITERS = {
+    "fetch": lambda db: db.fetch_value("select 7"),
+    "first use": lambda db: db.fetch_value("select $1::int4", 7),
+    "script": lambda db: db.execute_script("select 7"),
+    "batch": in_batch,
+    "stream": in_stream,
+    "many": lambda db: db.execute_many("select $1::int4", [(7,)]),
+}
 
 
 @ASYNC
@@ -245,7 +245,9 @@ async def test_nobody_is_told_before_the_time_or_when_it_is_off(face: str, conne
                 assert await waiting == 7
             else:
                 got: list[int] = []
-                thread = threading.Thread(target=lambda db=db, got=got: got.append(db.real.fetch_value("select 7")), daemon=True)
+                thread = threading.Thread(
+                    target=lambda db=db, got=got: got.append(db.real.fetch_value("select 7")), daemon=True
+                )
                 thread.start()
                 thread.join(0.4)
                 await reader.close()

@@ -245,7 +245,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, config: ConnectConfig) -> tu
     failure: OSError = OSError(f"no address for {config.host}")
     for family, _, _, _, address in found:
         try:
-            return await _connect_one(loop, family, address), address
+            return await _connect_one(loop, family, address), address  # type: ignore[arg-type, return-value]  # (int, bytes) is of Pythons without IPv6
         except OSError as error:
             failure = error
     raise failure

@@ -97,7 +97,7 @@ def _connect(config: ConnectConfig) -> tuple[socket.socket, Address]:
     failure: OSError = OSError(f"no address for {config.host}")
     for family, _, _, _, address in socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM):
         try:
-            return _connect_one(config, family, address), address
+            return _connect_one(config, family, address), address  # type: ignore[arg-type, return-value]  # (int, bytes) is of Pythons without IPv6
         except OSError as error:
             failure = error
     raise failure

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pgoxide._core import copy_format
+
 # async-only: begin
 from pgoxide.driver.limits import limit
 
 # async-only: end
-from pgoxide._core import copy_format
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
