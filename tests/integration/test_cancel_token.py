@@ -264,6 +264,21 @@ def test_a_silent_server(face: str, peer: Any) -> None:
     assert 0.25 < time.monotonic() - begun < 5
 
 
+async def test_a_silent_server_under_a_connection(face: str, runner: Any, peer: Any) -> None:
+    """`cancel(timeout)` of the connection passes it on; the connection itself is unharmed."""
+    at = peer([send(greeting()), answer(ones)], on_cancel="stall", lenient=True)
+    db = await open_at(face, at.where)
+    begun = time.monotonic()
+    with pytest.raises(errors.QueryTimeout, match=r"within 0\.2 s"):
+        if face == "async":
+            await db.cancel(timeout=0.2)
+        else:
+            db.real.cancel(timeout=0.2)
+    assert time.monotonic() - begun < 5
+    assert await db.fetch_value("show 1") == 1
+    await db.close()
+
+
 def token_for(face: str, at: Any) -> Any:
     request = struct.pack("!iiii", 16, 80877102, 4711, 1)
     kind = AsyncCancelToken if face == "async" else CancelToken

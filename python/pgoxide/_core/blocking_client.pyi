@@ -366,8 +366,9 @@ class Client:
         timeout: seconds until the last row has been taken; without it the connection's `command_timeout`.
 
         What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The
-        connection is busy until then. Raises as `fetch_all` does, at the row where it happens, and InterfaceError for
-        another call by who reads the stream.
+        connection is busy until then: calls by other tasks or threads wait, and a RuntimeWarning tells them where it was made
+        when that takes longer than the connection's `stream_wait_warning`. Raises as `fetch_all` does, at the row where it
+        happens, and InterfaceError for another call by who reads the stream.
 
         >>> with db.stream("select n from generate_series(1, 5000) as n", into=int, batch=500) as numbers:
         ...     total = sum([n for n in numbers])
