@@ -54,6 +54,7 @@ PAGES = {
         {
             "driver._async.connection": ("AsyncConnection",),
             "driver._async.batch": ("AsyncBatch",),
+            "driver._async.cancel": ("AsyncCancelToken",),
             "driver.connecting": ("Connecting",),
             "driver.options": ("ConnectionOptions",),
         },
@@ -62,7 +63,11 @@ PAGES = {
     "connection": Page(
         "Connection",
         "`from pgoxide import Connection`. The blocking twin of [AsyncConnection](async-connection.md).",
-        {"driver._sync.connection": ("Connection",), "driver._sync.batch": ("Batch",)},
+        {
+            "driver._sync.connection": ("Connection",),
+            "driver._sync.batch": ("Batch",),
+            "driver._sync.cancel": ("CancelToken",),
+        },
         BLOCKING_START,
     ),
     "replies": Page(

@@ -5,6 +5,7 @@ The paved path; everything else is imported from its room (`pgoxide.errors`, `pg
 - `AsyncConnection`, `Connection`: one session with a server, asynchronous and blocking
 - `Statement`, `Row`, `CommandTag`: what goes in and what comes out
 - `ConnectConfig`: where to connect
+- `AsyncCancelToken`, `CancelToken`: cancel what a session runs, from anywhere
 
 Names are imported when they are first used: `import pgoxide` alone loads neither asyncio nor ssl.
 """
@@ -15,15 +16,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver._async.cancel import AsyncCancelToken
     from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.driver._sync.cancel import CancelToken
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.statement import Statement
     from pgoxide.types import Row
 
-__all__ = ["AsyncConnection", "CommandTag", "ConnectConfig", "Connection", "Row", "Statement"]
+__all__ = [
+    "AsyncCancelToken",
+    "AsyncConnection",
+    "CancelToken",
+    "CommandTag",
+    "ConnectConfig",
+    "Connection",
+    "Row",
+    "Statement",
+]
 
 _HOMES = {
+    "AsyncCancelToken": "pgoxide.driver._async.cancel",
     "AsyncConnection": "pgoxide.driver._async.connection",
+    "CancelToken": "pgoxide.driver._sync.cancel",
     "CommandTag": "pgoxide._core",
     "ConnectConfig": "pgoxide.config",
     "Connection": "pgoxide.driver._sync.connection",

@@ -300,6 +300,13 @@ def _own_hint(error: DatabaseError) -> str | None:
         return "Say the parameter's type in the SQL text, for example $1::int4."
     if code == "25P02":
         return "An earlier statement of this transaction failed; roll back, or put what may fail into a nested transaction()."
+    if code == "08P01" and "extended query protocol" in error.message.lower():
+        return "This peer (PgBouncer's console?) speaks the simple protocol only: use execute_script()."
+    if code in {"26000", "42P05"} and error.statement is not None:
+        return (
+            "The server session knows other prepared statements than this connection: after DISCARD ALL or DEALLOCATE, or behind a "
+            "pooler in transaction mode, which changes sessions between statements (use its session mode)."
+        )
     return None
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import permutations
 
 import pytest
 
@@ -289,3 +293,161 @@ async def test_a_statement_that_failed_to_run_is_still_prepared(db):
         except Exception as error:
             assert n == 0, error
     assert db.statement_cache["misses"] == 1
+
+
+# ---- what else tells calls of one text apart
+
+
+@dataclass
+class Named:
+    n: int
+    text: str
+
+
+@dataclass
+class Swapped:
+    text: str
+    n: int
+
+
+INTO = {
+    "row": (None, (7, "x")),
+    "tuple": (tuple, (7, "x")),
+    "dict": (dict, {"n": 7, "text": "x"}),
+    "dataclass": (Named, Named(7, "x")),
+    "another dataclass": (Swapped, Swapped("x", 7)),
+    "callable": (lambda row: row.n, 7),
+}
+
+
+@pytest.mark.row("Q12", "R05")
+async def test_one_statement_many_row_types(db):
+    """`into=` is no part of the key, and each call gets its own, whichever was first and however they are mixed."""
+    sql = "select $1::int4 as n, 'x' as text"
+    for order in permutations(INTO, 2):
+        text = f"{sql} /* {order} */"
+        for name in order * 2:
+            into, expected = INTO[name]
+            got = await db.fetch_one(text, 7, **({} if into is None else {"into": into}))
+            assert got == expected
+            assert into is not tuple or type(got) is tuple
+    stats = db.statement_cache
+    assert stats["misses"] == len(INTO) * (len(INTO) - 1)
+    assert stats["hits"] == 3 * stats["misses"]
+
+
+@pytest.mark.row("Q12", "R05")
+@pytest.mark.parametrize("face", ["async"])
+async def test_row_types_in_one_flight(db):
+    """Several first uses at once, before the description is known."""
+    calls = [db.fetch_one("select $1::int4 as n, 'x' as text", 7, into=INTO[name][0]) for name in INTO]
+    assert await asyncio.gather(*calls) == [expected for _, expected in INTO.values()]
+    assert db.statement_cache["misses"] == 1
+
+
+@pytest.mark.row("Q12", "Q10")
+async def test_types_make_another_plan(db):
+    """Parameters and results of one text follow the declared types: neither use sees the other's codecs."""
+    sql = "select $1 as value, pg_typeof($1)::text"
+    uses = [
+        ("int4", 7),
+        ("int8", 2**40),
+        ("text", "x"),
+        ("float8", 0.5),
+        ("numeric", Decimal("1.10")),
+        ("bytea", b"x"),
+        ("bool", True),
+    ]
+    names = {"int4": "integer", "int8": "bigint", "float8": "double precision", "bool": "boolean"}
+    for _ in range(3):
+        for name, value in uses:
+            got = await db.fetch_one(sql, value, types=[name])
+            assert (got[0], got[1], type(got[0])) == (value, names.get(name, name), type(value))
+    assert db.statement_cache == {
+        "size": len(uses),
+        "hits": 2 * len(uses),
+        "misses": len(uses),
+        "evictions": 0,
+    }
+    with pytest.raises(DataError, match="int4"):
+        await db.fetch_one(sql, "x", types=["int4"])
+
+
+@pytest.mark.row("Q12", "Q10")
+async def test_types_by_name_and_by_oid_are_one(db):
+    for spelt in ("int4", "integer", 23):
+        assert await db.fetch_value("select $1", 7, types=[spelt]) == 7
+    assert db.statement_cache["misses"] == 1
+
+
+@pytest.mark.row("Q12")
+async def test_timeout_and_isolate_are_no_part_of_the_key(db):
+    for options in ({}, {"timeout": 5}, {"isolate": True}, {"timeout": None, "isolate": False}):
+        assert await db.fetch_value("select $1::int4", 7, **options) == 7
+    assert db.statement_cache["misses"] == 1
+
+
+@pytest.mark.row("Q12")
+async def test_all_verbs_share_the_cache(db):
+    for verb in (
+        "fetch_all",
+        "fetch_one",
+        "fetch_optional",
+        "fetch_first",
+        "fetch_value",
+        "fetch_column",
+        "execute",
+    ):
+        await getattr(db, verb)("select $1::int4", 7)
+    assert db.statement_cache == {"size": 1, "hits": 6, "misses": 1, "evictions": 0}
+
+
+@pytest.mark.row("Q12")
+async def test_the_lifetime_counts_from_the_first_use_and_in_the_statistics(connect):
+    """A statement that is too old is given up like one for which there is no room."""
+    db = await connect(statement_cache_lifetime=0.3)
+    for _ in range(3):
+        await db.fetch_value("select 1")
+    assert db.statement_cache == {"size": 1, "hits": 2, "misses": 1, "evictions": 0}
+    time.sleep(0.35)
+    await db.fetch_value("select 1")
+    assert db.statement_cache == {"size": 1, "hits": 2, "misses": 2, "evictions": 1}
+    assert await server_side(db) == 1
+
+
+@pytest.mark.row("Q12")
+async def test_without_a_lifetime_statements_stay(connect, line):
+    db = await connect(to=line, statement_cache_lifetime=None)
+    await db.fetch_value("select 1")
+    time.sleep(0.1)
+    line.forget()
+    await db.fetch_value("select 1")
+    assert line.sent == "BES"
+
+
+@pytest.mark.row("Q12")
+@pytest.mark.parametrize("face", ["async"])
+@pytest.mark.parametrize("lifetime", [0.0, 0.001])
+async def test_a_statement_in_use_is_not_closed_under_its_callers(connect, lifetime):
+    db = await connect(statement_cache_lifetime=lifetime)
+    for _ in range(20):
+        got = await asyncio.gather(*(db.fetch_value("select $1::int4", n) for n in range(20)))
+        assert got == list(range(20))
+    await db.fetch_value("select 'the last Close'")
+    assert await server_side(db) <= 2
+
+
+@pytest.mark.row("Q12")
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("statement_cache_size", -1),
+        ("statement_cache_size", 1.5),
+        ("statement_cache_max_length", -1),
+        ("statement_cache_lifetime", -0.1),
+        ("statement_cache_lifetime", "1"),
+    ],
+)
+async def test_options_that_cannot_be(connect, name, bad):
+    with pytest.raises(InterfaceError, match=name):
+        await connect(**{name: bad})

@@ -23,6 +23,7 @@ use crate::call::{self, Asked};
 use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
+use crate::open_streams::OpenStreams;
 use crate::prepared::Entry;
 use crate::session::{Call, Held, Options, Outcome, Session, State};
 use crate::stream::{Shared, Stream, StreamCall};
@@ -92,8 +93,8 @@ pub(crate) struct AsyncClient {
     /// Sources that wait until less is unsent.
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
     max_queued: usize,
-    /// The open stream and the task that reads it: another call of that task would wait for itself.
-    streaming: Mutex<Option<(RequestId, Py<PyAny>)>>,
+    /// Another call of a task that reads one would wait for itself; other tasks' calls wait.
+    streaming: OpenStreams,
     default_timeout: Option<f64>,
 }
 
@@ -174,23 +175,33 @@ impl AsyncClient {
     /// Raises when the current task has a stream open on this connection.
     #[inline]
     fn check_stream(&self, py: Python<'_>) -> PyResult<()> {
-        let reader = lock(&self.streaming).as_ref().map(|(_, task)| task.clone_ref(py));
-        match reader {
-            None => Ok(()),
-            Some(reader) => {
-                let current = pyimport::current_task(py)?.call0()?;
-                if current.is(&reader) && !current.is_none() { Err(own_stream(py)) } else { Ok(()) }
-            }
+        let readers = self.streaming.readers(py);
+        if readers.is_empty() {
+            return Ok(());
         }
+        let current = pyimport::current_task(py)?.call0()?;
+        if !current.is_none() && readers.iter().any(|reader| current.is(reader)) {
+            return Err(own_stream(py));
+        }
+        Ok(())
+    }
+
+    /// A call has been made; if a stream is open, it is told after a while what it waits for.
+    #[inline]
+    fn note_wait(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        if self.streaming.waits(py, id)
+            && let Some(due) = self.streaming.due()
+            && lock(&self.deadlines).peek().is_none_or(|Deadline(first, ..)| due < *first)
+        {
+            let seconds = due.saturating_duration_since(Instant::now()).as_secs_f64();
+            self.hooks(py)?.call_method1(intern!(py, "arm"), (seconds,))?;
+        }
+        Ok(())
     }
 
     /// The stream is over or given up.
     pub(crate) fn stream_ended(&self, id: RequestId) {
-        let ended = {
-            let mut streaming = lock(&self.streaming);
-            if streaming.as_ref().is_some_and(|(open, _)| *open == id) { streaming.take() } else { None }
-        };
-        drop(ended);
+        self.streaming.ended(id);
     }
 
     /// One statement: submitted when this returns.
@@ -217,6 +228,7 @@ impl AsyncClient {
             }
         }
         this.set_deadline(py, asked.timeout, id)?;
+        this.note_wait(py, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }
@@ -283,8 +295,7 @@ impl AsyncClient {
 
     /// Tells a stream's reader that it is over.
     fn end_stream(&self, py: Python<'_>, shared: &Shared, error: Option<PyErr>, direct: bool) -> PyResult<()> {
-        let streaming = lock(&self.streaming).take();
-        drop(streaming);
+        self.streaming.ended(shared.id);
         match shared.end(error) {
             Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.into_bound(py), direct),
             _ => Ok(()),
@@ -591,6 +602,7 @@ impl AsyncClient {
                 fed_starts.extend(fed.started.take());
             }
             if let Some(shared) = job.stream() {
+                self.streaming.ended(shared.id);
                 fed_starts.extend(shared.end(Some(self.session.closed_error(py))));
             }
             reply
@@ -653,7 +665,8 @@ impl AsyncClient {
         let Some(due) = wait.and_then(|wait| Instant::now().checked_add(wait)) else { return Ok(()) };
         let earliest = {
             let mut deadlines = lock(&self.deadlines);
-            let earliest = deadlines.peek().is_none_or(|Deadline(first, ..)| due < *first);
+            let earliest = deadlines.peek().is_none_or(|Deadline(first, ..)| due < *first)
+                && self.streaming.due().is_none_or(|first| due < first);
             self.forget_answered(&mut deadlines);
             deadlines.push(Deadline(due, id, seconds));
             earliest
@@ -747,21 +760,47 @@ fn lost_line(py: Python<'_>, cause: PyErr) -> PyErr {
 }
 
 impl AsyncClient {
-    /// The timer rang: calls past their deadline fail. Seconds until the next one, or None.
+    /// The timer rang: calls past their deadline fail, those that wait long for a stream are told. Seconds until the
+    /// next time, or None.
     fn expire(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let this = slf.get();
+        Self::fail_late_calls(slf)?;
+        this.tell_waiting(slf.py());
+        let deadline = lock(&this.deadlines).peek().map(|Deadline(at, ..)| *at);
+        let next = deadline.into_iter().chain(this.streaming.due()).min();
+        Ok(next.map(|at| at.saturating_duration_since(Instant::now()).as_secs_f64()))
+    }
+
+    fn tell_waiting(&self, py: Python<'_>) {
+        let Some((late, stream, seconds)) = self.streaming.take_due(py, Instant::now()) else { return };
+        for call in late {
+            let reply = self.reply(py, call.id);
+            let waits = reply.map_or_else(|| self.is_unfinished(call.id), |reply| reply.get().is_pending());
+            if waits && let Err(error) = stream.warn(py, call.site.as_ref(), seconds) {
+                // Warnings are errors here, and nobody calls: as with one that a finalizer issues.
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    fn is_unfinished(&self, id: RequestId) -> bool {
+        let mut state = lock(&self.session.state);
+        state.held.iter().any(|held| held.id == id) || state.conn.job(id).is_some()
+    }
+
+    fn fail_late_calls(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         loop {
             let now = Instant::now();
             let due = {
                 let mut deadlines = lock(&this.deadlines);
                 match deadlines.peek() {
-                    None => return Ok(None),
-                    Some(Deadline(at, ..)) if *at > now => return Ok(Some((*at - now).as_secs_f64())),
-                    Some(_) => deadlines.pop(),
+                    Some(Deadline(at, ..)) if *at <= now => deadlines.pop(),
+                    _ => return Ok(()),
                 }
             };
             let Some(Deadline(_, id, seconds)) = due else { continue };
-            let stream = lock(&this.session.state).conn.job(id).and_then(|job| job.stream().cloned());
+            let stream = this.stream_of(id);
             if let Some(shared) = stream {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
                 this.end_stream(py, &shared, Some(late), false)?;
@@ -779,6 +818,15 @@ impl AsyncClient {
 }
 
 impl AsyncClient {
+    /// What the reader of stream `id` shares, while the stream is unfinished: also before it is written.
+    fn stream_of(&self, id: RequestId) -> Option<Arc<Shared>> {
+        let mut state = lock(&self.session.state);
+        if let Some(Held { call: Call::Stream(call), .. }) = state.held.iter().find(|held| held.id == id) {
+            return Some(Arc::clone(&call.shared));
+        }
+        state.conn.job(id).and_then(|job| job.stream().cloned())
+    }
+
     /// Who waits for request `id`, if anybody still does.
     fn reply(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
         let mut state = lock(&self.session.state);
@@ -829,7 +877,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
@@ -846,6 +894,7 @@ impl AsyncClient {
         max_queued: usize,
         max_queued_hard: usize,
         command_timeout: Option<f64>,
+        stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
         let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
@@ -867,7 +916,7 @@ impl AsyncClient {
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
-            streaming: Mutex::new(None),
+            streaming: OpenStreams::new(stream_wait_warning),
             default_timeout: command_timeout,
         })
     }
@@ -987,9 +1036,9 @@ impl AsyncClient {
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let earlier = lock(&this.streaming).replace((id, reader));
-        drop(earlier);
         let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
+        this.note_wait(py, id)?;
+        this.streaming.opened(py, id, reader);
         this.push_held(py, Held { id, reply: None, call: Call::Stream(call) })?;
         this.set_deadline(py, asked.timeout, id)?;
         this.flush_soon(slf)?;
@@ -1013,6 +1062,7 @@ impl AsyncClient {
             }
         }
         this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
         Ok(reply)
     }
 
@@ -1027,6 +1077,7 @@ impl AsyncClient {
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
         this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Batch(collected) })?;
         this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }
@@ -1045,6 +1096,7 @@ impl AsyncClient {
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
         this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;
+        this.note_wait(py, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }
@@ -1054,7 +1106,9 @@ impl AsyncClient {
         slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
         let (feed, request) = Feed::copy(slf.as_any(), sql, columns)?;
+        let id = request.id;
         Self::submit(slf, request)?;
+        slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
     }
 
@@ -1063,7 +1117,9 @@ impl AsyncClient {
         slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
         let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0))?;
+        let id = request.id;
         Self::submit(slf, request)?;
+        slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
     }
 

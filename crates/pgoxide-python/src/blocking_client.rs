@@ -297,6 +297,7 @@ impl BlockingClient {
         if streaming.as_ref().is_some_and(|(open, _)| *open == id) {
             *streaming = None;
             drop(streaming);
+            self.turn.stream_ended();
             self.turn.give_back();
         }
     }
@@ -512,7 +513,7 @@ fn lost_line(py: Python<'_>, cause: PyErr) -> PyErr {
 #[pymethods]
 impl BlockingClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
@@ -529,6 +530,7 @@ impl BlockingClient {
         max_queued: usize,
         max_queued_hard: usize,
         command_timeout: Option<f64>,
+        stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
         let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
@@ -538,7 +540,7 @@ impl BlockingClient {
             session: Session::new(Statements::new(py, cache, nonce), limits, options),
             socket: Mutex::new(None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
-            turn: Turn::default(),
+            turn: Turn::new(stream_wait_warning),
             feeding: Mutex::new(None),
             streaming: Mutex::new(None),
             hooks: OnceLock::new(),
@@ -660,6 +662,7 @@ impl BlockingClient {
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         this.turn.keep(py, deadline.at)?;
+        this.turn.stream_opened(py);
         *lock(&this.streaming) = Some((id, deadline));
         // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
         let opened = this

@@ -24,6 +24,7 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::convert::{Encoder, Rules, short_repr};
+use crate::copy_text::TextCopy;
 use crate::error;
 use crate::job::{Job, Kind};
 use crate::prepared::Prepared;
@@ -71,14 +72,16 @@ impl Fed {
 }
 
 /// One column of the COPY's target.
-struct Column {
-    name: Py<PyString>,
-    oid: u32,
-    encoder: Encoder,
+pub(crate) struct Column {
+    pub(crate) name: Py<PyString>,
+    pub(crate) oid: u32,
+    pub(crate) encoder: Encoder,
 }
 
 enum Shape {
     Copy(Box<[Column]>),
+    /// As `Copy`, in text format.
+    Text(TextCopy),
     Many(Arc<Prepared>),
 }
 
@@ -112,7 +115,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// COPY FROM STDIN in binary format.
+    /// COPY FROM STDIN, in the format that `copy_format` gives for the columns' types: `sql` must name it.
     pub(crate) fn copy(
         client: &Bound<'_, PyAny>,
         sql: String,
@@ -135,17 +138,23 @@ impl Feed {
             resend: Resend::Never,
             job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
-        let columns = columns
+        let columns: Box<[Column]> = columns
             .into_iter()
             .map(|(name, oid)| Column { name: name.unbind(), oid, encoder: Encoder::for_oid(oid) })
             .collect();
         let mut block = Vec::with_capacity(BLOCK + BLOCK / 4);
         begin_copy_data(&mut block);
-        block.extend_from_slice(&COPY_HEADER);
+        let shape = if columns.iter().any(|column| column.encoder == Encoder::Unknown) {
+            let version = lock(&client.session().state).conn.parameter("server_version").map(str::to_owned);
+            Shape::Text(TextCopy::new(columns, version.as_deref()))
+        } else {
+            block.extend_from_slice(&COPY_HEADER);
+            Shape::Copy(columns)
+        };
         let feed = Self {
             client,
             id,
-            shape: Shape::Copy(columns),
+            shape,
             started,
             done,
             records: AtomicU64::new(0),
@@ -226,6 +235,7 @@ impl Feed {
     fn encode(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
         match &self.shape {
             Shape::Copy(columns) => encode_copy_row(record, columns, self.rules(), &mut block.0),
+            Shape::Text(copy) => copy.encode(record, self.rules(), &mut block.0),
             Shape::Many(prepared) => {
                 let py = record.py();
                 let Some(described) = prepared.described() else {
@@ -249,7 +259,7 @@ impl Feed {
     /// Appends a block to the running request. False when the server has ended it.
     fn push(&self, block: &mut (Vec<u8>, Vec<Step>)) -> bool {
         let pushed = match &self.shape {
-            Shape::Copy(_) => {
+            Shape::Copy(_) | Shape::Text(_) => {
                 end_copy_data(&mut block.0);
                 lock(&self.client.session().state).conn.copy_bytes(self.id, &block.0)
             }
@@ -260,7 +270,7 @@ impl Feed {
         };
         block.0.clear();
         block.1.clear();
-        if matches!(self.shape, Shape::Copy(_)) {
+        if matches!(self.shape, Shape::Copy(_) | Shape::Text(_)) {
             begin_copy_data(&mut block.0);
         }
         pushed
@@ -269,7 +279,7 @@ impl Feed {
     fn write_failure(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
         let mut bytes = Vec::new();
         match &self.shape {
-            Shape::Copy(_) => {
+            Shape::Copy(_) | Shape::Text(_) => {
                 let reason = reason.replace('\0', "\u{fffd}");
                 CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
                 self.last(&bytes, &[]);
@@ -287,7 +297,7 @@ impl Feed {
     fn last(&self, bytes: &[u8], steps: &[Step]) -> bool {
         let mut state = lock(&self.client.session().state);
         match &self.shape {
-            Shape::Copy(_) => state.conn.copy_bytes(self.id, bytes),
+            Shape::Copy(_) | Shape::Text(_) => state.conn.copy_bytes(self.id, bytes),
             Shape::Many(_) => state.conn.extend(self.id, bytes, steps),
         }
     }
@@ -327,12 +337,11 @@ fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], rules: &Rules,
             encode_copy_value(column, &value, rules, out)?;
         }
     } else if let Ok(dict) = record.cast::<PyDict>() {
-        check_width(py, columns.len(), dict.len())?;
+        if dict.len() != columns.len() {
+            return Err(keys_differ(dict, columns));
+        }
         for column in columns {
-            let name = column.name.bind(py);
-            let Some(value) = dict.get_item(name)? else {
-                return Err(error::data_error(py, format!("no key {}", name.repr()?)));
-            };
+            let Some(value) = dict.get_item(&column.name)? else { return Err(keys_differ(dict, columns)) };
             encode_copy_value(column, &value, rules, out)?;
         }
     } else {
@@ -343,7 +352,7 @@ fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], rules: &Rules,
     Ok(())
 }
 
-fn check_width(py: Python<'_>, columns: usize, values: usize) -> PyResult<()> {
+pub(crate) fn check_width(py: Python<'_>, columns: usize, values: usize) -> PyResult<()> {
     if columns == values {
         return Ok(());
     }
@@ -370,8 +379,22 @@ fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, rules: &Rules, o
     Ok(())
 }
 
+/// Which of the columns the dict lacks, and which keys are none of them.
 #[cold]
-fn blame_column(column: &Column, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+pub(crate) fn keys_differ(dict: &Bound<'_, PyDict>, columns: &[Column]) -> PyErr {
+    let py = dict.py();
+    let names: Vec<&Bound<'_, PyString>> = columns.iter().map(|column| column.name.bind(py)).collect();
+    let listed = |keys: Vec<String>| if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+    let missing = names.iter().filter(|name| !dict.contains(name).unwrap_or(false)).map(|name| short_repr(name));
+    let surplus = dict.keys().iter().filter(|key| !names.iter().any(|name| key.eq(name).unwrap_or(false)));
+    let surplus: Vec<String> = surplus.map(|key| short_repr(&key)).collect();
+    let message =
+        format!("the keys are not the columns: missing {}; surplus {}", listed(missing.collect()), listed(surplus));
+    error::data_error(py, message)
+}
+
+#[cold]
+pub(crate) fn blame_column(column: &Column, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
     let py = value.py();
     let message = format!("column {} ({}): {}", column.name.bind(py), type_name(column.oid), cause.value(py));
     error::caused_by(py, error::data_error(py, message), cause)
@@ -450,6 +473,10 @@ impl Feed {
                 copy_done::write(&mut bytes);
                 self.last(&bytes, &[]);
             }
+            Shape::Text(_) => {
+                copy_done::write(&mut bytes);
+                self.last(&bytes, &[]);
+            }
             Shape::Many(_) => {
                 let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
                 if let Shape::Many(prepared) = &self.shape
@@ -522,6 +549,7 @@ impl Feed {
     fn __repr__(&self, py: Python<'_>) -> String {
         match &self.shape {
             Shape::Copy(columns) => format!("<COPY of {} columns>", columns.len()),
+            Shape::Text(copy) => format!("<COPY of {} columns, as text>", copy.columns.len()),
             Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.sql.bind(py))),
         }
     }

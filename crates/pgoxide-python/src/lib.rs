@@ -8,11 +8,13 @@ mod batch;
 mod blocking_client;
 mod call;
 mod convert;
+mod copy_text;
 mod error;
 mod feed;
 mod ffi;
 mod io;
 mod job;
+mod open_streams;
 mod plan;
 mod prepared;
 mod pyimport;
@@ -38,6 +40,8 @@ mod _core {
     use crate::batch::{BatchBuilder, BatchReply};
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
+    #[pymodule_export]
+    use crate::copy_text::copy_format;
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

@@ -139,7 +139,7 @@ impl Statements {
         let key = key(sql, declared)?;
         if let Some(entry) = self.by_sql.bind(py).get_item(&key)? {
             let known = Arc::clone(&entry.cast::<Entry>()?.get().0);
-            if self.is_fresh(&known) {
+            if self.is_fresh(&known) || Self::is_used(&known) {
                 let mut inner = lock(&self.inner);
                 inner.clock += 1;
                 inner.stats.hits += 1;
@@ -147,9 +147,16 @@ impl Statements {
                 return Ok(known);
             }
             self.forget(py, &known)?;
-            lock(&self.inner).given_up.push(known.name.clone());
+            let mut inner = lock(&self.inner);
+            inner.stats.evictions += 1;
+            inner.given_up.push(known.name.clone());
         }
         self.add(sql, &key, declared)
+    }
+
+    /// A call has it that may not have been written yet: a Close would go before it. The cache and the asker have one each.
+    fn is_used(prepared: &Arc<Prepared>) -> bool {
+        Arc::strong_count(prepared) > 2 || prepared.stage() != Stage::Described
     }
 
     fn is_fresh(&self, prepared: &Prepared) -> bool {

@@ -48,25 +48,31 @@ struct Inner {
 }
 
 /// What the job and the reader of a stream share.
-pub(crate) struct Shared(Mutex<Inner>);
+pub(crate) struct Shared {
+    pub(crate) id: RequestId,
+    inner: Mutex<Inner>,
+}
 
 impl Shared {
-    fn new() -> Self {
-        Self(Mutex::new(Inner {
-            batches: VecDeque::new(),
-            asked: true,
-            more: true,
-            over: false,
-            closed: false,
-            error: None,
-            waiting: None,
-            once: None,
-        }))
+    const fn new(id: RequestId) -> Self {
+        Self {
+            id,
+            inner: Mutex::new(Inner {
+                batches: VecDeque::new(),
+                asked: true,
+                more: true,
+                over: false,
+                closed: false,
+                error: None,
+                waiting: None,
+                once: None,
+            }),
+        }
     }
 
     /// The stream's request has finished. Who waits is to be woken.
     pub(crate) fn end(&self, error: Option<PyErr>) -> Option<Py<Awaitable>> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         inner.over = true;
         inner.more = false;
         // What was there first (a deadline) is why the request ended.
@@ -91,7 +97,7 @@ impl StreamState {
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
-        if lock(&self.shared.0).closed {
+        if lock(&self.shared.inner).closed {
             return Ok(());
         }
         self.run.rows(py, frames, count)
@@ -129,7 +135,7 @@ impl Session {
         flush::write(&mut bytes);
         steps.extend([Step::Bind, Step::Execute]);
         if prepared.once {
-            lock(&shared.0).once = Some(prepared.name.clone());
+            lock(&shared.inner).once = Some(prepared.name.clone());
         }
         let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None);
         Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
@@ -144,7 +150,7 @@ impl Session {
         more: bool,
         size: u32,
     ) -> Option<Py<Awaitable>> {
-        let mut inner = lock(&shared.0);
+        let mut inner = lock(&shared.inner);
         inner.asked = false;
         inner.more = more;
         let unwanted = if inner.closed || rows.is_empty() {
@@ -223,7 +229,7 @@ impl Stream {
     }
 
     fn new(client: Client, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(id));
         (Self { client, id, size, shared: Arc::clone(&shared), current: Mutex::new(Vec::new()) }, shared)
     }
 
@@ -237,7 +243,7 @@ impl Stream {
     /// The next batch if one has come, asking for the one after it. The flag: the stream is over.
     fn take_batch(&self, py: Python<'_>) -> PyResult<(Option<Vec<Py<PyAny>>>, bool)> {
         let (batch, over, error, asked) = {
-            let mut inner = lock(&self.shared.0);
+            let mut inner = lock(&self.shared.inner);
             let batch = inner.batches.pop_front();
             let asks = batch.is_some() && inner.more && !inner.asked && !inner.closed && inner.batches.len() < AHEAD;
             if asks {
@@ -265,7 +271,7 @@ impl Stream {
 
     /// Ends the portal; what still comes is discarded.
     fn give_up(&self) -> Option<(VecDeque<Vec<Py<PyAny>>>, bool)> {
-        let mut inner = lock(&self.shared.0);
+        let mut inner = lock(&self.shared.inner);
         if inner.closed {
             return None;
         }
@@ -279,7 +285,7 @@ impl Stream {
 
     /// It could not be opened: there is nothing to end.
     pub(crate) fn refused(&self) {
-        lock(&self.shared.0).closed = true;
+        lock(&self.shared.inner).closed = true;
     }
 
     fn pop(&self) -> Option<Py<PyAny>> {
@@ -309,7 +315,7 @@ impl Stream {
     fn wait_reply(&self, py: Python<'_>, client: &Py<AsyncClient>) -> PyResult<Py<Awaitable>> {
         let reply = Py::new(py, Awaitable::new(py, client.clone_ref(py), self.id, "stream"))?;
         reply.get().close_unseen();
-        let earlier = lock(&self.shared.0).waiting.replace(reply.clone_ref(py));
+        let earlier = lock(&self.shared.inner).waiting.replace(reply.clone_ref(py));
         if earlier.is_some() {
             return Err(error::interface_error(py, "two tasks iterate one stream"));
         }
@@ -425,7 +431,7 @@ impl Stream {
 
 impl Shared {
     pub(crate) fn is_over(&self) -> bool {
-        lock(&self.0).over
+        lock(&self.inner).over
     }
 }
 

@@ -2,13 +2,15 @@
 //! made from inside another (a row factory, a notice handler) is told so instead of waiting for itself.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
 use crate::error;
+use crate::ffi::frame::CallSite;
+use crate::open_streams::Origin;
 use crate::sync::lock;
 
 /// How long a wait lasts before signals are looked at.
@@ -22,16 +24,33 @@ struct Line {
     last: u64,
 }
 
-#[derive(Default)]
+/// An open stream, which keeps the turn.
+struct Open {
+    origin: Origin,
+    since: Instant,
+}
+
 pub(crate) struct Turn {
     line: Mutex<Line>,
     changed: Condvar,
+    stream: Mutex<Option<Arc<Open>>>,
+    /// How long a thread waits for a stream until it is told; None: it never is.
+    patience: Option<Duration>,
 }
 
 /// Gives the turn back when dropped.
 pub(crate) struct Held<'a>(&'a Turn);
 
 impl Turn {
+    pub(crate) fn new(patience: Option<f64>) -> Self {
+        Self {
+            line: Mutex::default(),
+            changed: Condvar::new(),
+            stream: Mutex::new(None),
+            patience: patience.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        }
+    }
+
     /// Waits for the turn, at most until `until`; signals are handled meanwhile.
     #[inline]
     pub(crate) fn take(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Held<'_>> {
@@ -51,11 +70,12 @@ impl Turn {
             line.waiting.push_back(ticket);
             ticket
         };
+        let (began, mut told) = (Instant::now(), false);
         loop {
             if py.detach(|| self.wait(ticket, me, until)) {
                 return Ok(Held(self));
             }
-            let interrupted = py.check_signals();
+            let interrupted = py.check_signals().and_then(|()| self.tell(py, began, &mut told));
             let late = until.is_some_and(|until| Instant::now() >= until);
             if interrupted.is_err() || late {
                 lock(&self.line).waiting.retain(|other| *other != ticket);
@@ -67,6 +87,29 @@ impl Turn {
                 ));
             }
         }
+    }
+
+    /// A thread that has waited long for a stream is told where it was made, once.
+    fn tell(&self, py: Python<'_>, began: Instant, told: &mut bool) -> PyResult<()> {
+        let Some(patience) = self.patience.filter(|_| !*told) else { return Ok(()) };
+        let Some(stream) = lock(&self.stream).clone() else { return Ok(()) };
+        if began.max(stream.since).elapsed() < patience {
+            return Ok(());
+        }
+        *told = true;
+        stream.origin.warn(py, CallSite::here(py).as_ref(), patience.as_secs_f64())
+    }
+
+    /// The turn that was kept is a stream's, made here.
+    pub(crate) fn stream_opened(&self, py: Python<'_>) {
+        let open = Arc::new(Open { origin: Origin::here(py), since: Instant::now() });
+        let earlier = lock(&self.stream).replace(open);
+        drop(earlier);
+    }
+
+    pub(crate) fn stream_ended(&self) {
+        let ended = lock(&self.stream).take();
+        drop(ended);
     }
 
     /// One slice of waiting: true when it is our turn, and ours.

@@ -7,7 +7,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `awaitable.pyi`: what an asynchronous verb returns
 - `batch.pyi`: several statements in one flight
 - `tag.pyi`, `script.pyi`: what statements and scripts give
-- `stream.pyi`, `feed.pyi`: rows as they come, and data as it goes
+- `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
 - `prepared.pyi`, `row.pyi`: a described statement; rows by name
 
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
@@ -17,6 +17,7 @@ from pgoxide._core.async_client import AsyncClient, Reader
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
+from pgoxide._core.copy_text import copy_format
 from pgoxide._core.feed import Feed
 from pgoxide._core.prepared import Prepared
 from pgoxide._core.row import make_row
@@ -37,5 +38,6 @@ __all__ = [
     "ScriptResult",
     "Stream",
     "StreamStep",
+    "copy_format",
     "make_row",
 ]

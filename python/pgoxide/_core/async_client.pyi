@@ -54,6 +54,7 @@ class AsyncClient:
         max_queued: int,
         max_queued_hard: int,
         command_timeout: float | None,
+        stream_wait_warning: float | None,
     ) -> Self:
         """Not yet opened. Called by `connect()`, which checks the values: see `pgoxide.driver.options`."""
 
@@ -375,8 +376,9 @@ class AsyncClient:
         timeout: seconds until the last row has been taken; without it the connection's `command_timeout`.
 
         What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The
-        connection is busy until then. Raises as `fetch_all` does, at the row where it happens, and InterfaceError for
-        another call by who reads the stream.
+        connection is busy until then: calls by other tasks or threads wait, and a RuntimeWarning tells them where it was made
+        when that takes longer than the connection's `stream_wait_warning`. Raises as `fetch_all` does, at the row where it
+        happens, and InterfaceError for another call by who reads the stream.
 
         >>> async with db.stream("select n from generate_series(1, 5000) as n", into=int, batch=500) as numbers:
         ...     total = sum([n async for n in numbers])
@@ -464,7 +466,12 @@ class AsyncClient:
 
     @property
     def statement_cache(self) -> dict[str, int]:
-        """How the cache of prepared statements does: `size`, `hits`, `misses`, `evictions`."""
+        """How the cache of prepared statements does: `size`, and since the connection was made `hits`, `misses`, `evictions`.
+
+        A statement is found by its text and the declared `types` of its parameters; `into`, `timeout` and `isolate` do not tell
+        statements apart. Evictions are the statements given up for want of room or for their age; a text that was not
+        kept (too long, refused, or the cache is off) is a miss each time.
+        """
 
 @final
 class Reader:

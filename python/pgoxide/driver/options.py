@@ -36,6 +36,8 @@ class ConnectionOptions(TypedDict, total=False):
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
+    stream_wait_warning: seconds after which a call that waits for another task's or thread's stream is told by a
+    RuntimeWarning where that stream was made (10.0); None: never.
     """
 
     host: str | None
@@ -61,6 +63,7 @@ class ConnectionOptions(TypedDict, total=False):
     max_message: int
     max_queued: int
     max_queued_hard: int
+    stream_wait_warning: float | None
 
 
 class CoreOptions(TypedDict):
@@ -78,6 +81,7 @@ class CoreOptions(TypedDict):
     max_queued: int
     max_queued_hard: int
     command_timeout: float | None
+    stream_wait_warning: float | None
 
 
 _BOUNDS = {
@@ -99,9 +103,8 @@ def core_options(
     max_message = _bounded(address, "max_message", 1 << 30)
     max_queued = _bounded(address, "max_queued", 256 << 10)
     max_queued_hard = _bounded(address, "max_queued_hard", 64 << 20)
-    lifetime = address.pop("statement_cache_lifetime", None)
-    if lifetime is not None and not (isinstance(lifetime, int | float) and lifetime >= 0):
-        raise InterfaceError(f"statement_cache_lifetime={lifetime!r}: seconds, not negative, or None")
+    lifetime = _seconds(address, "statement_cache_lifetime", None)
+    patience = _seconds(address, "stream_wait_warning", 10.0)
     # Words and the zone are checked by the core, which knows what they mean.
     beyond = address.pop("beyond", "raise")
     float4 = address.pop("float4", "exact")
@@ -127,7 +130,15 @@ def core_options(
         "max_queued": max_queued,
         "max_queued_hard": max_queued_hard,
         "command_timeout": config.command_timeout,
+        "stream_wait_warning": patience,
     }
+
+
+def _seconds(options: dict[str, object], name: str, default: float | None) -> float | None:
+    value = options.pop(name, default)
+    if value is None or (isinstance(value, int | float) and value >= 0):
+        return value
+    raise InterfaceError(f"{name}={value!r}: seconds, not negative, or None")
 
 
 def _bounded(options: dict[str, object], name: str, default: int) -> int:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgoxide.config import ConnectConfig
 
-__all__ = ["place", "set_options", "unix_address"]
+__all__ = ["Address", "family_of", "place", "place_of", "set_options", "unix_address"]
+
+Address = str | tuple[str, int] | tuple[str, int, int, int]
+"""A socket's address as Python writes it: a Unix socket's path, IPv4, IPv6."""
 
 
 def set_options(sock: socket.socket) -> None:
@@ -22,6 +25,20 @@ def unix_address(config: ConnectConfig) -> str:
     """The socket's path; `@name` stands for Linux's abstract namespace."""
     path = place(config)
     return f"\0{path[1:]}" if path.startswith("@") else path
+
+
+def family_of(address: Address) -> socket.AddressFamily:
+    """The family of sockets that lead to this address."""
+    if isinstance(address, str):
+        return socket.AF_UNIX
+    return socket.AF_INET if len(address) == 2 else socket.AF_INET6
+
+
+def place_of(address: Address) -> str:
+    """For messages: the socket file, or address and port."""
+    if isinstance(address, str):
+        return f"@{address[1:]}" if address.startswith("\0") else address
+    return f"{address[0]}:{address[1]}" if len(address) == 2 else f"[{address[0]}]:{address[1]}"
 
 
 def place(config: ConnectConfig) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pgoxide.errors import ConnectionClosed, ConnectionFailed, OperationalError
-from pgoxide.transport.address import place, set_options, unix_address
+from pgoxide.transport.address import family_of, place, set_options, unix_address
 from pgoxide.transport.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pgoxide._core import AsyncClient, Reader
     from pgoxide.config import ConnectConfig
     from pgoxide.errors import Error
+    from pgoxide.transport.address import Address
 
-__all__ = ["Line", "open_line"]
+__all__ = ["Line", "open_line", "send_cancel"]
 
 CANCEL_DEADLINE = 10.0
 """Seconds a side connection that carries a CancelRequest may take before the connection itself is given up."""
@@ -42,12 +43,12 @@ class Line:
     `address` is kept for side connections: a cancel goes where the session is, not where a name resolves by then.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, address: object) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Address) -> None:
         self.listeners: Listeners = Listeners()
+        self.address: Address = address
         self._loop = loop
         self._sock = sock
         self._family = sock.family
-        self._address = address
         self._reader: Reader | None = None
         self._transport: asyncio.Transport | None = None
         self._buffered = False
@@ -164,9 +165,10 @@ class Line:
         delay = FIRST_REPEAT
         while True:
             try:
-                async with asyncio.timeout(CANCEL_DEADLINE):
-                    if request is not None:
-                        await self.send_cancel(request, lambda: client._cancel_wanted(target))
+                if request is not None:
+                    await send_cancel(
+                        self.address, request, CANCEL_DEADLINE, lambda: client._cancel_wanted(target)
+                    )
             except TimeoutError:
                 # The request may still take effect at any time: nothing can be written any more.
                 client._end(
@@ -182,19 +184,28 @@ class Line:
             if not client._cancel_again(target):
                 return
 
-    async def send_cancel(self, request: bytes, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Sends a CancelRequest on a connection of its own and waits until the server has passed it on.
 
-        `wanted` is asked last thing before: a target that ended meanwhile is not cancelled any more.
-        """
-        with socket.socket(self._family, socket.SOCK_STREAM) as side:
+async def send_cancel(
+    address: Address, request: bytes, seconds: float, wanted: Callable[[], bool] = lambda: True
+) -> None:
+    """Sends a CancelRequest on a connection of its own and waits until the server has passed it on.
+
+    `wanted` is asked last thing before: a target that ended meanwhile is not cancelled any more. Raises OSError when the
+    server cannot be reached, TimeoutError (one of them) when it is silent for so long.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(seconds):
+        with socket.socket(family_of(address), socket.SOCK_STREAM) as side:
             side.setblocking(False)
-            await self._loop.sock_connect(side, self._address)  # type: ignore[arg-type]  # str or tuple, by family
+            await loop.sock_connect(side, address)
             if not wanted():
                 return
-            await self._loop.sock_sendall(side, request)
-            while await self._loop.sock_recv(side, 256):
-                pass
+            await loop.sock_sendall(side, request)
+            try:
+                while await loop.sock_recv(side, 256):
+                    pass
+            except ConnectionResetError:
+                return  # Some servers end it so: it was read all the same.
 
 
 class _Buffered(asyncio.BufferedProtocol):
@@ -235,7 +246,7 @@ async def open_line(config: ConnectConfig) -> Line:
     return Line(loop, sock, address)
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, config: ConnectConfig) -> tuple[socket.socket, object]:
+async def _connect(loop: asyncio.AbstractEventLoop, config: ConnectConfig) -> tuple[socket.socket, Address]:
     if config.is_unix:
         path = unix_address(config)
         return await _connect_one(loop, socket.AF_UNIX, path), path
@@ -243,18 +254,18 @@ async def _connect(loop: asyncio.AbstractEventLoop, config: ConnectConfig) -> tu
     failure: OSError = OSError(f"no address for {config.host}")
     for family, _, _, _, address in found:
         try:
-            return await _connect_one(loop, family, address), address
+            return await _connect_one(loop, family, address), address  # type: ignore[arg-type, return-value]  # (int, bytes) is of Pythons without IPv6
         except OSError as error:
             failure = error
     raise failure
 
 
-async def _connect_one(loop: asyncio.AbstractEventLoop, family: int, address: object) -> socket.socket:
+async def _connect_one(loop: asyncio.AbstractEventLoop, family: int, address: Address) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         set_options(sock)
-        await loop.sock_connect(sock, address)  # type: ignore[arg-type]  # str or tuple, by family
+        await loop.sock_connect(sock, address)
     except BaseException:
         sock.close()
         raise

@@ -8,15 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 from pgoxide.errors import ConnectionFailed
-from pgoxide.transport.address import place, set_options, unix_address
+from pgoxide.transport.address import family_of, place, set_options, unix_address
 from pgoxide.transport.listeners import Listeners
 
 if TYPE_CHECKING:
     from pgoxide._core import Client
     from pgoxide.config import ConnectConfig
     from pgoxide.errors import Error
+    from pgoxide.transport.address import Address
 
-__all__ = ["Line", "open_line"]
+__all__ = ["Line", "open_line", "send_cancel"]
 
 CANCEL_DEADLINE = 10.0
 """Seconds a side connection that carries a CancelRequest may take before the connection itself is given up."""
@@ -28,11 +29,10 @@ SLICE_MICROSECONDS = 100_000
 class Line:
     """What the core calls to have things done beside the conversation, and who listens."""
 
-    def __init__(self, sock: socket.socket, address: object) -> None:
+    def __init__(self, sock: socket.socket, address: Address) -> None:
         self.listeners: Listeners = Listeners()
+        self.address: Address = address
         self._sock = sock
-        self._family = sock.family
-        self._address = address
 
     def attach(self, client: Client) -> None:
         """Ties the client to the descriptor."""
@@ -40,24 +40,9 @@ class Line:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, SLICE_MICROSECONDS))
         client._attach(self, self._sock.fileno())
 
-    def send_cancel(self, request: bytes) -> None:
-        """Sends a CancelRequest and waits until the server has passed it on. Raises OSError when it does not."""
-        until = time.monotonic() + CANCEL_DEADLINE
-        with socket.socket(self._family, socket.SOCK_STREAM) as side:
-            side.settimeout(CANCEL_DEADLINE)
-            side.connect(self._address)  # type: ignore[arg-type]  # str or tuple, by family
-            side.sendall(request)
-            while True:
-                side.settimeout(max(until - time.monotonic(), 0.001))
-                try:
-                    if not side.recv(256):
-                        return
-                except ConnectionResetError:
-                    return  # Some servers end it so: it was read all the same.
-
     def cancel(self, request: bytes) -> None:
         """The core gives a call up."""
-        self.send_cancel(request)
+        send_cancel(self.address, request, CANCEL_DEADLINE)
 
     def notice(self, fields: dict[str, str]) -> None:
         """A notice has come."""
@@ -77,6 +62,25 @@ class Line:
         self._sock.close()
 
 
+def send_cancel(address: Address, request: bytes, seconds: float) -> None:
+    """Sends a CancelRequest on a connection of its own and waits until the server has passed it on.
+
+    Raises OSError when the server cannot be reached, TimeoutError (one of them) when it is silent for so long.
+    """
+    until = time.monotonic() + seconds
+    with socket.socket(family_of(address), socket.SOCK_STREAM) as side:
+        side.settimeout(seconds)
+        side.connect(address)
+        side.sendall(request)
+        while True:
+            side.settimeout(max(until - time.monotonic(), 0.001))
+            try:
+                if not side.recv(256):
+                    return
+            except ConnectionResetError:
+                return  # Some servers end it so: it was read all the same.
+
+
 def open_line(config: ConnectConfig) -> Line:
     """A connected socket. Raises ConnectionFailed with the system's error as cause."""
     try:
@@ -86,25 +90,25 @@ def open_line(config: ConnectConfig) -> Line:
     return Line(sock, address)
 
 
-def _connect(config: ConnectConfig) -> tuple[socket.socket, object]:
+def _connect(config: ConnectConfig) -> tuple[socket.socket, Address]:
     if config.is_unix:
         path = unix_address(config)
         return _connect_one(config, socket.AF_UNIX, path), path
     failure: OSError = OSError(f"no address for {config.host}")
     for family, _, _, _, address in socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM):
         try:
-            return _connect_one(config, family, address), address
+            return _connect_one(config, family, address), address  # type: ignore[arg-type, return-value]  # (int, bytes) is of Pythons without IPv6
         except OSError as error:
             failure = error
     raise failure
 
 
-def _connect_one(config: ConnectConfig, family: int, address: object) -> socket.socket:
+def _connect_one(config: ConnectConfig, family: int, address: Address) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(config.connect_timeout)
         set_options(sock)
-        sock.connect(address)  # type: ignore[arg-type]  # str or tuple, by family
+        sock.connect(address)
     except BaseException:
         sock.close()
         raise

@@ -12,7 +12,16 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pgoxide
-from pgoxide import AsyncConnection, CommandTag, ConnectConfig, Connection, Row, Statement
+from pgoxide import (
+    AsyncCancelToken,
+    AsyncConnection,
+    CancelToken,
+    CommandTag,
+    ConnectConfig,
+    Connection,
+    Row,
+    Statement,
+)
 from pgoxide._core import BatchReply, Reply, ScriptResult
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._sync.batch import Batch
@@ -148,6 +157,11 @@ async def asynchronous() -> None:
     assert_type(tag, CommandTag)
     assert_type(await db.execute_many("insert into t values ($1)", [(1,), (2,)]), CommandTag)
     assert_type(await db.run(plan(), timeout=3), list[User])
+    token = db.cancel_token()
+    assert_type(token, AsyncCancelToken)
+    assert_type(token.process_id, int)
+    assert_type(await token.cancel(timeout=1), None)
+    assert_type(await db.cancel(), None)
     executor: AsyncExecutor = db
     assert_type(await executor.fetch_all(users), list[User])
 
@@ -268,6 +282,9 @@ def blocking() -> None:
     assert_type(db.copy_in(("app", "users"), [(1, "x")], where="id > 0"), CommandTag)
     assert_type(db.execute_many(Statement("insert into t values ($1)"), [(1,), (2,)]), CommandTag)
     assert_type(db.run(plan()), list[User])
+    assert_type(db.cancel_token(), CancelToken)
+    assert_type(db.cancel_token().cancel(1), None)
+    assert_type(db.cancel(timeout=1), None)
     executor: Executor = db
     assert_type(executor.fetch_all(users), list[User])
 

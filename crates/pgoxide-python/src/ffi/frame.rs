@@ -37,6 +37,11 @@ impl CallSite {
         (file, line)
     }
 
+    /// The same place once more.
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { code: self.code.clone_ref(py), instruction: self.instruction }
+    }
+
     /// For the garbage collector.
     pub(crate) fn visit(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.code)

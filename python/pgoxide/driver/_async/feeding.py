@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pgoxide._core import copy_format
+
 # async-only: begin
 from pgoxide.driver.limits import limit
 
@@ -59,8 +61,11 @@ async def _copy_in(
     target = quoted_table(table)
     found = await connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
     typed = _chosen(table, dict(found), columns)
+    if not typed:
+        raise ProgrammingError(f"{table!r} has no column that can be filled")
+    names, oids = [name for name, _ in typed], [oid for _, oid in typed]
     condition = f" where {where}" if where else ""
-    sql = f"copy {target} ({column_list([name for name, _ in typed])}) from stdin (format binary){condition}"
+    sql = f"copy {target} ({column_list(names)}) from stdin (format {copy_format(oids)}){condition}"
     # async-only: begin
     feed = connection._copy_in(sql, typed)
     # async-only: end

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from pgoxide import _core
 from pgoxide.driver._sync import feeding, running
 from pgoxide.driver._sync.batch import Batch
+from pgoxide.driver._sync.cancel import CancelToken
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
-from pgoxide.errors import ConnectionClosed, Error
+from pgoxide.errors import ConnectionClosed, Error, NotSupportedError
 from pgoxide.transport import blocking as transport
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Connection(_core.Client):
     @classmethod
     def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
         config, rest = core_options(dsn, options)
-        self = cls(nonce=os.urandom(3).hex(), **rest)
+        self = cls(nonce=os.urandom(8).hex(), **rest)
         self._config = config
         parameters = [(name.encode(), value.encode()) for name, value in config.startup_parameters().items()]
         self._line = transport.open_line(config)
@@ -97,17 +98,30 @@ class Connection(_core.Client):
             self._terminate()
         self._close_line()
 
-    def cancel(self) -> None:
+    def cancel(self, timeout: float = 10.0) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
 
         For other tasks (on a blocking connection: other threads, this is the one method that does not wait for its turn).
         The cancelled call raises QueryCanceled; when nothing runs nothing happens. Cancelling a reply, a timeout and Ctrl-C
-        are the better ways where they fit: they cancel one call, whatever runs beside it. Raises OSError when the server
-        cannot be reached. Source: protocol chapter, "Canceling Requests in Progress".
+        are the better ways where they fit: they cancel one call, whatever runs beside it. It is the `cancel` of
+        `cancel_token()`: the same argument, the same errors.
         """
-        request = self._cancel_request()
-        if request is not None:
-            self._listening().send_cancel(request)
+        self.cancel_token().cancel(timeout)
+
+    def cancel_token(self) -> CancelToken:
+        """A value that cancels whatever this session runs, from any task, thread or process; see `CancelToken`.
+
+        It asks nothing of the server and needs no turn. Raises NotSupportedError when the server gave no key to cancel with
+        (BackendKeyData; some poolers and proxies send none), and ConnectionClosed when the session has ended.
+        """
+        process_id, request = self.backend_pid, self._cancel_request()
+        if self.closed:
+            raise ConnectionClosed("the connection is closed: there is nothing to cancel")
+        if process_id is None or request is None:
+            raise NotSupportedError(
+                "the server gave no key to cancel with (BackendKeyData): this session cannot be cancelled; a timeout still gives a call up"
+            )
+        return CancelToken(self._listening().address, process_id, request)
 
     def abort(self, reason: BaseException | None = None) -> None:
         """Ends the session at once: the line is cut, every unfinished call fails with ConnectionClosed."""
@@ -165,18 +179,22 @@ class Connection(_core.Client):
         where: str | None = None,
         timeout: float | None = None,
     ) -> CommandTag:
-        """Loads records into a table by COPY in binary format: the fastest way in.
+        """Loads records into a table by COPY: the fastest way in.
 
         table: a name, "schema.name" or (schema, name); quoted, so case counts.
         records: an iterable (or asynchronous iterable) of tuples or lists in column order, or of dicts or objects with the
-        columns as keys or attributes; asked for more only when there is room.
+        columns as keys or attributes; asked for more only when there is room. Values are what parameters of the columns' types
+        take; for a type without a codec here (ranges, enums, arrays, …) a `str`, as the server reads it.
         columns: the columns to fill; by default all but generated ones, in the table's order.
         where: a condition in SQL on the new rows; others are left out (PostgreSQL 12+). Never from outside: it is SQL.
         timeout: seconds for all of it.
 
         Returns the tag, whose `rows_affected` counts the rows. All or nothing: a value that does not fit raises DataError
         naming record and column, the server's refusal raises its error and stops taking records, an exception of the
-        source comes out as it was; in each case nothing was loaded. Source: the manual's page of COPY, "Binary Format".
+        source comes out as it was; in each case nothing was loaded.
+
+        COPY is in binary format, or in text format when a column's type has no codec here; what is stored is the same.
+        Source: the manual's page of COPY, "Binary Format", "Text Format".
 
         >>> import pgoxide
         >>> def example(db: pgoxide.Connection) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pgoxide._core import copy_format
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
@@ -44,8 +45,11 @@ def copy_in(  # noqa: PLR0917  one caller
     target = quoted_table(table)
     found = connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
     typed = _chosen(table, dict(found), columns)
+    if not typed:
+        raise ProgrammingError(f"{table!r} has no column that can be filled")
+    names, oids = [name for name, _ in typed], [oid for _, oid in typed]
     condition = f" where {where}" if where else ""
-    sql = f"copy {target} ({column_list([name for name, _ in typed])}) from stdin (format binary){condition}"
+    sql = f"copy {target} ({column_list(names)}) from stdin (format {copy_format(oids)}){condition}"
     feed = connection._copy_in(sql, typed, timeout)
     return _feed(feed, records)
 
