@@ -12,7 +12,7 @@ import pytest
 from pgoxide.errors import DataError, InterfaceError, ProgrammingError, UndefinedTable, UniqueViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
@@ -121,6 +121,51 @@ async def test_execute_many_is_all_or_nothing(db: Any) -> None:
     with pytest.raises(DataError, match="record 0: the statement takes 1 parameter"):
         await db.execute_many("insert into c(a) values ($1)", [(1, 2)])
     assert await db.fetch_value("select count(*) from c") == 0
+
+
+@pytest.mark.row("Y02", "Q22", "Y05")
+@pytest.mark.parametrize("face", ["async"])
+@pytest.mark.parametrize("verb", ["copy_in", "execute_many"])
+async def test_an_asynchronous_source(db: Any, verb: str) -> None:
+    """As any other: complete, lazy, all or nothing, and its own exception comes out."""
+    await table(db)
+    taken = 0
+
+    async def source(
+        count: int, fails: BaseException | None = None, bad: object = None
+    ) -> AsyncIterator[Any]:
+        nonlocal taken
+        for n in range(count):
+            taken += 1
+            yield (n, "x")
+            if n % 100 == 0:
+                await asyncio.sleep(0)
+        if bad is not None:
+            yield (bad, "x")
+            yield (count, "x")
+        if fails is not None:
+            raise fails
+
+    async def call(records: AsyncIterator[Any]) -> Any:
+        if verb == "copy_in":
+            return await db.copy_in("c", records, columns=["a", "b"])
+        return await db.execute_many("insert into c values ($1, $2)", records)
+
+    assert (await call(source(3_333))).rows_affected == 3_333
+    assert (await call(source(0))).rows_affected == 0
+    assert await db.fetch_one("select count(*), sum(a) from c") == (3_333, sum(range(3_333)))
+    await db.execute("truncate c")
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        await call(source(3_333, ZeroDivisionError("mine")))
+    with pytest.raises(DataError, match="record 777"):
+        await call(source(777, bad="not a number"))
+    await db.execute("insert into c values (5)")
+    taken = 0
+    with pytest.raises(UniqueViolation):
+        await call(source(2_000_000))
+    assert taken < 1_000_000
+    assert await db.fetch_column("select a from c") == [5]
+    assert db.transaction_status == "idle"
 
 
 @pytest.mark.row("Y05")

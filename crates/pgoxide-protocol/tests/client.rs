@@ -581,6 +581,33 @@ fn nothing_may_follow_a_fatal_error() {
     assert_eq!(client.abort(), [(1, 1, false)]);
 }
 
+/// What another's cancel hit is not written again behind a BEGIN: it would become part of that transaction.
+#[test]
+fn a_victim_does_not_run_again_inside_a_transaction_that_began_behind_it() {
+    for opens_behind in [false, true] {
+        let (mut client, mut backend) = started();
+        client.submit(prepare(1, b"select $1"));
+        talk(&mut client, &mut backend);
+        let mut victim = run(3, b"victim");
+        victim.resend = Resend::Once { prefix: Vec::new(), closes: 0 };
+        let mut behind = run(4, b"begin");
+        behind.resend = if opens_behind { Resend::Opens } else { Resend::Never };
+        client.submit(run(2, b"target"));
+        client.submit(victim);
+        client.submit(behind);
+        drain(&mut client);
+        assert!(matches!(client.cancel(2), CancelOutcome::Running));
+        let row = b"2\0\0\0\x04C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
+        let hit = b"2\0\0\0\x04E\0\0\0\x0cC57014\0\0Z\0\0\0\x05I";
+        read(&mut client, row, &[]).unwrap();
+        client.cancel_delivered(2);
+        let seen = read(&mut client, hit, &[]).unwrap();
+        assert_eq!(seen[0], Seen::Failed(b"57014".to_vec(), Failure::Neighbour));
+        assert_eq!(finished(&seen), if opens_behind { vec![3] } else { vec![] });
+        assert_eq!(drain(&mut client).is_empty(), opens_behind, "written again: {}", !opens_behind);
+    }
+}
+
 // --- The cancel window -------------------------------------------------------------------------
 
 /// What may happen next.

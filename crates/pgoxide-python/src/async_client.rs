@@ -401,8 +401,12 @@ impl AsyncClient {
         Ok(())
     }
 
+    /// As far as the transport's buffer takes it: what is beyond stays with the machine, where it counts as unsent.
     fn flush_transport(&self, py: Python<'_>) -> PyResult<()> {
         loop {
+            if self.write_armed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             let bytes = {
                 let mut state = lock(&self.session.state);
                 state.conn.pump();
@@ -411,7 +415,7 @@ impl AsyncClient {
                 bytes
             };
             if bytes.is_empty() {
-                return Ok(());
+                return self.tell_of_room(py);
             }
             self.hooks(py)?.call_method1(intern!(py, "write"), (PyBytes::new(py, &bytes),))?;
         }
@@ -717,9 +721,22 @@ impl Reader {
         }
     }
 
-    /// The loop says that the descriptor can be written.
+    /// The loop says that the descriptor, or the transport after `pause`, can be written.
     fn writable(&self, py: Python<'_>) -> PyResult<()> {
-        self.client(py)?.map_or(Ok(()), |client| client.get().flush(py))
+        let Some(client) = self.client(py)? else { return Ok(()) };
+        let client = client.get();
+        if matches!(*lock(&client.line), Line::Transport) {
+            client.write_armed.store(false, Ordering::Relaxed);
+        }
+        client.flush(py)
+    }
+
+    /// The transport's buffer is full: nothing is written to it until `writable`.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(client) = self.client(py)? {
+            client.get().write_armed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The loop's turn has come for what was asked in it.

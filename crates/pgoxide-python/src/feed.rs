@@ -9,7 +9,7 @@
 //! A fed request is a barrier: nothing else travels beside it. Records are encoded into a block of our own while
 //! the kernel still drains the one before; a source is asked for more only when there is room.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
@@ -109,7 +109,6 @@ pub(crate) struct Feed {
     done: Option<Py<Awaitable>>,
     /// Records taken so far, for messages.
     records: AtomicU64,
-    accepted: AtomicBool,
     /// The block under construction: its bytes and what the server answers to them.
     block: Mutex<Option<(Vec<u8>, Vec<Step>)>>,
 }
@@ -158,7 +157,6 @@ impl Feed {
             started,
             done,
             records: AtomicU64::new(0),
-            accepted: AtomicBool::new(true),
             block: Mutex::new(Some((block, Vec::new()))),
         };
         Ok((feed, request))
@@ -199,7 +197,6 @@ impl Feed {
             started,
             done,
             records: AtomicU64::new(0),
-            accepted: AtomicBool::new(true),
             block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
         };
         Ok((feed, request))
@@ -207,29 +204,48 @@ impl Feed {
 
     /// Encodes records until the block is full. True when the source is exhausted.
     fn fill(&self, source: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<bool> {
-        let py = source.py();
         let mut records = source.try_iter()?;
         while block.0.len() < BLOCK {
             let Some(record) = records.next() else { return Ok(true) };
-            let record = record?;
-            let start = (block.0.len(), block.1.len());
-            let number = self.records.load(Ordering::Relaxed);
-            let mut encoded = self.encode(&record, block);
-            if encoded.is_ok() && block.0.len() > MOST {
-                encoded = Err(error::data_error(py, "a record of more than 2 GiB"));
-            }
-            if let Err(cause) = encoded {
-                block.0.truncate(start.0);
-                block.1.truncate(start.1);
-                return Err(blame_record(py, number, cause));
-            }
-            self.records.store(number + 1, Ordering::Relaxed);
+            self.add(&record?, block)?;
         }
         Ok(false)
     }
 
     fn rules(&self) -> &Rules {
         &self.client.session().options.rules
+    }
+
+    /// Encodes one record behind those in the block. On an error the block is as before.
+    fn add(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
+        let py = record.py();
+        let start = (block.0.len(), block.1.len());
+        let number = self.records.load(Ordering::Relaxed);
+        let mut encoded = self.encode(record, block);
+        if encoded.is_ok() && block.0.len() > MOST {
+            encoded = Err(error::data_error(py, "a record of more than 2 GiB"));
+        }
+        if let Err(cause) = encoded {
+            block.0.truncate(start.0);
+            block.1.truncate(start.1);
+            return Err(blame_record(py, number, cause));
+        }
+        self.records.store(number + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Works on the block, which is out meanwhile: a record's own code may come back here.
+    fn with_block<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut (Vec<u8>, Vec<Step>)) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let Some(mut block) = lock(&self.block).take() else {
+            return Err(error::interface_error(py, "the source of records uses the COPY it feeds"));
+        };
+        let result = work(&mut block);
+        *lock(&self.block) = Some(block);
+        result
     }
 
     fn encode(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
@@ -444,22 +460,27 @@ impl Feed {
     /// Takes records from the iterator until a block is full, and sends it. True while the source has more and the
     /// server takes it.
     fn feed(&self, py: Python<'_>, source: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Some(mut block) = lock(&self.block).take() else {
-            return Err(error::interface_error(py, "the source of records uses the COPY it feeds"));
-        };
-        let filled = self.fill(source, &mut block);
-        let exhausted = match filled {
-            Ok(exhausted) => exhausted,
-            Err(error) => {
-                *lock(&self.block) = Some(block);
-                return Err(error);
-            }
-        };
-        let accepted = self.push(&mut block);
-        self.accepted.store(accepted, Ordering::Relaxed);
-        *lock(&self.block) = Some(block);
+        let (accepted, exhausted) = self.with_block(py, |block| {
+            let exhausted = self.fill(source, block)?;
+            Ok((self.push(block), exhausted))
+        })?;
         self.flush(py)?;
         Ok(accepted && !exhausted)
+    }
+
+    /// Encodes one record; nothing is sent. True when the block is full.
+    fn put(&self, record: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.with_block(record.py(), |block| {
+            self.add(record, block)?;
+            Ok(block.0.len() >= BLOCK)
+        })
+    }
+
+    /// Sends what `put` has encoded. True while the server takes more.
+    fn send(&self, py: Python<'_>) -> PyResult<bool> {
+        let accepted = self.with_block(py, |block| Ok(self.push(block)))?;
+        self.flush(py)?;
+        Ok(accepted)
     }
 
     /// All records have been fed: the server may complete.
@@ -532,12 +553,6 @@ impl Feed {
             return failed;
         }
         Err(error::interface_error(py, "use `fail`"))
-    }
-
-    /// Whether the server took the last block.
-    #[getter]
-    fn accepted(&self) -> bool {
-        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Records taken from the source so far.

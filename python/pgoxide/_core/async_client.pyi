@@ -481,7 +481,10 @@ class Reader:
         """The loop says that the descriptor can be read."""
 
     def writable(self) -> None:
-        """The loop says that the descriptor can be written."""
+        """The loop says that the descriptor, or the transport after `pause`, can be written."""
+
+    def pause(self) -> None:
+        """The transport's buffer is full: nothing is written to it until `writable`."""
 
     def flush(self) -> None:
         """The loop's turn has come for what was asked in it."""

@@ -29,6 +29,12 @@ class Feed:
         Raises DataError, naming record and column, for a value that does not fit, and what the source raises.
         """
 
+    def put(self, record: object) -> bool:
+        """Encodes one record, sends nothing. True when the block is full: `send` it. Raises as `feed`."""
+
+    def send(self) -> bool:
+        """Sends what `put` has encoded. True while the server takes more."""
+
     def finish(self) -> None:
         """All records have been fed: the server may complete."""
 
@@ -46,10 +52,6 @@ class Feed:
 
     def abandon(self, reason: str) -> None:
         """As `fail`, and waits for the server's end of it. Blocking face only."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the server took the last block."""
 
     @property
     def records(self) -> int:

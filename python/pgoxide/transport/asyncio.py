@@ -222,6 +222,12 @@ class _Buffered(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._reader.received(bytes(memoryview(self._buffer)[:nbytes]))
 
+    def pause_writing(self) -> None:
+        self._reader.pause()
+
+    def resume_writing(self) -> None:
+        self._reader.writable()
+
     def eof_received(self) -> bool:
         self._reader.lost(ConnectionClosed("the server closed the connection"))
         return False

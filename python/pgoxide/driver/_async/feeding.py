@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["copy_in", "execute_many"]
 
 CHUNK = 500
-"""Records taken from an asynchronous source before they are encoded together."""
+"""Records taken from an asynchronous source before they are sent together, unless they fill a block."""
 
 # Columns COPY fills by default, with the type below any domains. Source: pg_attribute, pg_type.
 _COLUMNS = """\
@@ -158,26 +158,19 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
 
 # async-only: begin
 async def _feed_chunks(feed: Feed, source: AsyncIterable[object]) -> None:
-    """From an asynchronous source: collects what comes, feeds it in chunks."""
-    chunk: list[object] = []
-    async for record in source:
-        chunk.append(record)
-        if len(chunk) >= CHUNK:
-            if not await _feed_chunk(feed, chunk):
-                return
-            chunk = []
-    await _feed_chunk(feed, chunk)
-
-
-async def _feed_chunk(feed: Feed, chunk: list[object]) -> bool:
-    """False when the server takes no more."""
+    """From an asynchronous source: each record is encoded when it comes, so that it may be the last one changed."""
     import asyncio
 
-    records = iter(chunk)
-    while feed.feed(records):
-        await (feed.room() or asyncio.sleep(0))
-    await (feed.room() or asyncio.sleep(0))
-    return feed.accepted
+    held = 0
+    async for record in source:
+        held += 1
+        if feed.put(record) or held >= CHUNK:
+            held = 0
+            if not feed.send():
+                return
+            # Whatever has arrived is looked at before more is taken, as for other sources.
+            await (feed.room() or asyncio.sleep(0))
+    feed.send()
 
 
 # async-only: end

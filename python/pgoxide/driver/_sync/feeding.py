@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["copy_in", "execute_many"]
 
 CHUNK = 500
-"""Records taken from an asynchronous source before they are encoded together."""
+"""Records taken from an asynchronous source before they are sent together, unless they fill a block."""
 
 # Columns COPY fills by default, with the type below any domains. Source: pg_attribute, pg_type.
 _COLUMNS = """\
