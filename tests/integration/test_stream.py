@@ -331,6 +331,7 @@ async def test_a_statement_that_is_not_kept_is_closed(connect: Any) -> None:
     left = "select count(*) from pg_prepared_statements where statement like '%generate_series%'"
     for leave in (*LEAVINGS, _read_all):
         await leave(db.stream(NUMBERS, 1000, batch=3))
+        await db.execute("select 1")  # until it is answered the stream may not have ended
         assert await db.fetch_value(_others(left)) == 0
     with pytest.raises(errors.class_for("22012")):
         await _read_all(db.stream("select 1 / (5 - n) from generate_series(1, 10) n", batch=2))

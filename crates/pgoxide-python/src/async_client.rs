@@ -88,8 +88,8 @@ pub(crate) struct AsyncClient {
     /// Sources that wait until less is unsent.
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
     max_queued: usize,
-    /// The open stream and the task that reads it: another call of that task would wait for itself.
-    streaming: Mutex<Option<(RequestId, Py<PyAny>)>>,
+    /// The open streams and the tasks that read them: another call of such a task would wait for itself.
+    streaming: Mutex<Vec<(RequestId, Py<PyAny>)>>,
     default_timeout: Option<f64>,
 }
 
@@ -150,21 +150,20 @@ impl AsyncClient {
     /// Raises when the current task has a stream open on this connection.
     #[inline]
     fn check_stream(&self, py: Python<'_>) -> PyResult<()> {
-        let reader = lock(&self.streaming).as_ref().map(|(_, task)| task.clone_ref(py));
-        match reader {
-            None => Ok(()),
-            Some(reader) => {
-                let current = pyimport::current_task(py)?.call0()?;
-                if current.is(&reader) && !current.is_none() { Err(own_stream(py)) } else { Ok(()) }
-            }
+        if lock(&self.streaming).is_empty() {
+            return Ok(());
         }
+        let current = pyimport::current_task(py)?.call0()?;
+        let reads = lock(&self.streaming).iter().any(|(_, reader)| current.is(reader));
+        if reads && !current.is_none() { Err(own_stream(py)) } else { Ok(()) }
     }
 
     /// The stream is over or given up.
     pub(crate) fn stream_ended(&self, id: RequestId) {
         let ended = {
             let mut streaming = lock(&self.streaming);
-            if streaming.as_ref().is_some_and(|(open, _)| *open == id) { streaming.take() } else { None }
+            let at = streaming.iter().position(|(open, _)| *open == id);
+            at.map(|at| streaming.swap_remove(at))
         };
         drop(ended);
     }
@@ -244,8 +243,8 @@ impl AsyncClient {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
             }
-            if let Some(shared) = job.stream() {
-                self.end_stream(py, shared, result.as_ref().err().map(|error| error.clone_ref(py)), false)?;
+            if let Kind::StreamEnd(id, shared) = &job.kind {
+                self.end_stream(py, *id, shared, result.err(), false)?;
                 continue;
             }
             if let Some(reply) = job.reply.take()
@@ -258,9 +257,15 @@ impl AsyncClient {
     }
 
     /// Tells a stream's reader that it is over.
-    fn end_stream(&self, py: Python<'_>, shared: &Shared, error: Option<PyErr>, direct: bool) -> PyResult<()> {
-        let streaming = lock(&self.streaming).take();
-        drop(streaming);
+    pub(crate) fn end_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        shared: &Shared,
+        error: Option<PyErr>,
+        direct: bool,
+    ) -> PyResult<()> {
+        self.stream_ended(id);
         match shared.end(error) {
             Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.into_bound(py), direct),
             _ => Ok(()),
@@ -469,7 +474,7 @@ impl AsyncClient {
 
     fn act(&self, py: Python<'_>, outcome: Outcome, direct: bool) -> PyResult<()> {
         match outcome {
-            Outcome::Finished(_, mut job, abandoned) => {
+            Outcome::Finished(id, mut job, abandoned) => {
                 if let Kind::Prepare(prepare) = &job.kind {
                     let ended = self.session.prepared(py, prepare)?;
                     return self.settle_held(py, ended);
@@ -487,7 +492,7 @@ impl AsyncClient {
                 }
                 if let Some(shared) = job.stream() {
                     let (shared, error) = (Arc::clone(shared), job.error.take());
-                    return self.end_stream(py, &shared, error, direct);
+                    return self.end_stream(py, id, &shared, error, direct);
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
@@ -556,6 +561,8 @@ impl AsyncClient {
         let first = !self.session.is_ended();
         let jobs = self.session.end(reason);
         let starting = lock(&self.starting).take();
+        let streaming = std::mem::take(&mut *lock(&self.streaming));
+        drop(streaming);
         self.tell_of_room(py)?;
         let mut fed_starts = Vec::new();
         let waiting = jobs.into_iter().filter_map(|mut job| {
@@ -596,6 +603,10 @@ impl AsyncClient {
     /// The awaitable of request `id` was cancelled.
     pub(crate) fn cancel_request(slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
+        if let Some(stream) = this.session.stream(id) {
+            stream.cancel();
+            this.stream_ended(id);
+        }
         let held = {
             let mut state = lock(&this.session.state);
             let at = state.held.iter().position(|held| held.id == id);
@@ -737,10 +748,9 @@ impl AsyncClient {
                 }
             };
             let Some(Deadline(_, id, seconds)) = due else { continue };
-            let stream = lock(&this.session.state).conn.job(id).and_then(|job| job.stream().cloned());
-            if let Some(shared) = stream {
+            if let Some(shared) = this.session.stream(id) {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
-                this.end_stream(py, &shared, Some(late), false)?;
+                this.end_stream(py, id, &shared, Some(late), false)?;
                 Self::cancel_request(slf, id)?;
                 continue;
             }
@@ -836,7 +846,7 @@ impl AsyncClient {
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
-            streaming: Mutex::new(None),
+            streaming: Mutex::new(Vec::new()),
             default_timeout: command_timeout,
         })
     }
@@ -950,13 +960,13 @@ impl AsyncClient {
         let asked = Asked::new(statement, args, into, timeout, types, true)?;
         let size = call::batch_size(py, batch)?;
         let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        call::refuse_copy(py, &prepared, "a stream")?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let earlier = lock(&this.streaming).replace((id, reader));
-        drop(earlier);
+        lock(&this.streaming).push((id, reader));
         let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
         this.push_held(py, Held { id, reply: None, call: Call::Stream(call) })?;
         this.set_deadline(py, asked.timeout, id)?;
@@ -1165,6 +1175,11 @@ impl AsyncClient {
         }
         if let Some(reader) = self.reader.get() {
             visit.call(reader)?;
+        }
+        if let Ok(streaming) = self.streaming.try_lock() {
+            for (_, reader) in &*streaming {
+                visit.call(reader)?;
+            }
         }
         self.event_loop.get().map_or(Ok(()), |event_loop| visit.call(event_loop))
     }

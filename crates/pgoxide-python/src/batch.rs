@@ -15,7 +15,7 @@ use crate::arguments::freeze;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
-use crate::call::Asked;
+use crate::call::{self, Asked};
 use crate::error;
 use crate::job::{Fault, Job, Kind, Run, Verb};
 use crate::plan::Plan;
@@ -266,6 +266,7 @@ impl BatchBuilder {
         let py = asked.sql.py();
         session.check_open(py)?;
         let prepared = session.statements.get(&asked.sql, &asked.types)?;
+        call::refuse_copy(py, &prepared, "a batch")?;
         let run = Run::new(prepared, verb, asked.into, asked.arguments.len());
         // Out while Python encodes: an argument's own code may use this batch, which then says so.
         let Some(mut batch) = lock(&self.batch).take() else { return Err(closed(py)) };

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use pgoxide_protocol::codes::TransactionStatus;
+use pgoxide_sqltext::Command;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
 use crate::convert::{Beyond, Rules, short_repr};
 use crate::error;
-use crate::prepared::CacheRules;
+use crate::prepared::{CacheRules, Prepared};
 use crate::session::{Options, Session};
 
 /// Bind counts its parameters in 16 bits.
@@ -182,10 +183,23 @@ pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<f
         Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
             Err(error::interface_error(py, format!("timeout={seconds}: seconds, not negative")))
         }
-        // Beyond a century no clock is needed.
-        Some(seconds) if seconds > 3.2e9 => Ok(None),
+        // Beyond a century no clock is needed. Not None: that is "not given", and takes the connection's default.
+        Some(seconds) if seconds > 3.2e9 => Ok(Some(f64::INFINITY)),
         other => Ok(other),
     }
+}
+
+/// Refuses COPY where it cannot run: it moves data in a conversation of its own, which this call is not.
+pub(crate) fn refuse_copy(py: Python<'_>, prepared: &Prepared, verb: &str) -> PyResult<()> {
+    if prepared.command != Command::Copy {
+        return Ok(());
+    }
+    Err(error::programming_error(
+        py,
+        format!(
+            "{verb} cannot run COPY: copy_in() moves data from the client, execute() runs a COPY between the server and its files"
+        ),
+    ))
 }
 
 /// Rows a batch holds at most.

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
+use crate::call;
 use crate::convert::{Encoder, short_repr};
 use crate::error;
 use crate::job::{Job, Kind};
@@ -162,6 +163,7 @@ impl Feed {
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;
         let done = client.reply(py, id, "execute_many")?;
+        call::refuse_copy(py, &prepared, "execute_many")?;
         let fed = Fed::new(prepared.text(py)?.to_owned(), started.as_ref().map(|reply| reply.clone_ref(py)));
         let mut bytes = Vec::new();
         let mut steps = SmallVec::new();
@@ -258,11 +260,12 @@ impl Feed {
         pushed
     }
 
-    fn write_failure(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+    fn write_failure(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
         let mut bytes = Vec::new();
         match &self.shape {
             Shape::Copy(_) => {
-                let reason = reason.replace('\0', "\u{fffd}");
+                let reason = failure_text(reason);
                 CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
                 self.last(&bytes, &[]);
             }
@@ -290,6 +293,19 @@ impl Feed {
             Client::Blocking(client) => client.get().push_out(py, self.id),
         }
     }
+}
+
+/// What CopyFail says of an exception. It must be written whatever that is: until then the server waits for data. And
+/// it is short, since the server ends a session that sends a CopyFail of more than 10 000 bytes.
+fn failure_text(reason: &Bound<'_, PyAny>) -> String {
+    const LONGEST: usize = 1_000;
+    let class = reason.get_type().name().map_or_else(|_| "an exception".into(), |name| name.to_string_lossy().into_owned());
+    let text = match reason.str() {
+        Ok(text) => format!("{class}: {}", text.to_string_lossy()),
+        Err(_) => class,
+    };
+    let text = text.replace('\0', "\u{fffd}");
+    text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
 
 fn begin_copy_data(block: &mut Vec<u8>) {
@@ -459,9 +475,14 @@ impl Feed {
     }
 
     /// The source failed, or the caller was cancelled: the server undoes what it has, and the connection is in step
-    /// again once it said so.
-    fn fail(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.write_failure(py, reason)?;
+    /// again once it said so. What runs is cancelled, after the failure was written: cancelling alone would end an open
+    /// request with its Sync, which commits what has run.
+    fn fail(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
+        self.write_failure(reason)?;
+        if let Client::Async(client) = &self.client {
+            AsyncClient::cancel_request(client.bind(py), self.id)?;
+        }
         self.flush(py)
     }
 
@@ -490,9 +511,10 @@ impl Feed {
     }
 
     /// As `fail`, and waits for the server's end of it. Blocking face only.
-    fn abandon(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+    fn abandon(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
         if let Client::Blocking(client) = &self.client {
-            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(py, reason) };
+            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(reason) };
             client.get().abandon(py, self.id);
             return failed;
         }

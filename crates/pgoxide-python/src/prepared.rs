@@ -207,6 +207,11 @@ impl Statements {
         if same { cache.del_item(key) } else { Ok(()) }
     }
 
+    /// Has a statement closed by the next request.
+    pub(crate) fn give_up(&self, prepared: &Prepared) {
+        lock(&self.inner).given_up.push(prepared.name.clone());
+    }
+
     /// Names whose Close rides with the request being built.
     #[inline]
     pub(crate) fn take_given_up(&self) -> Vec<Box<[u8]>> {

@@ -378,7 +378,7 @@ class Client:
 
     # For `driver` and `transport`
 
-    def _describe(self, sql: str, types: Sequence[str | int] | None) -> Prepared:
+    def _describe(self, sql: str, types: Sequence[str | int] | None, timeout: float | None) -> Prepared:
         """Has the statement described."""
 
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
@@ -405,8 +405,8 @@ class Client:
     def _end(self, reason: Error) -> None:
         """The line is to be given up."""
 
-    def _terminate(self) -> None:
-        """Sends Terminate, as far as the socket takes it at once."""
+    def _terminate(self, timeout: float) -> None:
+        """Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection longer."""
 
     def _cancel_request(self) -> bytes | None:
         """The bytes of a CancelRequest for this session; None when the server gave no key."""

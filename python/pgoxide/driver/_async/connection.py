@@ -143,9 +143,14 @@ class AsyncConnection(_core.AsyncClient):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await unfinished
         # async-only: end
-        if not self.closed:
-            self._terminate()
-        self._close_line()
+        try:
+            if not self.closed:
+                # async-only: begin
+                self._terminate()
+                # async-only: end
+                # sync: self._terminate(CLOSE_TIMEOUT)
+        finally:
+            self._close_line()
 
     async def cancel(self) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.

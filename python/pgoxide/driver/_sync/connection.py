@@ -92,9 +92,11 @@ class Connection(_core.Client):
         if self.closed:
             self._close_line()
             return
-        if not self.closed:
-            self._terminate()
-        self._close_line()
+        try:
+            if not self.closed:
+                self._terminate(CLOSE_TIMEOUT)
+        finally:
+            self._close_line()
 
     def cancel(self) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
