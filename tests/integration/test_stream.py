@@ -265,8 +265,8 @@ async def test_left_behind_a_running_call(face: str, db: Any, leave: Any, first:
     sql = fresh("insert into pg_temp.never values ($1::int4)")
     await db.execute("create temp table never (n int4)")
     if not first:
-        await db.execute("select 1")
-        await db._describe(sql, None)
+        await db.execute(sql, 0)
+        await db.execute("delete from never")
     slow = db.fetch_value("select pg_sleep(0.2) is null")
     stream = db.stream(sql, 1)
     behind = asyncio.ensure_future(_value(db))

@@ -1009,7 +1009,7 @@ impl AsyncClient {
         Ok(reply)
     }
 
-    /// Settles when the statement is described.
+    /// Settles when the statement of an `execute_many` is described.
     fn _describe(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
@@ -1020,6 +1020,7 @@ impl AsyncClient {
         this.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = this.session.statements.get(sql, &types)?;
+        call::refuse_copy(py, &prepared, "execute_many")?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
         this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;

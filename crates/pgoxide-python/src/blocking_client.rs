@@ -731,7 +731,7 @@ impl BlockingClient {
         self.run(py, request, deadline)
     }
 
-    /// Has the statement described.
+    /// Has the statement of an `execute_many` described.
     fn _describe(
         &self,
         sql: &Bound<'_, PyString>,
@@ -744,6 +744,7 @@ impl BlockingClient {
         self.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = self.session.statements.get(sql, &types)?;
+        call::refuse_copy(py, &prepared, "execute_many")?;
         if prepared.stage() != Stage::Described {
             self.prepare(py, &prepared, deadline)?;
         }

@@ -23,7 +23,6 @@ use smallvec::SmallVec;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
-use crate::call;
 use crate::convert::{Encoder, short_repr};
 use crate::error;
 use crate::job::{Job, Kind};
@@ -163,7 +162,6 @@ impl Feed {
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;
         let done = client.reply(py, id, "execute_many")?;
-        call::refuse_copy(py, &prepared, "execute_many")?;
         let fed = Fed::new(prepared.text(py)?.to_owned(), started.as_ref().map(|reply| reply.clone_ref(py)));
         let mut bytes = Vec::new();
         let mut steps = SmallVec::new();

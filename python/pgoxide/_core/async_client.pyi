@@ -385,7 +385,7 @@ class AsyncClient:
     # For `driver` and `transport`
 
     def _describe(self, sql: str, types: Sequence[str | int] | None) -> Reply[Prepared]:
-        """Has the statement described."""
+        """Has the statement of an `execute_many` described."""
 
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]]) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""

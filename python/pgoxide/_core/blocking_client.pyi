@@ -379,7 +379,7 @@ class Client:
     # For `driver` and `transport`
 
     def _describe(self, sql: str, types: Sequence[str | int] | None, timeout: float | None) -> Prepared:
-        """Has the statement described."""
+        """Has the statement of an `execute_many` described."""
 
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""
