@@ -287,7 +287,11 @@ DEEP = """
 def test_deep_rows_are_dropped_without_a_deep_stack():
     """`row._replace(x=row)` and the like, a hundred thousand times."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DEEP)], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", textwrap.dedent(DEEP)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 

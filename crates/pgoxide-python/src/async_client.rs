@@ -1010,12 +1010,15 @@ impl AsyncClient {
     }
 
     /// Settles when the statement of an `execute_many` is described.
+    #[pyo3(signature = (sql, types, timeout=None))]
     fn _describe(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
         types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
@@ -1024,6 +1027,7 @@ impl AsyncClient {
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
         this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;
+        this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }

@@ -228,11 +228,9 @@ impl BlockingClient {
 
     /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words.
     fn look(&self, py: Python<'_>) {
-        let socket = *lock(&self.socket);
-        let Some(socket) = socket else { return };
         loop {
             let Some(mut page) = lock(&self.page).take() else { return };
-            let moved = socket.receive(page.spare());
+            let moved = lock(&self.socket).map_or(Ok(Moved::WouldBlock), |socket| socket.receive(page.spare()));
             let mut outcomes = Vec::new();
             let fate = match moved {
                 Ok(Moved::Bytes(count)) => {
@@ -338,7 +336,8 @@ impl BlockingClient {
 
     /// Sends what the socket takes at once; the rest goes with the next wait, which also meets a line that is lost.
     pub(crate) fn send_some(&self) {
-        let Some(socket) = *lock(&self.socket) else { return };
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return };
         let mut state = lock(&self.session.state);
         state.conn.pump();
         if let Ok(Moved::Bytes(count)) = socket.send(state.conn.outgoing()) {
@@ -732,6 +731,7 @@ impl BlockingClient {
     }
 
     /// Has the statement of an `execute_many` described.
+    #[pyo3(signature = (sql, types, timeout=None))]
     fn _describe(
         &self,
         sql: &Bound<'_, PyString>,
@@ -829,7 +829,8 @@ impl BlockingClient {
             drop(self.end_feeding());
         }
         let Some(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
-        let Some(socket) = *lock(&self.socket) else { return Ok(()) };
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return Ok(()) };
         let mut state = lock(&self.session.state);
         state.conn.terminate();
         while !state.conn.outgoing().is_empty() {

@@ -297,7 +297,8 @@ impl Feed {
 /// it is short, since the server ends a session that sends a CopyFail of more than 10 000 bytes.
 fn failure_text(reason: &Bound<'_, PyAny>) -> String {
     const LONGEST: usize = 1_000;
-    let class = reason.get_type().name().map_or_else(|_| "an exception".into(), |name| name.to_string_lossy().into_owned());
+    let class =
+        reason.get_type().name().map_or_else(|_| "an exception".into(), |name| name.to_string_lossy().into_owned());
     let text = match reason.str() {
         Ok(text) => format!("{class}: {}", text.to_string_lossy()),
         Err(_) => class,

@@ -116,11 +116,8 @@ impl Shared {
     /// Nobody waits by `reply` any more.
     fn withdraw(&self, reply: &Py<Awaitable>) {
         let mut inner = lock(&self.0);
-        let withdrawn = if inner.waiting.as_ref().is_some_and(|waiting| waiting.is(reply)) {
-            inner.waiting.take()
-        } else {
-            None
-        };
+        let withdrawn =
+            if inner.waiting.as_ref().is_some_and(|waiting| waiting.is(reply)) { inner.waiting.take() } else { None };
         drop(inner);
         drop(withdrawn);
     }

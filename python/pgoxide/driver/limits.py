@@ -33,10 +33,10 @@ class AsyncLimit:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         assert self._clock is not None  # set on the way in
         try:
-            return await self._clock.__aexit__(kind, error, traceback)
+            await self._clock.__aexit__(kind, error, traceback)
         except TimeoutError as late:
             raise _too_late(self._seconds) from late
 

@@ -16,6 +16,18 @@ struct Nesting {
     aside: RefCell<Vec<*mut ffi::PyObject>>,
 }
 
+impl Nesting {
+    fn release_aside(&self, release: unsafe fn(*mut ffi::PyObject)) {
+        loop {
+            // Borrowed no longer than this: releasing one may put others aside.
+            let next = self.aside.borrow_mut().pop();
+            let Some(next) = next else { return };
+            // SAFETY: put aside by `bounded`, whose caller vouched for it, and taken out once.
+            unsafe { release(next) };
+        }
+    }
+}
+
 thread_local! {
     static NESTING: Nesting = const { Nesting { depth: Cell::new(0), aside: RefCell::new(Vec::new()) } };
 }
@@ -35,11 +47,8 @@ pub(super) unsafe fn bounded(object: *mut ffi::PyObject, release: unsafe fn(*mut
         nesting.depth.set(depth + 1);
         // SAFETY: the caller's. Nothing is borrowed meanwhile: releasing runs code that comes back here.
         unsafe { release(object) };
-        while depth == 0 {
-            let next = nesting.aside.borrow_mut().pop();
-            let Some(next) = next else { break };
-            // SAFETY: put aside above, and taken out once.
-            unsafe { release(next) };
+        if depth == 0 {
+            nesting.release_aside(release);
         }
         nesting.depth.set(depth);
     });

@@ -89,11 +89,10 @@ async def _execute_many(
         sql, types = query.sql, query.types
         if query.parameters:
             raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
+    prepared = await connection._describe(sql, types, limit.left())
     # async-only: begin
-    prepared = await connection._describe(sql, types)
     feed = connection._execute_many(prepared)
     # async-only: end
-    # sync: prepared = connection._describe(sql, types, limit.left())
     # sync: feed = connection._execute_many(prepared, limit.left())
     return await _feed(feed, parameter_sets)
 
