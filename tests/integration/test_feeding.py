@@ -405,3 +405,28 @@ async def test_the_server_hears_why(face: str, runner: Any, peer: Any) -> None:
     assert len(said) <= 1_001
     said[:-1].decode()
     await db.close()
+
+
+@pytest.mark.row("Y06")
+async def test_given_up_when_all_has_been_fed(face: str, runner: Any, peer: Any) -> None:
+    """The server has the end of the data: no second end is sent behind it."""
+    script = [
+        send(greeting()),
+        expect(ONE_FLIGHT),
+        send(columns_of_a_table()),
+        expect("Q"),
+        send(COPY_IN),
+        expect("ddc"),
+        wait(0.5),
+        send(error("57014") + ready()),
+        expect("PDS"),
+        send(PARSED + parameter_types() + text_columns(("a", 23)) + ready()),
+        answer(ones),
+    ]
+    at = peer(script)
+    db = await open_at(face, at.where)
+    with pytest.raises(QueryTimeout):
+        await db.copy_in("t", [(1,)], timeout=0.2)
+    assert await db.fetch_value("select 1", timeout=10) == 1
+    assert at.cancels
+    await db.close()

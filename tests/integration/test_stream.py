@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import threading
 import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -469,6 +470,23 @@ async def test_two_readers_of_one_stream(face: str, db: Any) -> None:
     assert [one.n for one in await asyncio.wait_for(first, PATIENCE)] == [1]
     assert [one.n for one in await stream.next_batch()] == [2]
     assert await stream.next_batch() == []
+    await is_free(db)
+
+
+@BLOCKING
+@pytest.mark.row("P05")
+async def test_two_threads_read_one_stream(face: str, db: Any) -> None:
+    """The one who came second is told; the first gets its rows."""
+    stream = db.real.stream("select pg_sleep(0.5)::text, n from generate_series(1, 2) n", batch=1)
+    got: list[Any] = []
+    first = threading.Thread(target=lambda: got.append(stream.next_batch()))
+    first.start()
+    time.sleep(0.1)
+    with pytest.raises(errors.InterfaceError, match="two threads"):
+        stream.next_batch()
+    first.join(PATIENCE)
+    assert [one.n for one in got[0]] == [1]
+    assert [one.n for one in stream] == [2]
     await is_free(db)
 
 

@@ -264,6 +264,10 @@ impl BlockingClient {
 
     /// Works until something has changed for the stream.
     pub(crate) fn stream_turn(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
+        if lock(&self.page).is_none() {
+            // The one that came first goes on waiting.
+            return Err(error::interface_error(py, "two threads read one stream: another one waits for its rows"));
+        }
         let deadline = lock(&self.streaming).as_ref().map(|(_, deadline)| *deadline);
         let deadline = deadline.unwrap_or_else(|| Deadline::after(None));
         match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {

@@ -107,6 +107,8 @@ pub(crate) struct Feed {
     /// Records taken so far, for messages.
     records: AtomicU64,
     accepted: AtomicBool,
+    /// Its end has been written, good or bad.
+    ended: AtomicBool,
     /// The block under construction: its bytes and what the server answers to them.
     block: Mutex<Option<(Vec<u8>, Vec<Step>)>>,
 }
@@ -150,6 +152,7 @@ impl Feed {
             done,
             records: AtomicU64::new(0),
             accepted: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             block: Mutex::new(Some((block, Vec::new()))),
         };
         Ok((feed, request))
@@ -187,6 +190,7 @@ impl Feed {
             done,
             records: AtomicU64::new(0),
             accepted: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
         };
         Ok((feed, request))
@@ -260,6 +264,9 @@ impl Feed {
 
     fn write_failure(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = reason.py();
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         match &self.shape {
             Shape::Copy(_) => {
@@ -448,6 +455,7 @@ impl Feed {
 
     /// All records have been fed: the server may complete.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        self.ended.store(true, Ordering::Relaxed);
         let mut bytes = Vec::new();
         match &self.shape {
             Shape::Copy(_) => {
