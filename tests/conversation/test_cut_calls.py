@@ -50,16 +50,8 @@ async def batch(face: str, db: Any) -> object:
 
 async def stream(face: str, db: Any) -> object:
     """Five batches, and the end."""
-    found: list[int] = []
-    rows = db.stream("select i from generate_series(1, 9) i", into=int, batch=2)
-    if face == "async":
-        async with rows:
-            async for number in rows:
-                found.append(number)
-    else:
-        with rows:
-            found.extend(rows)
-    return found
+    async with db.stream("select i from generate_series(1, 9) i", into=int, batch=2) as rows:
+        return [number async for number in rows]
 
 
 async def copy_in(face: str, db: Any) -> object:

@@ -119,16 +119,9 @@ async def test_mutating_them_after_the_call_changes_nothing(
         case _:
             stream = db.stream(sql, value, **options)
             mutate()
-            rows = await stream.next_batch() if face == "async" else stream.next_batch()
+            rows = await stream.next_batch()
             same(rows[0].value, expected)
-            await _ended(face, stream)
-
-
-async def _ended(face: str, stream: Any) -> None:
-    if face == "async":
-        await stream.close()
-    else:
-        stream.close()
+            await stream.close()
 
 
 @pytest.mark.parametrize("face", ["async"])

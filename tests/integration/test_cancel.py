@@ -520,6 +520,55 @@ CTRL_C = """
     db.close()
 """
 
+FLOODED = """
+    import os, signal, sys, threading, time
+    import pgoxide
+    db = pgoxide.Connection.connect(sys.argv[1])
+    pid = db.backend_pid
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        db.execute("select generate_series(1, 1000000000)")
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(db.fetch_value("select 7"), db.backend_pid == pid)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    stream = db.stream("select generate_series(1, 1000000000)", batch=100000)
+    try:
+        while stream.next_batch():
+            pass
+    except KeyboardInterrupt:
+        print("interrupted")
+    try:
+        while stream.next_batch():
+            pass
+        print("ended")
+    except pgoxide.errors.InterfaceError as error:
+        print("cancelled" in str(error))
+    print(db.fetch_value("select 8"), db.backend_pid == pid)
+    db.close()
+"""
+
+FEEDING = """
+    import os, signal, sys, threading, time
+    import pgoxide
+    db = pgoxide.Connection.connect(sys.argv[1])
+    pid = db.backend_pid
+    db.execute("create temp table fed (n int4)")
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        db.execute_many("insert into fed select $1 from pg_sleep(0.02)", ((n,) for n in range(1000000)))
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(db.fetch_value("select count(*) from fed"), db.backend_pid == pid)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        db.copy_in("fed", ((n,) for n in range(1000000000)))
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(db.fetch_value("select count(*) from fed"), db.backend_pid == pid)
+    db.close()
+"""
+
 TWICE = """
     import os, signal, sys, threading, time
     import pgoxide
@@ -558,6 +607,18 @@ def python(text: str, *arguments: str, limit: float = 30) -> str:
 def test_ctrl_c_cancels_and_the_connection_goes_on(dsn: str) -> None:
     got = python(CTRL_C, dsn).splitlines()
     assert got == ["interrupted True", "7 True False idle", "interrupted", "8"]
+
+
+@pytest.mark.row("K05", face="blocking")
+def test_ctrl_c_while_data_flows(dsn: str) -> None:
+    """The server never pauses, so there is no wait in which it could be seen."""
+    assert python(FLOODED, dsn).splitlines() == ["interrupted", "7 True", "interrupted", "True", "8 True"]
+
+
+@pytest.mark.row("K05", "Y06", face="blocking")
+def test_ctrl_c_while_feeding(dsn: str) -> None:
+    """Nothing that was fed stays, and nothing of it goes on."""
+    assert python(FEEDING, dsn).splitlines() == ["interrupted", "0 True", "interrupted", "0 True"]
 
 
 @pytest.mark.row("K05", face="blocking")

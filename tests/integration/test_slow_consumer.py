@@ -21,18 +21,6 @@ MANY = 5_000_000
 SQL = "select i, repeat('x', 100) as text from generate_series(1, $1::int4) as i"
 
 
-async def take(face: str, stream: Any) -> list[Any]:
-    """The next batch, on either face."""
-    return await stream.next_batch() if face == "async" else stream.next_batch()
-
-
-async def end(face: str, stream: Any) -> None:
-    if face == "async":
-        await stream.close()
-    else:
-        stream.close()
-
-
 async def settled(face: str, way: Any) -> int:
     """Bytes that came from the server, once no more are coming."""
     before, still = -1, 0
@@ -57,15 +45,15 @@ async def test_a_reader_that_stops_stops_the_server(face: str, runner: Any, serv
     db = await open_at(face, {"user": config.user, "database": config.database} | relay.where)
     size = 200
     stream = db.stream(SQL, MANY, batch=size)
-    first = await take(face, stream)
+    first = await stream.next_batch()
     assert [row.i for row in first] == list(range(1, size + 1))
     held = await settled(face, relay.backend)
     # A row is about 125 bytes on the wire: what was taken, one batch ahead, and one on its way.
     assert held < 3 * size * 200, f"{held} bytes came for one batch of {size} rows"
-    second = await take(face, stream)
+    second = await stream.next_batch()
     assert [row.i for row in second] == list(range(size + 1, 2 * size + 1))
     assert await settled(face, relay.backend) < 4 * size * 200
-    await end(face, stream)
+    await stream.close()
     assert await db.fetch_value("select 1") == 1
     await db.close()
 
@@ -88,14 +76,9 @@ async def test_all_of_a_large_result_in_bounded_memory(face: str, db: Any) -> No
 
     seen = 0
     stream = db.stream(SQL, 300_000, into=Counted, batch=500)
-    if face == "async":
-        async for row in stream:
-            seen += 1
-            assert row.i == seen
-    else:
-        for row in stream:
-            seen += 1
-            assert row.i == seen
+    async for row in stream:
+        seen += 1
+        assert row.i == seen
     assert seen == 300_000
     assert Counted.most <= 3 * 500 + 1
     assert await db.fetch_value("select 1") == 1
@@ -106,7 +89,7 @@ async def test_who_reads_cannot_call_meanwhile(face: str, db: Any) -> None:
     """It would wait for itself: told at once, by every kind of call; the stream goes on."""
     await db.fetch_value("select 1")
     stream = db.stream("select i from generate_series(1, 25) i", into=int, batch=10)
-    got = await take(face, stream)
+    got = await stream.next_batch()
     calls = [
         lambda: db.fetch_value("select 1"),
         lambda: db.execute("select $1::int4", 1),
@@ -117,10 +100,10 @@ async def test_who_reads_cannot_call_meanwhile(face: str, db: Any) -> None:
     for call in calls:
         with pytest.raises(InterfaceError, match="stream"):
             await call()
-    while rows := await take(face, stream):
+    while rows := await stream.next_batch():
         got += rows
     assert got == list(range(1, 26))
-    await end(face, stream)
+    await stream.close()
     assert await db.fetch_value("select 1") == 1
 
 
@@ -130,7 +113,7 @@ async def test_others_wait_until_it_has_ended(face: str, db: Any, ending: str) -
     """Another task, or another thread, is answered when the stream is over, however that came."""
     answers: list[Any] = []
     stream = db.stream("select i from generate_series(1, 30) i", into=int, batch=10)
-    assert await take(face, stream) == list(range(1, 11))
+    assert await stream.next_batch() == list(range(1, 11))
 
     async def other() -> None:
         answers.append(await db.fetch_value("select $1::int4", 7))
@@ -139,7 +122,7 @@ async def test_others_wait_until_it_has_ended(face: str, db: Any, ending: str) -
         task = asyncio.create_task(other())
         await asyncio.sleep(0.1)
         assert not answers
-        await finish(face, stream, ending)
+        await finish(stream, ending)
         del stream
         await asyncio.wait_for(task, 10)
     else:
@@ -147,40 +130,35 @@ async def test_others_wait_until_it_has_ended(face: str, db: Any, ending: str) -
         thread.start()
         time.sleep(0.1)
         assert not answers
-        await finish(face, stream, ending)
+        await finish(stream, ending)
         del stream
         thread.join(10)
         assert not thread.is_alive()
     assert answers == [7]
 
 
-async def finish(face: str, stream: Any, ending: str) -> None:
+async def finish(stream: Any, ending: str) -> None:
     if ending == "read to its end":
-        while await take(face, stream):
+        while await stream.next_batch():
             pass
     elif ending == "closed":
-        await end(face, stream)
+        await stream.close()
     elif ending == "left by break":
-        if face == "async":
-            async with stream as rows:
-                async for _ in rows:
-                    break
-        else:
-            with stream as rows:
-                for _ in rows:
-                    break
+        async with stream as rows:
+            async for _ in rows:
+                break
 
 
 @pytest.mark.row("P05")
 async def test_a_stream_dropped_in_the_middle_frees_the_connection(face: str, db: Any) -> None:
     stream = db.stream(SQL, MANY, batch=100)
-    assert len(await take(face, stream)) == 100
+    assert len(await stream.next_batch()) == 100
     del stream
     begun = time.monotonic()
     assert await db.fetch_value("select 1") == 1
     assert time.monotonic() - begun < 20, "all rows were read first"
     for _ in range(5):
         rows = db.stream(SQL, MANY, batch=100)
-        assert len(await take(face, rows)) == 100
-        await end(face, rows)
+        assert len(await rows.next_batch()) == 100
+        await rows.close()
     assert await db.fetch_value("select 1") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import socket
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,8 @@ from fixtures.fix_script import greeting, send, stall
 from pgoxide import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pgoxide.embedded import EmbeddedServer
 
 pytestmark = [pytest.mark.pg]
@@ -119,6 +122,95 @@ def test_ending_from_another_thread(server: EmbeddedServer, how: str) -> None:
     else:
         assert got[0] is None or isinstance(got[0], errors.ConnectionClosed), got
     assert db.closed
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+@pytest.mark.parametrize("keeps", ["call", "stream", "feed"])
+def test_close_does_not_wait_for_ever(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, keeps: str
+) -> None:
+    """Another thread keeps the connection: after its time close() cuts the line, and that thread is told."""
+    from pgoxide.driver._sync import connection
+
+    assert connection.CLOSE_TIMEOUT == 5
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.3)
+    db = pgoxide.Connection.connect(server.config())
+    db.execute("create temp table fed (n int4)")
+    begun, go_on = threading.Event(), threading.Event()
+    got: list[BaseException | None] = []
+
+    def source() -> Iterator[tuple[int]]:
+        begun.set()
+        go_on.wait(30)
+        for n in range(100_000):
+            yield (n,)
+
+    def work() -> None:
+        try:
+            if keeps == "call":
+                begun.set()
+                db.fetch_value("select pg_sleep(60)")
+            elif keeps == "feed":
+                db.copy_in("fed", source())
+            else:
+                with db.stream("select generate_series(1, 100000)", batch=10) as rows:
+                    rows.next_batch()
+                    begun.set()
+                    go_on.wait(30)
+                    while rows.next_batch():
+                        pass
+            got.append(None)
+        except BaseException as error:
+            got.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(30)
+    db.close()
+    assert db.closed
+    go_on.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert isinstance(got[0], errors.ConnectionClosed), got
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+@pytest.mark.parametrize("how", ["abort", "close"])
+def test_a_descriptor_in_use_is_not_closed(peer: Any, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A call that waits in another thread would else read from, or write to, whatever gets the number next."""
+    from pgoxide.driver._sync import connection
+
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.3)
+    at = peer([send(greeting()), stall], lenient=True)
+    for _ in range(5):
+        db = pgoxide.Connection.connect(**at.where)
+        number = db._listening()._sock.fileno()
+        got: list[BaseException] = []
+
+        def work(db: pgoxide.Connection = db, got: list[BaseException] = got) -> None:
+            try:
+                # More than the kernel takes, so that the call waits to write, and to read.
+                db.execute_script(f"select '{'x' * 20_000_000}'")
+            except BaseException as error:
+                got.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.2)
+        getattr(db, how)()
+        near, far = socket.socketpair()
+        assert number in {near.fileno(), far.fileno()}
+        mine, other = (near, far) if near.fileno() == number else (far, near)
+        with near, far:
+            other.sendall(b"not yours")
+            thread.join(30)
+            assert not thread.is_alive()
+            assert isinstance(got[0], errors.ConnectionClosed), got
+            mine.setblocking(False)
+            other.setblocking(False)
+            assert mine.recv(100) == b"not yours"
+            with pytest.raises(BlockingIOError):
+                other.recv(100)
 
 
 @pytest.mark.row("Z11", "Z06", face="blocking")

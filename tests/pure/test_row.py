@@ -7,6 +7,7 @@ import gc
 import pickle
 import subprocess
 import sys
+import textwrap
 import weakref
 
 import pytest
@@ -246,6 +247,53 @@ def test_rows_release_what_they_hold():
     assert row.a is held
     del held, row
     assert gone() is None
+
+
+DEEP = """
+    import gc, sys, threading, weakref
+    from pgoxide.types._row import restore
+
+    class Leaf:
+        pass
+
+    def nest(depth, between):
+        inner = leaf = Leaf()
+        for _ in range(depth):
+            inner = between(restore(("x", "y"), (inner, 1)))
+        return inner, weakref.ref(leaf)
+
+    def work():
+        for between in (lambda row: row, lambda row: [row], lambda row: row._replace(y=(row,)), lambda row: {1: row}):
+            outer, leaf = nest(200_000, between)
+            assert leaf() is not None
+            del outer
+            assert leaf() is None
+        ring = []
+        outer, leaf = nest(200_000, lambda row: row)
+        ring += [ring, outer]
+        del outer, ring
+        gc.collect()
+        assert leaf() is None
+
+    work()
+    threading.stack_size(256 << 10)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    print("alive")
+"""
+
+
+def test_deep_rows_are_dropped_without_a_deep_stack():
+    """`row._replace(x=row)` and the like, a hundred thousand times."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(DEEP)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
 @both

@@ -280,8 +280,8 @@ impl AsyncClient {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
             }
-            if let Some(shared) = job.stream() {
-                self.end_stream(py, shared, result.as_ref().err().map(|error| error.clone_ref(py)), false)?;
+            if let Kind::StreamEnd(id, shared) = &job.kind {
+                self.end_stream(py, *id, shared, result.err(), false)?;
                 continue;
             }
             if let Some(reply) = job.reply.take()
@@ -294,8 +294,15 @@ impl AsyncClient {
     }
 
     /// Tells a stream's reader that it is over.
-    fn end_stream(&self, py: Python<'_>, shared: &Shared, error: Option<PyErr>, direct: bool) -> PyResult<()> {
-        self.streaming.ended(shared.id);
+    pub(crate) fn end_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        shared: &Shared,
+        error: Option<PyErr>,
+        direct: bool,
+    ) -> PyResult<()> {
+        self.stream_ended(id);
         match shared.end(error) {
             Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.into_bound(py), direct),
             _ => Ok(()),
@@ -508,7 +515,7 @@ impl AsyncClient {
 
     fn act(&self, py: Python<'_>, outcome: Outcome, direct: bool) -> PyResult<()> {
         match outcome {
-            Outcome::Finished(_, mut job, abandoned) => {
+            Outcome::Finished(id, mut job, abandoned) => {
                 if let Kind::Prepare(prepare) = &job.kind {
                     let ended = self.session.prepared(py, prepare)?;
                     return self.settle_held(py, ended);
@@ -526,7 +533,7 @@ impl AsyncClient {
                 }
                 if let Some(shared) = job.stream() {
                     let (shared, error) = (Arc::clone(shared), job.error.take());
-                    return self.end_stream(py, &shared, error, direct);
+                    return self.end_stream(py, id, &shared, error, direct);
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
@@ -636,6 +643,10 @@ impl AsyncClient {
     /// The awaitable of request `id` was cancelled.
     pub(crate) fn cancel_request(slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
+        if let Some(stream) = this.session.stream(id) {
+            stream.cancel();
+            this.stream_ended(id);
+        }
         let held = {
             let mut state = lock(&this.session.state);
             let at = state.held.iter().position(|held| held.id == id);
@@ -817,10 +828,9 @@ impl AsyncClient {
                 }
             };
             let Some(Deadline(_, id, seconds)) = due else { continue };
-            let stream = this.stream_of(id);
-            if let Some(shared) = stream {
+            if let Some(shared) = this.session.stream(id) {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
-                this.end_stream(py, &shared, Some(late), false)?;
+                this.end_stream(py, id, &shared, Some(late), false)?;
                 Self::cancel_request(slf, id)?;
                 continue;
             }
@@ -835,15 +845,6 @@ impl AsyncClient {
 }
 
 impl AsyncClient {
-    /// What the reader of stream `id` shares, while the stream is unfinished: also before it is written.
-    fn stream_of(&self, id: RequestId) -> Option<Arc<Shared>> {
-        let mut state = lock(&self.session.state);
-        if let Some(Held { call: Call::Stream(call), .. }) = state.held.iter().find(|held| held.id == id) {
-            return Some(Arc::clone(&call.shared));
-        }
-        state.conn.job(id).and_then(|job| job.stream().cloned())
-    }
-
     /// Who waits for request `id`, if anybody still does.
     fn reply(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
         let mut state = lock(&self.session.state);
@@ -1099,21 +1100,26 @@ impl AsyncClient {
         Ok(reply)
     }
 
-    /// Settles when the statement is described.
+    /// Settles when the statement of an `execute_many` is described.
+    #[pyo3(signature = (sql, types, timeout=None))]
     fn _describe(
         slf: &Bound<'_, Self>,
         sql: &Bound<'_, PyString>,
         types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = this.session.statements.get(sql, &types)?;
+        prepared.refuse_copy(py, "execute_many")?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
         this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;
         this.note_wait(py, id)?;
+        this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }
@@ -1274,6 +1280,7 @@ impl AsyncClient {
         if let Some(finished) = self.finished.get() {
             visit.call(finished)?;
         }
+        self.streaming.traverse(&visit)?;
         if let Some(loop_of) = self.loop_of.get() {
             visit.call(loop_of)?;
         }

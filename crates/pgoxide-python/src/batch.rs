@@ -107,7 +107,7 @@ impl Batch {
         arguments: &Bound<'_, PyTuple>,
     ) -> PyResult<Py<BatchReply>> {
         let py = arguments.py();
-        if self.ends_with_copy() {
+        if self.copy().is_some() {
             return Err(error::interface_error(
                 py,
                 "a COPY must be the last statement of its batch: the server would take what follows for its data",
@@ -130,8 +130,9 @@ impl Batch {
         Ok(reply)
     }
 
-    fn ends_with_copy(&self) -> bool {
-        self.items.last().is_some_and(|item| item.run.prepared.command == Command::Copy)
+    /// The COPY that ends it.
+    pub(crate) fn copy(&self) -> Option<&Arc<Prepared>> {
+        self.items.last().map(|item| &item.run.prepared).filter(|prepared| prepared.command == Command::Copy)
     }
 
     /// Statements that must be described before the batch can be written.
@@ -252,7 +253,7 @@ impl Session {
         steps.push(Step::Sync);
         let opens = batch.items.iter().any(|item| item.run.prepared.command == Command::Transaction);
         let resend = if opens { Resend::Opens } else { Resend::Never };
-        let barrier = batch.ends_with_copy();
+        let barrier = batch.copy().is_some();
         let job = Job::new(Kind::Batch(batch), reply);
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }

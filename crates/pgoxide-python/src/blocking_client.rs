@@ -37,7 +37,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[pyclass(frozen, subclass, weakref, module = "pgoxide._core", name = "Client")]
 pub(crate) struct BlockingClient {
     pub(crate) session: Session,
+    /// Locked as long as a system call uses it, so that it is closed, and its number used anew, by nobody meanwhile.
     socket: Mutex<Option<Socket>>,
+    /// The same, to be cut while a call waits on it.
+    line: OnceLock<Socket>,
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
     feeding: Mutex<Option<Feeding>>,
@@ -133,31 +136,34 @@ impl BlockingClient {
     /// Sends what there is, waits for something to arrive, reads it. The finished job when it was `id`'s; an error
     /// is a signal handler's, or the connection's end.
     fn turn_once(&self, py: Python<'_>, id: Option<RequestId>, wait: Option<u32>) -> PyResult<Option<Job>> {
-        let Some(socket) = *lock(&self.socket) else { return Err(self.session.closed_error(py)) };
         let Some(mut page) = lock(&self.page).take() else {
             return Err(error::interface_error(py, "the connection is being read by another call"));
         };
         let moved = {
             let spare = page.spare();
-            py.detach(|| self.exchange(socket, spare, wait))
+            py.detach(|| self.exchange(spare, wait))
         };
-        let nothing_came = matches!(moved, Ok(Moved::WouldBlock));
         let mut outcomes = Vec::new();
         let fate = match moved {
             Ok(Moved::Bytes(count)) => {
                 page.filled(count);
                 self.session.process(py, &mut page, &mut outcomes)
             }
-            Ok(Moved::WouldBlock) => py.check_signals(),
+            Ok(Moved::WouldBlock) => Ok(()),
             Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
             Err(cause) => Err(lost_line(py, cause.into())),
         };
         *lock(&self.page) = Some(page);
         let finished = self.act(py, outcomes, id)?;
         match fate {
-            Ok(()) => Ok(finished),
-            // A signal handler's exception, not the connection's end: the caller decides what becomes of the call.
-            Err(interrupt) if nothing_came => Err(interrupt),
+            Ok(()) => {
+                // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the
+                // connection's end: the caller decides what becomes of the call.
+                if finished.is_none() {
+                    py.check_signals()?;
+                }
+                Ok(finished)
+            }
             Err(reason) => {
                 self.finish(py, reason)?;
                 // The answer may have come whole before the end.
@@ -166,8 +172,10 @@ impl BlockingClient {
         }
     }
 
-    /// System calls only; the GIL is released.
-    fn exchange(&self, socket: Socket, spare: &mut [u8], wait: Option<u32>) -> std::io::Result<Moved> {
+    /// System calls only; the GIL is released. The descriptor is not closed meanwhile: see [`finish`](Self::finish).
+    fn exchange(&self, spare: &mut [u8], wait: Option<u32>) -> std::io::Result<Moved> {
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return Ok(Moved::End) };
         let blocked = {
             let mut state = lock(&self.session.state);
             loop {
@@ -214,16 +222,15 @@ impl BlockingClient {
         let call = StreamCall { run, arguments: asked.arguments.unbind(), shared, size };
         let request = self.session.stream_request(py, id, call)?;
         self.session.submit(py, request)?;
-        self.send_some(py)
+        self.send_some();
+        Ok(())
     }
 
     /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words.
     fn look(&self, py: Python<'_>) {
-        let socket = *lock(&self.socket);
-        let Some(socket) = socket else { return };
         loop {
             let Some(mut page) = lock(&self.page).take() else { return };
-            let moved = socket.receive(page.spare());
+            let moved = lock(&self.socket).map_or(Ok(Moved::WouldBlock), |socket| socket.receive(page.spare()));
             let mut outcomes = Vec::new();
             let fate = match moved {
                 Ok(Moved::Bytes(count)) => {
@@ -257,6 +264,10 @@ impl BlockingClient {
 
     /// Works until something has changed for the stream.
     pub(crate) fn stream_turn(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
+        if lock(&self.page).is_none() {
+            // The one that came first goes on waiting.
+            return Err(error::interface_error(py, "two threads read one stream: another one waits for its rows"));
+        }
         let deadline = lock(&self.streaming).as_ref().map(|(_, deadline)| *deadline);
         let deadline = deadline.unwrap_or_else(|| Deadline::after(None));
         match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
@@ -267,16 +278,25 @@ impl BlockingClient {
             }
             Ok(None) if deadline.has_passed() => {
                 let late = error::query_timeout(py, format!("not finished within {} s", deadline.seconds));
+                let late = self.give_up(py, id, late);
                 Err(self.stop_stream(py, id, shared, late))
             }
             Ok(None) => Ok(()),
-            Err(interrupt) => Err(self.stop_stream(py, id, shared, interrupt)),
+            Err(reason) if self.session.is_ended() => Err(self.stop_stream(py, id, shared, reason)),
+            Err(interrupt) => {
+                // Raised once, where it came; later reads hear that rows are missing.
+                let interrupt = self.give_up(py, id, interrupt);
+                shared.cancel();
+                shared.end(None);
+                self.stream_forgotten(id);
+                Err(interrupt)
+            }
         }
     }
 
+    /// The stream's end, which all later reads hear too.
     fn stop_stream(&self, py: Python<'_>, id: RequestId, shared: &Shared, error: PyErr) -> PyErr {
-        let error = if self.session.is_ended() { error } else { self.give_up(py, id, error) };
-        shared.end(None);
+        shared.end(Some(error.clone_ref(py)));
         self.stream_forgotten(id);
         error
     }
@@ -291,7 +311,24 @@ impl BlockingClient {
         Ok(())
     }
 
-    /// Gives the turn back; what still comes is read by the next call.
+    /// A stream left by `break`: its end is sent while the turn is still kept, so that the server lets go of what it
+    /// holds; what comes of it is read by the next call.
+    pub(crate) fn stream_dropped(&self, id: RequestId) {
+        if lock(&self.streaming).as_ref().is_some_and(|(open, _)| *open == id) {
+            self.send_some();
+            self.stream_forgotten(id);
+        }
+    }
+
+    /// Drops a request that waits behind another.
+    pub(crate) fn drop_unwritten(&self, id: RequestId) {
+        let outcome = lock(&self.session.state).conn.cancel(id);
+        if let CancelOutcome::Dropped(job) = outcome {
+            self.session.never_sent(job);
+        }
+    }
+
+    /// Gives the turn back.
     pub(crate) fn stream_forgotten(&self, id: RequestId) {
         let mut streaming = lock(&self.streaming);
         if streaming.as_ref().is_some_and(|(open, _)| *open == id) {
@@ -302,22 +339,15 @@ impl BlockingClient {
         }
     }
 
-    /// Sends what the socket takes at once; the rest goes with the next wait.
-    pub(crate) fn send_some(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(socket) = *lock(&self.socket) else { return Ok(()) };
-        let sent = {
-            let mut state = lock(&self.session.state);
-            state.conn.pump();
-            match socket.send(state.conn.outgoing()) {
-                Ok(Moved::Bytes(count)) => {
-                    state.conn.sent(count);
-                    Ok(())
-                }
-                Ok(Moved::WouldBlock | Moved::End) => Ok(()),
-                Err(error) => Err(error),
-            }
-        };
-        sent.map_err(|cause| lost_line(py, cause.into()))
+    /// Sends what the socket takes at once; the rest goes with the next wait, which also meets a line that is lost.
+    pub(crate) fn send_some(&self) {
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return };
+        let mut state = lock(&self.session.state);
+        state.conn.pump();
+        if let Ok(Moved::Bytes(count)) = socket.send(state.conn.outgoing()) {
+            state.conn.sent(count);
+        }
     }
 
     // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
@@ -353,14 +383,7 @@ impl BlockingClient {
 
     /// One turn for a fed request: true once it has finished, whose job is then kept.
     fn feed_turn(&self, py: Python<'_>, id: RequestId, wait: Option<u32>) -> PyResult<bool> {
-        let deadline = match &*lock(&self.feeding) {
-            Some(feeding) if feeding.finished.is_some() => return Ok(true),
-            Some(feeding) => feeding.deadline,
-            None => return Err(error::interface_error(py, "the COPY or execute_many is over")),
-        };
-        if deadline.has_passed() {
-            return Err(error::query_timeout(py, format!("not finished within {} s", deadline.seconds)));
-        }
+        let Some(deadline) = self.check_feed_deadline(py)? else { return Ok(true) };
         let Some(job) = self.turn_once(py, Some(id), wait.or_else(|| deadline.shorter_than_slice()))? else {
             return Ok(false);
         };
@@ -368,6 +391,19 @@ impl BlockingClient {
             feeding.finished = Some(job);
         }
         Ok(true)
+    }
+
+    /// Until when the fed request may take: raises when that has passed. None once it has finished.
+    fn check_feed_deadline(&self, py: Python<'_>) -> PyResult<Option<Deadline>> {
+        let deadline = match &*lock(&self.feeding) {
+            Some(feeding) if feeding.finished.is_some() => return Ok(None),
+            Some(feeding) => feeding.deadline,
+            None => return Err(error::interface_error(py, "the COPY or execute_many is over")),
+        };
+        if deadline.has_passed() {
+            return Err(error::query_timeout(py, format!("not finished within {} s", deadline.seconds)));
+        }
+        Ok(Some(deadline))
     }
 
     /// Works until the fed request is at the head and may be fed, or has finished: then false.
@@ -384,6 +420,9 @@ impl BlockingClient {
 
     /// Sends what a block left, reading meanwhile.
     pub(crate) fn push_out(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        self.send_some();
+        // Also when the socket takes everything at once.
+        self.check_feed_deadline(py)?;
         // A millisecond: there is something to send, so this seldom waits.
         while !lock(&self.session.state).conn.outgoing().is_empty() && !self.feed_turn(py, id, Some(1))? {}
         Ok(())
@@ -398,17 +437,11 @@ impl BlockingClient {
         }
     }
 
-    /// The source failed, a signal came, or the time is over: after the failure message, waits for the server's end of
-    /// it, so that the connection is in step; gives the turn back in every case.
+    /// The source failed, a signal came, or the time is over: after the failure message, cancels what runs and waits for
+    /// the server's end of it, so that the connection is in step; gives the turn back in every case.
     pub(crate) fn abandon(&self, py: Python<'_>, id: RequestId) {
         if !self.session.is_ended() && lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none()) {
-            let drained = self.drain(py, id);
-            if let Err(second) = drained {
-                let closed = error::connection_closed(py, format!("given up while feeding: {}", second.value(py)));
-                if let Err(error) = self.finish(py, closed) {
-                    error.write_unraisable(py, None);
-                }
-            }
+            self.cancel_and_drain(py, id);
         }
         drop(self.end_feeding());
     }
@@ -447,10 +480,17 @@ impl BlockingClient {
     /// A call that will not be waited for: cancels it at the server and drains its answer, so that the connection
     /// is in step again; a second interrupt, or a server that does not answer, closes the connection.
     fn give_up(&self, py: Python<'_>, id: RequestId, reason: PyErr) -> PyErr {
+        self.cancel_and_drain(py, id);
+        reason
+    }
+
+    fn cancel_and_drain(&self, py: Python<'_>, id: RequestId) {
         let outcome = lock(&self.session.state).conn.cancel(id);
         let cancelled = match outcome {
             CancelOutcome::Running => self.send_cancel(py, id),
-            _ => Ok(()),
+            // It was never written: the server owes nothing for it.
+            CancelOutcome::Dropped(job) => return self.session.never_sent(job),
+            CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
         };
         let drained = cancelled.and_then(|()| self.drain(py, id));
         if let Err(second) = drained {
@@ -459,7 +499,6 @@ impl BlockingClient {
                 error.write_unraisable(py, None);
             }
         }
-        reason
     }
 
     fn send_cancel(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
@@ -492,14 +531,18 @@ impl BlockingClient {
         }
     }
 
+    /// Ends the connection, from any thread. One that waits on the socket is woken by its end, and has left it before
+    /// the descriptor is closed: else its number could be another connection's by the time it is used again.
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
-        *lock(&self.socket) = None;
         let first = !self.session.is_ended();
-        drop(self.session.end(reason));
+        let jobs = self.session.end(reason);
         if first {
+            self.line.get().inspect(|line| line.cut());
+            py.detach(|| *lock(&self.socket) = None);
             let reason = self.session.closed_error(py).into_value(py);
             self.tell(py, "ended", (reason,))?;
         }
+        drop(jobs);
         Ok(())
     }
 }
@@ -539,6 +582,7 @@ impl BlockingClient {
         Ok(Self {
             session: Session::new(Statements::new(py, cache, nonce), limits, options),
             socket: Mutex::new(None),
+            line: OnceLock::new(),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn: Turn::new(stream_wait_warning),
             feeding: Mutex::new(None),
@@ -704,15 +748,23 @@ impl BlockingClient {
         self.run(py, request, deadline)
     }
 
-    /// Has the statement described.
-    fn _describe(&self, sql: &Bound<'_, PyString>, types: Option<&Bound<'_, PyAny>>) -> PyResult<Entry> {
+    /// Has the statement of an `execute_many` described.
+    #[pyo3(signature = (sql, types, timeout=None))]
+    fn _describe(
+        &self,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Entry> {
         let py = sql.py();
-        let _turn = self.turn.take(py, None)?;
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.turn.take(py, deadline.at)?;
         self.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = self.session.statements.get(sql, &types)?;
+        prepared.refuse_copy(py, "execute_many")?;
         if prepared.stage() != Stage::Described {
-            self.prepare(py, &prepared, Deadline::after(self.default_timeout))?;
+            self.prepare(py, &prepared, deadline)?;
         }
         Ok(Entry(prepared))
     }
@@ -754,7 +806,8 @@ impl BlockingClient {
         if self.hooks.set(hooks).is_err() {
             return Err(error::interface_error(py, "the connection has been opened before"));
         }
-        *lock(&self.socket) = Some(Socket::new(descriptor));
+        let socket = *self.line.get_or_init(|| Socket::new(descriptor));
+        *lock(&self.socket) = Some(socket);
         Ok(())
     }
 
@@ -784,16 +837,18 @@ impl BlockingClient {
         self.finish(py, PyErr::from_value(reason))
     }
 
-    /// Sends Terminate, as far as the socket takes it at once.
-    fn _terminate(&self, py: Python<'_>) -> PyResult<()> {
+    /// Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection for longer
+    /// than `timeout` seconds.
+    fn _terminate(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         if self.turn.is_mine() {
             // A stream or COPY of this thread that was left open: it ends with the session.
             let open = lock(&self.streaming).as_ref().map(|(id, _)| *id);
             open.into_iter().for_each(|id| self.stream_forgotten(id));
             drop(self.end_feeding());
         }
-        let _turn = self.turn.take(py, None)?;
-        let Some(socket) = *lock(&self.socket) else { return Ok(()) };
+        let Some(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return Ok(()) };
         let mut state = lock(&self.session.state);
         state.conn.terminate();
         while !state.conn.outgoing().is_empty() {

@@ -201,8 +201,8 @@ pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<f
         Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
             Err(error::interface_error(py, format!("timeout={seconds}: seconds, not negative")))
         }
-        // Beyond a century no clock is needed.
-        Some(seconds) if seconds > 3.2e9 => Ok(None),
+        // Beyond a century no clock is needed. Not None: that is "not given", and takes the connection's default.
+        Some(seconds) if seconds > 3.2e9 => Ok(Some(f64::INFINITY)),
         other => Ok(other),
     }
 }

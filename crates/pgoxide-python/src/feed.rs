@@ -9,7 +9,7 @@
 //! A fed request is a barrier: nothing else travels beside it. Records are encoded into a block of our own while
 //! the kernel still drains the one before; a source is asked for more only when there is room.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
@@ -109,6 +109,8 @@ pub(crate) struct Feed {
     done: Option<Py<Awaitable>>,
     /// Records taken so far, for messages.
     records: AtomicU64,
+    /// Its end has been written, good or bad.
+    ended: AtomicBool,
     /// The block under construction: its bytes and what the server answers to them.
     block: Mutex<Option<(Vec<u8>, Vec<Step>)>>,
 }
@@ -157,6 +159,7 @@ impl Feed {
             started,
             done,
             records: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             block: Mutex::new(Some((block, Vec::new()))),
         };
         Ok((feed, request))
@@ -165,10 +168,6 @@ impl Feed {
     /// One described statement with many parameter sets. The request opens with the first block.
     pub(crate) fn many(client: &Bound<'_, PyAny>, prepared: Arc<Prepared>) -> PyResult<(Self, Request<Job>)> {
         let py = client.py();
-        if let Err(refused) = prepared.refuse_copy(py, "execute_many") {
-            client_of(client)?.session().statements.give_up_once(&prepared);
-            return Err(refused);
-        }
         let client = client_of(client)?;
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;
@@ -197,6 +196,7 @@ impl Feed {
             started,
             done,
             records: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
         };
         Ok((feed, request))
@@ -292,11 +292,15 @@ impl Feed {
         pushed
     }
 
-    fn write_failure(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+    fn write_failure(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         match &self.shape {
             Shape::Copy(_) | Shape::Text(_) => {
-                let reason = reason.replace('\0', "\u{fffd}");
+                let reason = failure_text(reason);
                 CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
                 self.last(&bytes, &[]);
             }
@@ -324,6 +328,20 @@ impl Feed {
             Client::Blocking(client) => client.get().push_out(py, self.id),
         }
     }
+}
+
+/// What CopyFail says of an exception. It must be written whatever that is: until then the server waits for data. And
+/// it is short, since the server ends a session that sends a CopyFail of more than 10 000 bytes.
+fn failure_text(reason: &Bound<'_, PyAny>) -> String {
+    const LONGEST: usize = 1_000;
+    let class =
+        reason.get_type().name().map_or_else(|_| "an exception".into(), |name| name.to_string_lossy().into_owned());
+    let text = match reason.str() {
+        Ok(text) => format!("{class}: {}", text.to_string_lossy()),
+        Err(_) => class,
+    };
+    let text = text.replace('\0', "\u{fffd}");
+    text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
 
 fn begin_copy_data(block: &mut Vec<u8>) {
@@ -485,6 +503,7 @@ impl Feed {
 
     /// All records have been fed: the server may complete.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        self.ended.store(true, Ordering::Relaxed);
         let mut bytes = Vec::new();
         match &self.shape {
             Shape::Copy(_) => {
@@ -515,9 +534,14 @@ impl Feed {
     }
 
     /// The source failed, or the caller was cancelled: the server undoes what it has, and the connection is in step
-    /// again once it said so.
-    fn fail(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.write_failure(py, reason)?;
+    /// again once it said so. What runs is cancelled, after the failure was written: cancelling alone would end an open
+    /// request with its Sync, which commits what has run.
+    fn fail(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
+        self.write_failure(reason)?;
+        if let Client::Async(client) = &self.client {
+            AsyncClient::cancel_request(client.bind(py), self.id)?;
+        }
         self.flush(py)
     }
 
@@ -546,9 +570,10 @@ impl Feed {
     }
 
     /// As `fail`, and waits for the server's end of it. Blocking face only.
-    fn abandon(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+    fn abandon(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = reason.py();
         if let Client::Blocking(client) = &self.client {
-            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(py, reason) };
+            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(reason) };
             client.get().abandon(py, self.id);
             return failed;
         }

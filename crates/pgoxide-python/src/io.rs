@@ -59,6 +59,12 @@ impl Socket {
         }
     }
 
+    /// Ends both directions: whoever waits on it wakes up. The descriptor stays open.
+    pub(crate) fn cut(self) {
+        // It may have ended already.
+        let _ = rustix::net::shutdown(self.borrow(), rustix::net::Shutdown::Both);
+    }
+
     /// Waits until it can be read (or written, if `writing`), an interrupt, or `milliseconds` have passed.
     pub(crate) fn wait(self, writing: bool, milliseconds: u32) -> io::Result<()> {
         let interest = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };

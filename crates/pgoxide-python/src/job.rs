@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use pgoxide_protocol::client::RequestId;
 use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::data_row::{DataRow, Values};
 use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -266,7 +268,7 @@ pub(crate) enum Kind {
     /// An open portal whose rows are handed out as they come.
     Stream(StreamState),
     /// A stream that was refused before it was written.
-    StreamEnd(Arc<Shared>),
+    StreamEnd(RequestId, Arc<Shared>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -298,7 +300,7 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => Ok(py.None()),
         }
     }
 
@@ -306,9 +308,23 @@ impl Job {
     pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
         match &self.kind {
             Kind::Stream(stream) => Some(&stream.shared),
-            Kind::StreamEnd(shared) => Some(shared),
+            Kind::StreamEnd(_, shared) => Some(shared),
             _ => None,
         }
+    }
+
+    /// A statement that is not kept, and that this request could not close itself: the next one does.
+    pub(crate) fn unclosed(&self) -> Option<&Prepared> {
+        match &self.kind {
+            Kind::Run(run) if run.prepared.command == Command::Copy => Some(&run.prepared),
+            Kind::Batch(batch) => batch.copy(),
+            Kind::Stream(stream) => Some(stream.statement()),
+            // Described for nobody: who asked has given up.
+            Kind::Prepare(prepare) => prepare.statements.first().filter(|one| Arc::strong_count(one) == 1),
+            _ => None,
+        }
+        .filter(|prepared| prepared.once)
+        .map(|prepared| &**prepared)
     }
 
     /// The statement an error concerns, with its parameter types.

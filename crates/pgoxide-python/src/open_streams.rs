@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgoxide_protocol::client::RequestId;
 use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -98,6 +99,12 @@ impl OpenStreams {
     pub(crate) fn new(patience: Option<f64>) -> Self {
         let patience = patience.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Self { inner: Mutex::new(Inner::default()), patience }
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
+        inner.open.iter().try_for_each(|open| visit.call(&open.task))
     }
 
     pub(crate) fn opened(&self, py: Python<'_>, id: RequestId, task: Py<PyAny>) {

@@ -226,11 +226,9 @@ impl Statements {
         if same { cache.del_item(key) } else { Ok(()) }
     }
 
-    /// Has a statement that is not kept closed with the next request, where its own flight cannot close it.
-    pub(crate) fn give_up_once(&self, prepared: &Prepared) {
-        if prepared.once {
-            lock(&self.inner).given_up.push(prepared.name.clone());
-        }
+    /// Has a statement closed by the next request.
+    pub(crate) fn give_up(&self, prepared: &Prepared) {
+        lock(&self.inner).given_up.push(prepared.name.clone());
     }
 
     /// Names whose Close rides with the request being built.

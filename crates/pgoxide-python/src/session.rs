@@ -310,10 +310,8 @@ impl Session {
         }
         execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
         steps.extend([Step::Bind, Step::Execute]);
-        if prepared.once && prepared.command == Command::Copy {
-            // The server would take a Close for COPY data, which it is not, and end the session.
-            self.statements.give_up_once(&prepared);
-        } else if prepared.once {
+        // While COPY waits for data the server takes no Close: see `Job::unclosed`.
+        if prepared.once && prepared.command != Command::Copy {
             close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
@@ -444,7 +442,7 @@ impl Session {
                     let shared = Arc::clone(&call.shared);
                     let request = self.stream_request(py, front.id, call);
                     if let Err(error) = &request {
-                        failed.push((stream_job(shared), Err(error.clone_ref(py))));
+                        failed.push((stream_job(front.id, shared), Err(error.clone_ref(py))));
                         continue;
                     }
                     request
@@ -514,7 +512,7 @@ impl Session {
                 batch.stop_at(statement);
                 Job::new(Kind::Batch(batch), held.reply)
             }
-            Call::Stream(call) => stream_job(call.shared),
+            Call::Stream(call) => stream_job(held.id, call.shared),
             _ => Job::new(Kind::Taken, held.reply),
         };
         taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
@@ -526,6 +524,9 @@ impl Session {
             && run.first
         {
             run.prepared.set_stage(Stage::New);
+        }
+        if let Some(prepared) = job.unclosed() {
+            self.statements.give_up(prepared);
         }
         drop(job);
     }
@@ -568,7 +569,12 @@ impl Session {
     fn handle(&self, py: Python<'_>, event: Event<'_, Job>, out: &mut Vec<Outcome>) -> PyResult<()> {
         match event {
             Event::Rows { frames, count } => return self.rows(py, frames, count),
-            Event::Finished { id, job, abandoned, status: _ } => out.push(Outcome::Finished(id, job, abandoned)),
+            Event::Finished { id, job, abandoned, status: _ } => {
+                if let Some(prepared) = job.unclosed() {
+                    self.statements.give_up(prepared);
+                }
+                out.push(Outcome::Finished(id, job, abandoned));
+            }
             Event::Complete(complete) if self.runs_stream() => {
                 let _ = complete; // how many rows there were, the reader has counted
                 self.batch_ended(false, out);
@@ -578,7 +584,7 @@ impl Session {
                 Kind::Script(script) => script.complete(Some(&complete)),
                 Kind::Batch(batch) => batch.complete(&complete),
                 Kind::Fed(fed) => fed.complete(&complete),
-                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
+                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => {}
             }),
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.with_job(|job| match &mut job.kind {
@@ -630,6 +636,21 @@ impl Session {
         Ok(())
     }
 
+    /// What the reader of stream `id` shares, while the stream is unfinished.
+    pub(crate) fn stream(&self, id: RequestId) -> Option<Arc<Shared>> {
+        let mut state = lock(&self.state);
+        let held = state.held.iter().find(|held| held.id == id).and_then(|held| match &held.call {
+            Call::Stream(call) => Some(Arc::clone(&call.shared)),
+            _ => None,
+        });
+        held.or_else(|| state.conn.job(id).and_then(|job| job.stream().cloned()))
+    }
+
+    /// Request `id` is the one the server is at.
+    pub(crate) fn is_running(&self, id: RequestId) -> bool {
+        lock(&self.state).conn.running_id() == Some(id)
+    }
+
     fn runs_stream(&self) -> bool {
         matches!(lock(&self.state).conn.running(), Some(Job { kind: Kind::Stream(_), .. }))
     }
@@ -638,8 +659,10 @@ impl Session {
     fn batch_ended(&self, more: bool, out: &mut Vec<Outcome>) {
         let mut state = lock(&self.state);
         let id = state.conn.running_id();
-        if let (Some(id), Some(Job { kind: Kind::Stream(stream), .. })) = (id, state.conn.running()) {
+        if let (Some(id), Some(Job { kind: Kind::Stream(stream), error, .. })) = (id, state.conn.running()) {
             let rows = stream.take_batch();
+            // A row that could not be built is the end: its reader is told once the portal is closed.
+            let more = more && error.is_none();
             out.push(Outcome::Batch { id, shared: Arc::clone(&stream.shared), rows, more, size: stream.size });
         }
     }
@@ -689,7 +712,7 @@ impl Session {
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(..) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
@@ -706,7 +729,7 @@ impl Session {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -800,27 +823,34 @@ impl Session {
     }
 
     fn copy_started(&self, py: Python<'_>, direction: CopyDirection, out: &mut Vec<Outcome>) -> PyResult<()> {
-        {
+        let fed = {
             let mut state = lock(&self.state);
-            let id = state.conn.running_id();
-            if let (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) = (id, state.conn.running())
-                && direction == CopyDirection::In
-            {
-                fed.copying = true;
-                out.push(Outcome::FeedStarted(id));
-                return Ok(());
+            let (id, given_up) = (state.conn.running_id(), state.conn.running_abandoned());
+            match (id, state.conn.running()) {
+                (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) if direction == CopyDirection::In => {
+                    if !given_up {
+                        fed.copying = true;
+                        out.push(Outcome::FeedStarted(id));
+                        return Ok(());
+                    }
+                    true
+                }
+                _ => false,
             }
-        }
-        let verb = if direction == CopyDirection::In { "copy_in" } else { "copy_out" };
-        self.remember(error::programming_error(
-            py,
-            format!("COPY with the client needs {verb}(), which moves its data"),
-        ));
-        if direction == CopyDirection::In {
-            let refused = lock(&self.state).conn.refuse_copy(b"COPY FROM STDIN needs copy_in()");
-            refused.map_err(|e| error::encode_error(py, &e))?;
-        }
-        Ok(())
+        };
+        let refused = match (fed, direction) {
+            // Given up while the answer was on its way: nobody will feed it.
+            (true, _) => lock(&self.state).conn.refuse_copy(b"the call was given up"),
+            (false, CopyDirection::In) => {
+                self.remember(copy_error(py, "copy_in"));
+                lock(&self.state).conn.refuse_copy(b"COPY FROM STDIN needs copy_in()")
+            }
+            (false, CopyDirection::Out) => {
+                self.remember(copy_error(py, "copy_out"));
+                Ok(())
+            }
+        };
+        refused.map_err(|e| error::encode_error(py, &e))
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------
@@ -846,7 +876,7 @@ impl Session {
             Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
             Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
             Call::Described(_) => Job::new(Kind::Taken, held.reply),
-            Call::Stream(call) => stream_job(call.shared),
+            Call::Stream(call) => stream_job(held.id, call.shared),
         });
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
     }
@@ -1000,7 +1030,12 @@ pub(crate) fn type_name(oid: u32) -> String {
     pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned)
 }
 
+#[cold]
+fn copy_error(py: Python<'_>, verb: &str) -> PyErr {
+    error::programming_error(py, format!("COPY with the client needs {verb}(), which moves its data"))
+}
+
 /// The job of a stream that never reached the server: only its reader is left to be told.
-fn stream_job(shared: Arc<Shared>) -> Job {
-    Job::new(Kind::StreamEnd(shared), None)
+fn stream_job(id: RequestId, shared: Arc<Shared>) -> Job {
+    Job::new(Kind::StreamEnd(id, shared), None)
 }

@@ -41,10 +41,13 @@ struct Inner {
     over: bool,
     /// Nobody reads any more.
     closed: bool,
+    /// There was more to read when it was closed.
+    cut: bool,
+    /// A read was given up, and the statement with it: what it had left is missing.
+    cancelled: bool,
+    /// Why rows are missing. Every read from then on raises it: whoever reads on must not take it for an end.
     error: Option<PyErr>,
     waiting: Option<Py<Awaitable>>,
-    /// A statement that is not kept: closed with its portal.
-    once: Option<Box<[u8]>>,
 }
 
 /// What the job and the reader of a stream share.
@@ -55,19 +58,18 @@ pub(crate) struct Shared {
 
 impl Shared {
     const fn new(id: RequestId) -> Self {
-        Self {
-            id,
-            inner: Mutex::new(Inner {
-                batches: VecDeque::new(),
-                asked: true,
-                more: true,
-                over: false,
-                closed: false,
-                error: None,
-                waiting: None,
-                once: None,
-            }),
-        }
+        let inner = Inner {
+            batches: VecDeque::new(),
+            asked: true,
+            more: true,
+            over: false,
+            closed: false,
+            cut: false,
+            cancelled: false,
+            error: None,
+            waiting: None,
+        };
+        Self { id, inner: Mutex::new(inner) }
     }
 
     /// The stream's request has finished. Who waits is to be woken.
@@ -81,6 +83,54 @@ impl Shared {
         drop(inner);
         drop(surplus);
         waiting
+    }
+
+    /// A read was cancelled, and its statement with it.
+    pub(crate) fn cancel(&self) {
+        let mut inner = lock(&self.inner);
+        inner.cancelled = !inner.closed;
+    }
+
+    /// Why nothing more can be read; None at a proper end, or while there may be more.
+    fn failure(&self, py: Python<'_>) -> Option<PyErr> {
+        let (error, cancelled, cut) = {
+            let mut inner = lock(&self.inner);
+            (inner.error.take(), inner.cancelled, inner.cut)
+        };
+        // Taken out and put back: to copy it may run Python.
+        if let Some(error) = error {
+            let copy = error.clone_ref(py);
+            let displaced = lock(&self.inner).error.replace(error);
+            drop(displaced);
+            return Some(copy);
+        }
+        if cancelled {
+            return Some(error::interface_error(
+                py,
+                "an earlier read of this stream was cancelled, which ended its statement: rows are missing; run it again",
+            ));
+        }
+        cut.then(|| error::interface_error(py, "the stream was closed before its end: rows are missing"))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.inner).over
+    }
+
+    /// Nobody waits by `reply` any more.
+    fn withdraw(&self, reply: &Py<Awaitable>) {
+        let mut inner = lock(&self.inner);
+        let withdrawn =
+            if inner.waiting.as_ref().is_some_and(|waiting| waiting.is(reply)) { inner.waiting.take() } else { None };
+        drop(inner);
+        drop(withdrawn);
+    }
+}
+
+impl Inner {
+    /// All rows have come and been taken.
+    fn complete(&self) -> bool {
+        !self.more && !self.asked && self.batches.is_empty()
     }
 }
 
@@ -134,9 +184,6 @@ impl Session {
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
         steps.extend([Step::Bind, Step::Execute]);
-        if prepared.once {
-            lock(&shared.inner).once = Some(prepared.name.clone());
-        }
         let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None);
         Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
     }
@@ -162,12 +209,10 @@ impl Session {
         let wake = if inner.batches.is_empty() { None } else { inner.waiting.take() };
         // One that waits takes the batch at once.
         let kept = inner.batches.len() - usize::from(wake.is_some() && !inner.batches.is_empty());
-        if !inner.closed {
-            if !more {
-                self.close_portal(id, inner.once.as_deref());
-            } else if kept < AHEAD {
-                inner.asked = self.ask_for_batch(id, size);
-            }
+        if inner.closed || !more {
+            self.close_portal(id);
+        } else if kept < AHEAD {
+            inner.asked = self.ask_for_batch(id, size);
         }
         drop(inner);
         drop(unwanted);
@@ -184,15 +229,11 @@ impl Session {
         lock(&self.state).conn.extend(id, &bytes, &[Step::Execute])
     }
 
-    fn close_portal(&self, id: RequestId, once: Option<&[u8]>) {
-        let mut bytes = Vec::with_capacity(24);
-        let mut steps: SmallVec<[Step; 3]> = SmallVec::new();
+    /// Ends the portal, unless that has been done: nothing is appended to a request that has its Sync.
+    fn close_portal(&self, id: RequestId) {
+        let mut bytes = Vec::with_capacity(16);
+        let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
         if close::write_portal(&mut bytes, b"").is_ok() {
-            steps.push(Step::Close);
-        }
-        if let Some(name) = once
-            && close::write_statement(&mut bytes, name).is_ok()
-        {
             steps.push(Step::Close);
         }
         sync::write(&mut bytes);
@@ -242,7 +283,7 @@ impl Stream {
 
     /// The next batch if one has come, asking for the one after it. The flag: the stream is over.
     fn take_batch(&self, py: Python<'_>) -> PyResult<(Option<Vec<Py<PyAny>>>, bool)> {
-        let (batch, over, error, asked) = {
+        let (batch, over, asked) = {
             let mut inner = lock(&self.shared.inner);
             let batch = inner.batches.pop_front();
             let asks = batch.is_some() && inner.more && !inner.asked && !inner.closed && inner.batches.len() < AHEAD;
@@ -250,13 +291,12 @@ impl Stream {
                 inner.asked = self.session().ask_for_batch(self.id, self.size);
             }
             let over = inner.batches.is_empty() && (inner.over || inner.closed);
-            let error = if batch.is_none() && over { inner.error.take() } else { None };
-            (batch, over, error, asks)
+            (batch, over, asks)
         };
         if asked {
             self.flush(py)?;
         }
-        match error {
+        match batch.is_none().then(|| self.shared.failure(py)).flatten() {
             Some(error) => Err(error),
             None => Ok((batch, over)),
         }
@@ -265,22 +305,45 @@ impl Stream {
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         match &self.client {
             Client::Async(client) => client.get().flush(py),
-            Client::Blocking(client) => client.get().send_some(py),
+            Client::Blocking(client) => {
+                client.get().send_some();
+                Ok(())
+            }
         }
     }
 
-    /// Ends the portal; what still comes is discarded.
-    fn give_up(&self) -> Option<(VecDeque<Vec<Py<PyAny>>>, bool)> {
-        let mut inner = lock(&self.shared.inner);
-        if inner.closed {
-            return None;
+    /// Nobody reads any more: ends the portal, whose rows that still come are discarded; a request that has not been
+    /// written is dropped. False when that has been done.
+    fn give_up(&self, py: Python<'_>) -> PyResult<bool> {
+        let rows = std::mem::take(&mut *lock(&self.current));
+        let (batches, runs) = {
+            let mut inner = lock(&self.shared.inner);
+            if std::mem::replace(&mut inner.closed, true) {
+                return Ok(false);
+            }
+            inner.cut = !rows.is_empty() || !inner.complete();
+            (std::mem::take(&mut inner.batches), !inner.over)
+        };
+        drop((rows, batches));
+        if !runs {
+            return Ok(true);
         }
-        inner.closed = true;
-        let ends = !inner.over && inner.more;
-        if ends {
-            self.session().close_portal(self.id, inner.once.as_deref());
+        if self.session().is_running(self.id) {
+            self.session().close_portal(self.id);
+            return Ok(true);
         }
-        Some((std::mem::take(&mut inner.batches), ends))
+        match &self.client {
+            Client::Async(client) => {
+                AsyncClient::cancel_request(client.bind(py), self.id)?;
+                client.get().end_stream(py, self.id, &self.shared, None, false)?;
+            }
+            Client::Blocking(client) => {
+                client.get().drop_unwritten(self.id);
+                let waiting = self.shared.end(None);
+                drop(waiting);
+            }
+        }
+        Ok(true)
     }
 
     /// It could not be opened: there is nothing to end.
@@ -315,11 +378,21 @@ impl Stream {
     fn wait_reply(&self, py: Python<'_>, client: &Py<AsyncClient>) -> PyResult<Py<Awaitable>> {
         let reply = Py::new(py, Awaitable::new(py, client.clone_ref(py), self.id, "stream"))?;
         reply.get().close_unseen();
-        let earlier = lock(&self.shared.inner).waiting.replace(reply.clone_ref(py));
-        if earlier.is_some() {
-            return Err(error::interface_error(py, "two tasks iterate one stream"));
+        let earlier = {
+            let mut inner = lock(&self.shared.inner);
+            match &inner.waiting {
+                // The one that came first goes on waiting.
+                Some(waiting) if waiting.get().is_pending() => Err(()),
+                _ => Ok(inner.waiting.replace(reply.clone_ref(py))),
+            }
+        };
+        match earlier {
+            Ok(settled) => {
+                drop(settled);
+                Ok(reply)
+            }
+            Err(()) => Err(error::interface_error(py, "two tasks read one stream: another one waits for its rows")),
         }
-        Ok(reply)
     }
 }
 
@@ -401,8 +474,9 @@ impl Stream {
 
     /// As `close`, without anything to await.
     fn _close(&self, py: Python<'_>) -> PyResult<()> {
-        let Some((batches, _)) = self.give_up() else { return Ok(()) };
-        drop(batches);
+        if !self.give_up(py)? {
+            return Ok(());
+        }
         match &self.client {
             Client::Async(client) => {
                 client.get().stream_ended(self.id);
@@ -429,38 +503,37 @@ impl Stream {
     }
 }
 
-impl Shared {
-    pub(crate) fn is_over(&self) -> bool {
-        lock(&self.inner).over
-    }
-}
-
 impl Drop for Stream {
     /// `break`, or forgotten: the portal ends, the connection is free for others.
     fn drop(&mut self) {
-        if let Some((batches, ends)) = self.give_up() {
-            // Not while the interpreter shuts down: the line goes with it.
-            let _ = Python::try_attach(|py| {
-                drop(batches);
-                let pending = PyErr::take(py);
-                let ended = match &self.client {
-                    Client::Async(client) => {
-                        client.get().stream_ended(self.id);
-                        if ends { self.flush(py) } else { Ok(()) }
-                    }
-                    Client::Blocking(client) => {
-                        client.get().stream_forgotten(self.id);
-                        Ok(())
-                    }
-                };
-                if let Err(error) = ended {
-                    error.write_unraisable(py, None);
-                }
-                if let Some(error) = pending {
-                    error.restore(py);
-                }
-            });
+        if lock(&self.shared.inner).closed {
+            return;
         }
+        // Not while the interpreter shuts down: the line goes with it.
+        let _ = Python::try_attach(|py| {
+            let pending = PyErr::take(py);
+            if let Err(error) = self.forget(py) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(error) = pending {
+                error.restore(py);
+            }
+        });
+    }
+}
+
+impl Stream {
+    /// As `close`, without waiting: the end is sent now, so that the server lets go of locks and snapshot.
+    fn forget(&self, py: Python<'_>) -> PyResult<()> {
+        let given_up = self.give_up(py);
+        match &self.client {
+            Client::Async(client) => {
+                client.get().stream_ended(self.id);
+                self.flush(py)?;
+            }
+            Client::Blocking(client) => client.get().stream_dropped(self.id),
+        }
+        given_up.map(|_| ())
     }
 }
 
@@ -536,14 +609,21 @@ impl StreamStep {
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let waited = lock(&self.waiting).take();
-        drop(waited);
+        self.close();
         Err(crate::awaitable::thrown(exception, value, traceback)?)
     }
 
     fn close(&self) {
         let waited = lock(&self.waiting).take();
-        drop(waited);
+        if let Some(waited) = waited {
+            self.stream.get().shared.withdraw(&waited);
+        }
+    }
+}
+
+impl Drop for StreamStep {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

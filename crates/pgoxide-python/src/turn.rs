@@ -54,13 +54,19 @@ impl Turn {
     /// Waits for the turn, at most until `until`; signals are handled meanwhile.
     #[inline]
     pub(crate) fn take(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Held<'_>> {
+        self.take_until(py, until)?.ok_or_else(|| late(py))
+    }
+
+    /// As `take`; None when it took too long.
+    #[inline]
+    pub(crate) fn take_until(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<Held<'_>>> {
         let me = std::thread::current().id();
         let ticket = {
             let mut line = lock(&self.line);
             match line.holder {
                 None if line.waiting.is_empty() => {
                     line.holder = Some(me);
-                    return Ok(Held(self));
+                    return Ok(Some(Held(self)));
                 }
                 Some(other) if other == me => return Err(nested(py)),
                 _ => {}
@@ -73,18 +79,14 @@ impl Turn {
         let (began, mut told) = (Instant::now(), false);
         loop {
             if py.detach(|| self.wait(ticket, me, until)) {
-                return Ok(Held(self));
+                return Ok(Some(Held(self)));
             }
             let interrupted = py.check_signals().and_then(|()| self.tell(py, began, &mut told));
             let late = until.is_some_and(|until| Instant::now() >= until);
             if interrupted.is_err() || late {
                 lock(&self.line).waiting.retain(|other| *other != ticket);
                 self.changed.notify_all();
-                interrupted?;
-                return Err(error::query_timeout(
-                    py,
-                    "other threads kept the connection busy until the call's time was over",
-                ));
+                return interrupted.map(|()| None);
             }
         }
     }
@@ -166,6 +168,11 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.give_back();
     }
+}
+
+#[cold]
+fn late(py: Python<'_>) -> PyErr {
+    error::query_timeout(py, "other threads kept the connection busy until the call's time was over")
 }
 
 #[cold]

@@ -92,7 +92,8 @@ class AsyncClient:
         into: what a row becomes. A class: a dataclass, named tuple or TypedDict whose fields are the columns, `tuple`,
         `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …), else any class that takes the columns as
         keyword arguments. Or a callable, which is given the `Row`. Without it, a `Row`.
-        timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none.
+        timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none;
+        `float("inf")` for no limit at all.
         types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID. With all of them given, the first use of a
         statement takes one round trip instead of two.
         isolate: True to have nothing else in flight on this connection meanwhile, so that no cancel meant for a neighbour
@@ -378,7 +379,9 @@ class AsyncClient:
         What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The
         connection is busy until then: calls by other tasks or threads wait, and a RuntimeWarning tells them where it was made
         when that takes longer than the connection's `stream_wait_warning`. Raises as `fetch_all` does, at the row where it
-        happens, and InterfaceError for another call by who reads the stream.
+        happens, and InterfaceError for another call by who reads the stream. A read that is cancelled, or too late, gives up
+        the statement; reading on raises then, as after any error, so that missing rows are never taken for the end. COPY is
+        refused: it has verbs of its own.
 
         >>> async with db.stream("select n from generate_series(1, 5000) as n", into=int, batch=500) as numbers:
         ...     total = sum([n async for n in numbers])
@@ -390,8 +393,10 @@ class AsyncClient:
 
     # For `driver` and `transport`
 
-    def _describe(self, sql: str, types: Sequence[str | int] | None) -> Reply[Prepared]:
-        """Has the statement described."""
+    def _describe(
+        self, sql: str, types: Sequence[str | int] | None, timeout: float | None = None
+    ) -> Reply[Prepared]:
+        """Has the statement of an `execute_many` described."""
 
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]]) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""

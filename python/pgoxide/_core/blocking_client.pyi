@@ -86,7 +86,8 @@ class Client:
         into: what a row becomes. A class: a dataclass, named tuple or TypedDict whose fields are the columns, `tuple`,
         `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …), else any class that takes the columns as
         keyword arguments. Or a callable, which is given the `Row`. Without it, a `Row`.
-        timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none.
+        timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none;
+        `float("inf")` for no limit at all.
         types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID. With all of them given, the first use of a
         statement takes one round trip instead of two.
         isolate: True to have nothing else in flight on this connection meanwhile, so that no cancel meant for a neighbour
@@ -372,7 +373,9 @@ class Client:
         What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The
         connection is busy until then: calls by other tasks or threads wait, and a RuntimeWarning tells them where it was made
         when that takes longer than the connection's `stream_wait_warning`. Raises as `fetch_all` does, at the row where it
-        happens, and InterfaceError for another call by who reads the stream.
+        happens, and InterfaceError for another call by who reads the stream. A read that is cancelled, or too late, gives up
+        the statement; reading on raises then, as after any error, so that missing rows are never taken for the end. COPY is
+        refused: it has verbs of its own.
 
         >>> with db.stream("select n from generate_series(1, 5000) as n", into=int, batch=500) as numbers:
         ...     total = sum([n for n in numbers])
@@ -384,8 +387,10 @@ class Client:
 
     # For `driver` and `transport`
 
-    def _describe(self, sql: str, types: Sequence[str | int] | None) -> Prepared:
-        """Has the statement described."""
+    def _describe(
+        self, sql: str, types: Sequence[str | int] | None, timeout: float | None = None
+    ) -> Prepared:
+        """Has the statement of an `execute_many` described."""
 
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""
@@ -414,8 +419,8 @@ class Client:
     def _end(self, reason: Error) -> None:
         """The line is to be given up."""
 
-    def _terminate(self) -> None:
-        """Sends Terminate, as far as the socket takes it at once."""
+    def _terminate(self, timeout: float) -> None:
+        """Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection longer."""
 
     def _cancel_request(self) -> bytes | None:
         """The bytes of a CancelRequest for this session; None when the server gave no key."""

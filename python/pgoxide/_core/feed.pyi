@@ -38,8 +38,8 @@ class Feed:
     def finish(self) -> None:
         """All records have been fed: the server may complete."""
 
-    def fail(self, reason: str) -> None:
-        """The source failed or the caller was cancelled: the server undoes what it has."""
+    def fail(self, reason: BaseException) -> None:
+        """The source failed or the caller was cancelled: the server is told, cancels what runs, and undoes what it has."""
 
     def room(self) -> Reply[None] | None:
         """None when more may be fed at once; else settles when there is room. Asynchronous face only."""
@@ -50,7 +50,7 @@ class Feed:
     def wait_done(self) -> CommandTag:
         """Waits for the end; the command tag. Blocking face only."""
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self, reason: BaseException) -> None:
         """As `fail`, and waits for the server's end of it. Blocking face only."""
 
     @property

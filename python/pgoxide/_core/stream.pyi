@@ -16,6 +16,9 @@ class Stream(Generic[_R_co]):
     one being handed out, and the one after it. On an asynchronous connection it is iterated with `async for`, and
     `next_batch` and `close` are awaited.
 
+    Once it has failed, or a read was cancelled, every further read raises; so does reading on after `close` when rows are
+    left. One task reads it: a second one gets InterfaceError while the first waits.
+
     Source: protocol chapter, "Message Flow", "Extended Query" (PortalSuspended).
     """
 

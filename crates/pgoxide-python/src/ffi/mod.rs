@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `tuple.rs` | allocating and filling instances of tuple and of row types |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
+//! | `nesting.rs` | deallocation of rows in rows in rows, on a bounded stack |
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
 //! | `decimal.rs` | `decimal.Decimal` from a coefficient, its layout proved on first use |
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
@@ -19,6 +20,7 @@ pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
 pub(crate) mod iteration;
+mod nesting;
 pub(crate) mod row_type;
 pub(crate) mod slots;
 pub(crate) mod task;

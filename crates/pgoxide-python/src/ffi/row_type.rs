@@ -11,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use super::tuple;
+use super::{nesting, tuple};
 
 /// Names that CPython reads a meaning into when they appear among a type's members, and Python's own protocol
 /// names: a column so named is reached by position or `row["…"]` only.
@@ -113,10 +113,26 @@ fn keep(py: Python<'_>, names: Vec<CString>) -> PyResult<Bound<'_, PyAny>> {
 
 /// tuple's own deallocation serves exact tuples; the generic one for subtypes costs twice as much.
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: called by the interpreter with the last reference gone. Items may be NULL when a row was dropped
-    // half-way. Heap types are referenced by their instances.
+    // SAFETY: called by the interpreter with the last reference gone, and untracked before its items are given up.
     unsafe {
-        let tracked = tuple::untrack(object);
+        if tuple::untrack(object) {
+            nesting::bounded(object, |object| release(object, true));
+        } else {
+            // A row of scalars: it holds no rows.
+            release(object, false);
+        }
+    }
+}
+
+/// Gives up a row's items and its memory. `tracked`: whether the collector knew it.
+///
+/// # Safety
+/// The last reference is gone and the collector does not know it any more.
+#[inline]
+unsafe fn release(object: *mut ffi::PyObject, tracked: bool) {
+    // SAFETY: the caller's. Items may be NULL when a row was dropped half-way. Heap types are referenced by their
+    // instances.
+    unsafe {
         let len = ffi::Py_SIZE(object);
         let tuple = object.cast::<ffi::PyTupleObject>();
         let items = (&raw mut (*tuple).ob_item).cast::<*mut ffi::PyObject>();

@@ -131,7 +131,8 @@ class AsyncConnection(_core.AsyncClient):
     async def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
 
-        Waits at most 5 seconds for both. Calling it again does nothing. Never raises for a line that is already gone.
+        Waits at most 5 seconds, also for another thread that keeps a blocking connection; then the line is cut, and who waits
+        on it gets ConnectionClosed. Calling it again does nothing. Never raises for a line that is already gone.
         """
         if self.closed:
             self._close_line()
@@ -145,9 +146,14 @@ class AsyncConnection(_core.AsyncClient):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await unfinished
         # async-only: end
-        if not self.closed:
-            self._terminate()
-        self._close_line()
+        try:
+            if not self.closed:
+                # async-only: begin
+                self._terminate()
+                # async-only: end
+                # sync: self._terminate(CLOSE_TIMEOUT)
+        finally:
+            self._close_line()
 
     async def cancel(self, timeout: float = 10.0) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
@@ -175,7 +181,7 @@ class AsyncConnection(_core.AsyncClient):
         return AsyncCancelToken(self._listening().address, process_id, request)
 
     def abort(self, reason: BaseException | None = None) -> None:
-        """Ends the session at once: the line is cut, every unfinished call fails with ConnectionClosed."""
+        """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed."""
         error = ConnectionClosed("the connection was aborted")
         error.__cause__ = reason
         self._end(error)
@@ -209,10 +215,12 @@ class AsyncConnection(_core.AsyncClient):
         """Runs one statement with many parameter sets, all or none, in bounded memory.
 
         parameter_sets: an iterable (or asynchronous iterable) of sequences; it is asked for more only when there is room.
+        timeout: seconds for all of it; without it the connection's `command_timeout`.
         Returns the tag of the last run with the rows of all of them. Rows that the statement returns are discarded.
 
-        When a run fails, or the source raises, none has happened (inside a transaction, the transaction has failed); the
-        source's exception comes out as it was. Other calls on this connection wait until it is done.
+        When a run fails, the source raises, the time is over or the call is cancelled, none has happened (inside a transaction,
+        the transaction has failed), and what had been sent is cancelled at the server; the source's exception comes out as it
+        was. COPY is refused: `copy_in` feeds it. Other calls on this connection wait until it is done.
 
         >>> import pgoxide
         >>> async def example(db: pgoxide.AsyncConnection) -> None:
@@ -238,7 +246,7 @@ class AsyncConnection(_core.AsyncClient):
         take; for a type without a codec here (ranges, enums, arrays, …) a `str`, as the server reads it.
         columns: the columns to fill; by default all but generated ones, in the table's order.
         where: a condition in SQL on the new rows; others are left out (PostgreSQL 12+). Never from outside: it is SQL.
-        timeout: seconds for all of it.
+        timeout: seconds for all of it; without it the connection's `command_timeout`.
 
         Returns the tag, whose `rows_affected` counts the rows. All or nothing: a value that does not fit raises DataError
         naming record and column, the server's refusal raises its error and stops taking records, an exception of the

@@ -6,11 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pgoxide._core import copy_format
-
-# async-only: begin
-from pgoxide.driver.limits import limit
-
-# async-only: end
+from pgoxide.driver.limits import AsyncLimit
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
@@ -45,21 +41,22 @@ async def copy_in(  # noqa: PLR0917  one caller
     timeout: float | None,
 ) -> CommandTag:
     """See `AsyncConnection.copy_in`."""
-    # async-only: begin
-    async with limit(timeout if timeout is not None else connection.config.command_timeout):
-        return await _copy_in(connection, table, records, columns, where)
+    async with AsyncLimit(timeout if timeout is not None else connection.config.command_timeout) as limit:
+        return await _copy_in(connection, table, records, columns, where, limit)
 
 
-async def _copy_in(
+async def _copy_in(  # noqa: PLR0917  one caller
     connection: AsyncConnection,
     table: str | tuple[str, str],
     records: Iterable[object] | AsyncIterable[object],
     columns: Sequence[str] | None,
     where: str | None,
+    limit: AsyncLimit,
 ) -> CommandTag:
-    # async-only: end
     target = quoted_table(table)
-    found = await connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
+    found = await connection.fetch_all(
+        _COLUMNS, target, types=["text"], into=tuple[str, int], timeout=limit.left()
+    )
     typed = _chosen(table, dict(found), columns)
     if not typed:
         raise ProgrammingError(f"{table!r} has no column that can be filled")
@@ -69,7 +66,7 @@ async def _copy_in(
     # async-only: begin
     feed = connection._copy_in(sql, typed)
     # async-only: end
-    # sync: feed = connection._copy_in(sql, typed, timeout)
+    # sync: feed = connection._copy_in(sql, typed, limit.left())
     return await _feed(feed, records)
 
 
@@ -80,28 +77,27 @@ async def execute_many(
     timeout: float | None,
 ) -> CommandTag:
     """See `AsyncConnection.execute_many`."""
-    # async-only: begin
-    async with limit(timeout if timeout is not None else connection.config.command_timeout):
-        return await _execute_many(connection, query, parameter_sets)
+    async with AsyncLimit(timeout if timeout is not None else connection.config.command_timeout) as limit:
+        return await _execute_many(connection, query, parameter_sets, limit)
 
 
 async def _execute_many(
     connection: AsyncConnection,
     query: str | Statement[object],
     parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+    limit: AsyncLimit,
 ) -> CommandTag:
-    # async-only: end
     if isinstance(query, str):
         sql, types = query, None
     else:
         sql, types = query.sql, query.types
         if query.parameters:
             raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
-    prepared = await connection._describe(sql, types)
+    prepared = await connection._describe(sql, types, limit.left())
     # async-only: begin
     feed = connection._execute_many(prepared)
     # async-only: end
-    # sync: feed = connection._execute_many(prepared, timeout)
+    # sync: feed = connection._execute_many(prepared, limit.left())
     return await _feed(feed, parameter_sets)
 
 
@@ -140,7 +136,7 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
         if started:
             feed.finish()
     except BaseException as error:
-        feed.fail(f"{type(error).__name__}: {error}")
+        feed.fail(error)
         raise
     return await feed.done
     # async-only: end
@@ -152,7 +148,7 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
     # sync:         feed.finish()
     # sync:     return feed.wait_done()
     # sync: except BaseException as error:
-    # sync:     feed.abandon(f"{type(error).__name__}: {error}")
+    # sync:     feed.abandon(error)
     # sync:     raise
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pgoxide._core import copy_format
+from pgoxide.driver.limits import Limit
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
@@ -42,15 +43,27 @@ def copy_in(  # noqa: PLR0917  one caller
     timeout: float | None,
 ) -> CommandTag:
     """See `Connection.copy_in`."""
+    with Limit(timeout if timeout is not None else connection.config.command_timeout) as limit:
+        return _copy_in(connection, table, records, columns, where, limit)
+
+
+def _copy_in(  # noqa: PLR0917  one caller
+    connection: Connection,
+    table: str | tuple[str, str],
+    records: Iterable[object],
+    columns: Sequence[str] | None,
+    where: str | None,
+    limit: Limit,
+) -> CommandTag:
     target = quoted_table(table)
-    found = connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int])
+    found = connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int], timeout=limit.left())
     typed = _chosen(table, dict(found), columns)
     if not typed:
         raise ProgrammingError(f"{table!r} has no column that can be filled")
     names, oids = [name for name, _ in typed], [oid for _, oid in typed]
     condition = f" where {where}" if where else ""
     sql = f"copy {target} ({column_list(names)}) from stdin (format {copy_format(oids)}){condition}"
-    feed = connection._copy_in(sql, typed, timeout)
+    feed = connection._copy_in(sql, typed, limit.left())
     return _feed(feed, records)
 
 
@@ -61,14 +74,24 @@ def execute_many(
     timeout: float | None,
 ) -> CommandTag:
     """See `Connection.execute_many`."""
+    with Limit(timeout if timeout is not None else connection.config.command_timeout) as limit:
+        return _execute_many(connection, query, parameter_sets, limit)
+
+
+def _execute_many(
+    connection: Connection,
+    query: str | Statement[object],
+    parameter_sets: Iterable[Sequence[object]],
+    limit: Limit,
+) -> CommandTag:
     if isinstance(query, str):
         sql, types = query, None
     else:
         sql, types = query.sql, query.types
         if query.parameters:
             raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
-    prepared = connection._describe(sql, types)
-    feed = connection._execute_many(prepared, timeout)
+    prepared = connection._describe(sql, types, limit.left())
+    feed = connection._execute_many(prepared, limit.left())
     return _feed(feed, parameter_sets)
 
 
@@ -98,5 +121,5 @@ def _feed(feed: Feed, source: Iterable[object]) -> CommandTag:
             feed.finish()
         return feed.wait_done()
     except BaseException as error:
-        feed.abandon(f"{type(error).__name__}: {error}")
+        feed.abandon(error)
         raise

@@ -17,34 +17,13 @@ import pytest
 from pgoxide import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.pg]
 ASYNC = pytest.mark.parametrize("face", ["async"])
 BLOCKING = pytest.mark.parametrize("face", ["blocking"])
 
 ROWS = "select n, repeat('x', 50) as text from generate_series(1, $1::int4) n"
-
-
-class Reader:
-    """A stream of either face, read with `await`."""
-
-    def __init__(self, stream: Any, face: str) -> None:
-        self._stream, self._face = stream, face
-
-    async def batch(self) -> list[Any]:
-        got = self._stream.next_batch()
-        return await got if self._face == "async" else got  # type: ignore[no-any-return]
-
-    async def close(self) -> None:
-        if self._face == "async":
-            await self._stream.close()
-        else:
-            self._stream.close()
-
-
-def open_stream(db: Any, face: str, *args: Any, **options: Any) -> Reader:
-    return Reader(db.stream(*args, **options), face)
 
 
 def resident() -> int:
@@ -60,9 +39,9 @@ def resident() -> int:
 @pytest.mark.row("P05")
 async def test_a_reader_that_stops_holds_two_batches(face: str, db: Any) -> None:
     """Three million rows, 200 MB as objects; the reader takes some, pauses, takes some more: memory stands still."""
-    reader = open_stream(db, face, ROWS, 3_000_000, batch=2_000)
+    reader = db.stream(ROWS, 3_000_000, batch=2_000)
     for _ in range(20):
-        assert len(await reader.batch()) == 2_000
+        assert len(await reader.next_batch()) == 2_000
     before = resident()
     if face == "async":
         await asyncio.sleep(0.7)
@@ -71,7 +50,7 @@ async def test_a_reader_that_stops_holds_two_batches(face: str, db: Any) -> None
     paused = resident() - before
     taken = 20
     while taken < 300:
-        assert (await reader.batch())[-1][0] == (taken + 1) * 2_000
+        assert (await reader.next_batch())[-1][0] == (taken + 1) * 2_000
         taken += 1
     gone_on = resident() - before
     await reader.close()
@@ -87,8 +66,8 @@ async def test_a_reader_that_stops_holds_two_batches(face: str, db: Any) -> None
 @pytest.mark.row("P05")
 async def test_the_reader_itself_cannot_call(face: str, db: Any) -> None:
     """It would wait for itself: told at once, whatever the verb; the stream goes on."""
-    reader = open_stream(db, face, ROWS, 10, batch=5)
-    assert len(await reader.batch()) == 5
+    reader = db.stream(ROWS, 10, batch=5)
+    assert len(await reader.next_batch()) == 5
     for call in (
         lambda: db.fetch_all("select 1"),
         lambda: db.execute_script("select 1"),
@@ -97,8 +76,8 @@ async def test_the_reader_itself_cannot_call(face: str, db: Any) -> None:
     ):
         with pytest.raises(errors.InterfaceError, match="stream"):
             await call()
-    assert [row[0] for row in await reader.batch()] == [6, 7, 8, 9, 10]
-    assert await reader.batch() == []
+    assert [row[0] for row in await reader.next_batch()] == [6, 7, 8, 9, 10]
+    assert await reader.next_batch() == []
     assert await db.fetch_value("select 1") == 1
 
 
@@ -170,7 +149,9 @@ async def test_other_tasks_wait_and_are_told_where(face: str, connect: Any, kind
     stream = db.stream(ROWS, 10, batch=5)
     place = line_of(test_other_tasks_wait_and_are_told_where, "stream = db.stream")
     await stream.next_batch()
-    with pytest.warns(RuntimeWarning, match=rf"waited 0\.1 s .* made at .*test_streams\.py:{place}:") as told:
+    with pytest.warns(
+        RuntimeWarning, match=rf"waited 0\.1 s .* made at .*test_stream_waiting\.py:{place}:"
+    ) as told:
         waiting = in_task(lambda: WAITERS[kind](db))
         await asyncio.sleep(0.5)
     assert len(told) == 1
@@ -199,12 +180,14 @@ async def test_other_threads_wait_and_are_told_where(face: str, connect: Any, ki
             failures.append(error)
 
     thread = threading.Thread(target=call, daemon=True)
-    with pytest.warns(RuntimeWarning, match=rf"waited 0\.1 s .* made at .*test_streams\.py:{place}:") as told:
+    with pytest.warns(
+        RuntimeWarning, match=rf"waited 0\.1 s .* made at .*test_stream_waiting\.py:{place}:"
+    ) as told:
         thread.start()
         thread.join(0.7)
     assert len(told) == 1
     if kind != "many":
-        assert told[0].filename.endswith("test_streams.py")
+        assert told[0].filename.endswith("test_stream_waiting.py")
     assert thread.is_alive()
     stream.close()
     thread.join(10)
@@ -234,8 +217,8 @@ async def test_the_warning_stands_at_the_line_that_waits(face: str, connect: Any
 async def test_nobody_is_told_before_the_time_or_when_it_is_off(face: str, connect: Any) -> None:
     for patience in (30.0, None):
         db = await connect(stream_wait_warning=patience)
-        reader = open_stream(db, face, ROWS, 10, batch=5)
-        await reader.batch()
+        reader = db.stream(ROWS, 10, batch=5)
+        await reader.next_batch()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             if face == "async":
@@ -328,8 +311,8 @@ async def test_as_an_error_the_warning_comes_out_of_the_call(face: str, connect:
 @pytest.mark.row("P05")
 async def test_every_row_once_in_order(face: str, db: Any) -> None:
     for batch in (1, 7, 100, 1_000):
-        reader, seen = open_stream(db, face, ROWS, 100, batch=batch), []
-        while rows := await reader.batch():
+        reader, seen = db.stream(ROWS, 100, batch=batch), []
+        while rows := await reader.next_batch():
             assert len(rows) <= batch
             seen += [row[0] for row in rows]
         assert seen == list(range(1, 101))
@@ -339,26 +322,18 @@ async def test_every_row_once_in_order(face: str, db: Any) -> None:
 
 
 async def test_break_and_forgetting_free_the_connection(face: str, db: Any) -> None:
-    def first(rows: Iterator[Any]) -> Any:
-        for row in rows:
-            return row
-        return None
-
     for _ in range(3):
-        if face == "async":
-            async for row in db.stream(ROWS, 1_000_000, batch=10):
-                assert row[0] == 1
-                break
-        else:
-            assert first(db.stream(ROWS, 1_000_000, batch=10))[0] == 1
+        async for row in db.stream(ROWS, 1_000_000, batch=10):
+            assert row[0] == 1
+            break
         assert await db.fetch_value("select 1") == 1
 
 
 async def test_an_error_in_the_middle(face: str, db: Any) -> None:
     """The rows before it come; then the error, where it happened; the connection is in step."""
-    reader = open_stream(db, face, "select 10 / (n - 25) from generate_series(1, 50) n", batch=10)
-    assert [len(await reader.batch()) for _ in range(2)] == [10, 10]
+    reader = db.stream("select 10 / (n - 25) from generate_series(1, 50) n", batch=10)
+    assert [len(await reader.next_batch()) for _ in range(2)] == [10, 10]
     with pytest.raises(errors.DivisionByZero):
-        await reader.batch()
+        await reader.next_batch()
     await reader.close()
     assert await db.fetch_value("select 1") == 1
