@@ -81,6 +81,8 @@ struct Feeding {
 
 impl BlockingClient {
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+        // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
+        self.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
         let _turn = self.turn.take(py, deadline.at)?;
         self.session.check_open(py)?;
@@ -101,7 +103,6 @@ impl BlockingClient {
         if let Kind::Prepare(prepare) = &job.kind
             && let Some(refusal) = &prepare.refusal
         {
-            prepared.set_stage(Stage::New);
             self.session.statements.forget(py, prepared)?;
             return Err(refusal_error(py, refusal, prepared));
         }
@@ -152,7 +153,7 @@ impl BlockingClient {
             Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
             Err(cause) => Err(lost_line(py, cause.into())),
         };
-        *lock(&self.page) = Some(page);
+        self.put_back(page);
         let finished = self.act(py, outcomes, id)?;
         match fate {
             Ok(()) => Ok(finished),
@@ -163,6 +164,13 @@ impl BlockingClient {
                 // The answer may have come whole before the end.
                 finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)))
             }
+        }
+    }
+
+    /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
+    fn put_back(&self, page: RecvBuffer) {
+        if !self.session.is_ended() {
+            *lock(&self.page) = Some(page);
         }
     }
 
@@ -231,13 +239,13 @@ impl BlockingClient {
                     self.session.process(py, &mut page, &mut outcomes)
                 }
                 Ok(Moved::WouldBlock) => {
-                    *lock(&self.page) = Some(page);
+                    self.put_back(page);
                     return;
                 }
                 Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
                 Err(cause) => Err(lost_line(py, cause.into())),
             };
-            *lock(&self.page) = Some(page);
+            self.put_back(page);
             let acted = self.act(py, outcomes, None).map(|_| ());
             let ended = match fate {
                 Ok(()) => acted,
@@ -495,7 +503,8 @@ impl BlockingClient {
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
         *lock(&self.socket) = None;
         let first = !self.session.is_ended();
-        drop(self.session.end(reason));
+        drop(self.session.end(py, reason));
+        drop(lock(&self.page).take());
         if first {
             let reason = self.session.closed_error(py).into_value(py);
             self.tell(py, "ended", (reason,))?;
@@ -738,13 +747,15 @@ impl BlockingClient {
         this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
-    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
+    /// has one.
     fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
         self.session.own(py, token, holder)
     }
 
-    fn _disown(&self) {
-        self.session.disown();
+    /// The transaction of `token` is over.
+    fn _disown(&self, token: &Bound<'_, PyAny>) {
+        self.session.disown(token);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------
@@ -784,15 +795,16 @@ impl BlockingClient {
         self.finish(py, PyErr::from_value(reason))
     }
 
-    /// Sends Terminate, as far as the socket takes it at once.
-    fn _terminate(&self, py: Python<'_>) -> PyResult<()> {
+    /// Sends Terminate once no other thread uses the connection, at most `timeout` seconds from now; as far as the socket
+    /// takes it at once.
+    fn _terminate(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         if self.turn.is_mine() {
             // A stream or COPY of this thread that was left open: it ends with the session.
             let open = lock(&self.streaming).as_ref().map(|(id, _)| *id);
             open.into_iter().for_each(|id| self.stream_forgotten(id));
             drop(self.end_feeding());
         }
-        let _turn = self.turn.take(py, None)?;
+        let _turn = self.turn.take(py, Deadline::after(Some(timeout)).at)?;
         let Some(socket) = *lock(&self.socket) else { return Ok(()) };
         let mut state = lock(&self.session.state);
         state.conn.terminate();
@@ -850,6 +862,13 @@ impl BlockingClient {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.hooks.get().map_or(Ok(()), |hooks| visit.call(hooks))
+        if let Some(hooks) = self.hooks.get() {
+            visit.call(hooks)?;
+        }
+        self.session.visit(&visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.session.clear(py);
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgoxide_protocol::client::RequestId;
 use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -121,6 +122,18 @@ impl OpenStreams {
             let told = if inner.open.is_empty() { std::mem::take(&mut inner.waiting) } else { VecDeque::new() };
             (ended, told)
         };
+        drop(ended);
+    }
+
+    /// For the garbage collector, whom nothing may keep waiting.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
+        inner.open.iter().try_for_each(|open| visit.call(&open.task))
+    }
+
+    /// The connection has ended, and all streams with it.
+    pub(crate) fn clear(&self) {
+        let ended = std::mem::take(&mut *lock(&self.inner));
         drop(ended);
     }
 

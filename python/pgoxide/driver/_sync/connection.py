@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pgoxide import _core
@@ -35,7 +36,7 @@ __all__ = ["Connection"]
 R = TypeVar("R")
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
+"""Seconds `close()` waits for what is in flight and for Terminate to leave, before it cuts the line."""
 
 
 @explain_peers_names
@@ -81,22 +82,26 @@ class Connection(_core.Client):
         try:
             self._line.attach(self)
             self._start(parameters, config.connect_timeout)
-        except BaseException as error:
-            self.abort(error)
+        except BaseException:
+            # Without the reason, whose frames lead to this object: it would wait for the garbage collector.
+            self.abort()
             raise
         return self
 
     def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
 
-        Waits at most 5 seconds for both. Calling it again does nothing. Never raises for a line that is already gone.
+        Waits at most 5 seconds for the first two (asynchronous face: all calls of all tasks; blocking face: the call of
+        another thread), then cuts the line, and every call still unfinished fails with ConnectionClosed. The line is closed
+        when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
+        line that is already gone.
         """
-        if self.closed:
+        try:
+            if not self.closed:
+                with suppress(Error):
+                    self._terminate(CLOSE_TIMEOUT)
+        finally:
             self._close_line()
-            return
-        if not self.closed:
-            self._terminate()
-        self._close_line()
 
     def cancel(self, timeout: float = 10.0) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
@@ -209,10 +214,12 @@ class Connection(_core.Client):
         plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
         request it runs out in raises QueryTimeout in the plan, and every one after it.
 
-        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended. One
-        that it leaves open is rolled back: a plan that returned raises InterfaceError, one that raised has it noted on its
-        error. When the caller is cancelled the plan gets PlanCancelled and may only clean up, undisturbed by further
-        cancels; clean-up that takes more than 10 seconds a request aborts the connection.
+        The plan keeps this connection for its whole length. A transaction it opens is its own, from before BEGIN is sent:
+        calls from outside its context, other plans included, raise InterfaceError, which names the task and the line that hold
+        it. Outside a transaction, others' calls may run between the plan's. A transaction that it leaves open is rolled back: a
+        plan that returned raises InterfaceError, one that raised has it noted on its error. When the caller is cancelled the
+        plan gets PlanCancelled and may only clean up, undisturbed by further cancels; clean-up that takes more than 10 seconds
+        a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it.
         """
         return running.run(self, plan, timeout)
 
