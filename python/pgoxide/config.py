@@ -176,7 +176,8 @@ class ConnectConfig:
 
     host: a name or address; a value that starts with `/` is the folder of a Unix socket, with `@` an abstract one.
     port: 1 to 65535; with a Unix socket it is the number in the socket's file name.
-    password: a `Secret`; a plain `str` is wrapped.
+    password: a `Secret`; a plain `str` is wrapped. Kept for later: this version authenticates by trust (or peer) only, never
+    sends it, and raises NotSupportedError when the server asks for one.
     connect_timeout, command_timeout: seconds, above 0; `None` means no limit.
     parameters: further start-up parameters, `{"search_path": "app", "TimeZone": "UTC"}`.
 
@@ -235,6 +236,8 @@ class ConnectConfig:
         overrides: the fields of this class; `None` and `""` mean "not given". Likewise for empty values elsewhere.
         Environment: PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGAPPNAME PGOPTIONS PGCONNECT_TIMEOUT; PGSSLMODE and
         PGSERVICE only to refuse what would be overlooked.
+        sslmode: `disable`, `allow` and `prefer` are accepted, and the line is in plain text with each of them; `require` and
+        above raise NotSupportedError, since TLS comes with a later version.
         Defaults: user of the operating system, a database of the user's name, the first of /var/run/postgresql and
         /tmp that has a socket for the port, else localhost.
 

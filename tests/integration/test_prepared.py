@@ -102,6 +102,40 @@ async def test_declared_types_decide_what_the_server_sees(db):
 
 
 @pytest.mark.row("Q10")
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("text[]", "text[]"),
+        ("_text", "text[]"),
+        ("int[]", "integer[]"),
+        ("int4[][]", "integer[]"),
+        ("double precision[]", "double precision[]"),
+        ("character varying[]", "character varying[]"),
+        ("timestamp with time zone[]", "timestamp with time zone[]"),
+        ("time without time zone", "time without time zone"),
+        ("bit varying", "bit varying"),
+        ("numeric []", "numeric[]"),
+    ],
+)
+async def test_spellings_of_types(db, spelling, name):
+    """As in the docstring of Statement: `[]` is how SQL writes arrays, whatever pg_type calls them."""
+    for _ in range(2):
+        assert await db.fetch_value("select pg_typeof($1)::text", None, types=[spelling]) == name
+    assert await db.fetch_value(Statement("select pg_typeof($1)::text", (None,), types=(spelling,))) == name
+    async with db.batch() as batch:
+        reply = batch.fetch_value("select pg_typeof($1)::text", None, types=[spelling])
+    assert reply.result() == name
+
+
+@pytest.mark.row("Q10")
+async def test_a_declared_array(db):
+    assert await db.fetch_value("select $1", "{a,b}", types=["text[]"]) == "{a,b}"
+    for unknown in ("nothing[]", "[]", "void[]"):
+        with pytest.raises(InterfaceError, match="no built-in type"):
+            await db.fetch_value("select $1", None, types=[unknown])
+
+
+@pytest.mark.row("Q10")
 async def test_some_types_declared(db):
     """Fewer types than parameters: the server finds the others."""
     for _ in range(2):

@@ -34,6 +34,9 @@ use crate::{error, pyimport};
 /// in the second-level cache while its rows are decoded.
 const PAGE: usize = 128 << 10;
 
+/// What a transport is given at a time: it says that it holds enough only between two writes.
+const HAND_OVER: usize = 256 << 10;
+
 /// Reads in one turn before other descriptors of the loop get theirs.
 const READS_PER_TURN: usize = 8;
 
@@ -89,6 +92,8 @@ pub(crate) struct AsyncClient {
     delivering: AtomicBool,
     flush_armed: AtomicBool,
     write_armed: AtomicBool,
+    /// The transport holds as many bytes as it wants to.
+    transport_full: AtomicBool,
     deadlines: Mutex<BinaryHeap<Deadline>>,
     /// Sources that wait until less is unsent.
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
@@ -280,8 +285,8 @@ impl AsyncClient {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
             }
-            if let Kind::StreamEnd(id, shared) = &job.kind {
-                self.end_stream(py, *id, shared, result.err(), false)?;
+            if let Kind::StreamEnd(shared) = &job.kind {
+                self.end_stream(py, shared.id, shared, result.err(), false)?;
                 continue;
             }
             if let Some(reply) = job.reply.take()
@@ -400,7 +405,7 @@ impl AsyncClient {
         }
     }
 
-    /// `add_writer` only while the kernel's buffer is full.
+    /// Once when the kernel's or the transport's buffer is full, and once when all has left.
     fn want_write(&self, py: Python<'_>, wanted: bool) -> PyResult<()> {
         if self.write_armed.swap(wanted, Ordering::Relaxed) != wanted {
             self.hooks(py)?.call_method1(intern!(py, "want_write"), (wanted,))?;
@@ -408,24 +413,27 @@ impl AsyncClient {
         Ok(())
     }
 
-    /// As far as the transport's buffer takes it: what is beyond stays with the machine, where it counts as unsent.
+    /// Hands bytes over until the transport says that it holds enough.
     fn flush_transport(&self, py: Python<'_>) -> PyResult<()> {
-        loop {
-            if self.write_armed.load(Ordering::Relaxed) {
-                return Ok(());
-            }
+        let more = loop {
             let bytes = {
                 let mut state = lock(&self.session.state);
                 state.conn.pump();
-                let bytes = state.conn.outgoing().to_vec();
+                if state.conn.outgoing().is_empty() {
+                    break false;
+                }
+                if self.transport_full.load(Ordering::Relaxed) {
+                    break true;
+                }
+                let outgoing = state.conn.outgoing();
+                let bytes = outgoing[..outgoing.len().min(HAND_OVER)].to_vec();
                 state.conn.sent(bytes.len());
                 bytes
             };
-            if bytes.is_empty() {
-                return self.tell_of_room(py);
-            }
             self.hooks(py)?.call_method1(intern!(py, "write"), (PyBytes::new(py, &bytes),))?;
-        }
+        };
+        self.want_write(py, more)?;
+        if more { Ok(()) } else { self.tell_of_room(py) }
     }
 
     // ---- reading ---------------------------------------------------------------------------------------------
@@ -462,7 +470,7 @@ impl AsyncClient {
                 }
             }
         }
-        *lock(&this.page) = Some(page);
+        this.put_back(page);
         let delivered = this.deliver(py, outcomes, true);
         if let Some(reason) = end {
             this.finish(py, reason)?;
@@ -487,7 +495,7 @@ impl AsyncClient {
             rest = &rest[count..];
             end = this.session.process(py, &mut page, &mut outcomes).err();
         }
-        *lock(&this.page) = Some(page);
+        this.put_back(page);
         let delivered = this.deliver(py, outcomes, true);
         match end {
             Some(reason) => this.finish(py, reason)?,
@@ -495,6 +503,13 @@ impl AsyncClient {
         }
         this.release_if_idle(py);
         delivered
+    }
+
+    /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
+    fn put_back(&self, page: RecvBuffer) {
+        if !self.session.is_ended() {
+            *lock(&self.page) = Some(page);
+        }
     }
 
     /// Acts on what a page brought. `direct`: called by the loop, no task runs.
@@ -600,10 +615,10 @@ impl AsyncClient {
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
         *lock(&self.line) = Line::None;
         let first = !self.session.is_ended();
-        let jobs = self.session.end(reason);
+        let jobs = self.session.end(py, reason);
+        drop(lock(&self.page).take());
         let starting = lock(&self.starting).take();
-        self.tell_of_room(py)?;
-        let mut fed_starts = Vec::new();
+        let mut fed_starts = std::mem::take(&mut *lock(&self.room_wanted));
         let waiting = jobs.into_iter().filter_map(|mut job| {
             let reply = job.reply.take();
             if let Kind::Batch(batch) = &mut job.kind {
@@ -619,13 +634,19 @@ impl AsyncClient {
             reply
         });
         let waiting: Vec<_> = waiting.collect();
+        // A loop that was closed in the middle runs nobody any more.
+        let runs = match self.event_loop.get() {
+            Some(event_loop) => !event_loop.bind(py).call_method0(intern!(py, "is_closed"))?.is_truthy()?,
+            None => false,
+        };
         if let Some(starting) = starting
             && starting.get().settle(Err(self.session.reason(py)))
+            && runs
         {
             Awaitable::wake(starting.into_bound(py), false)?;
         }
         for reply in waiting.into_iter().chain(fed_starts) {
-            if reply.get().settle(Err(self.session.closed_error(py))) {
+            if reply.get().settle(Err(self.session.closed_error(py))) && runs {
                 Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
@@ -664,7 +685,7 @@ impl AsyncClient {
                 Ok(())
             }
             CancelOutcome::Dropped(job) => {
-                this.session.never_sent(job);
+                drop(job);
                 let ended = this.session.advance_held(py);
                 this.settle_held(py, ended)
             }
@@ -732,28 +753,30 @@ impl Reader {
         }
     }
 
-    /// The loop says that the descriptor, or the transport after `pause`, can be written.
+    /// The loop says that the descriptor can be written.
     fn writable(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(client) = self.client(py)? else { return Ok(()) };
-        let client = client.get();
-        if matches!(*lock(&client.line), Line::Transport) {
-            client.write_armed.store(false, Ordering::Relaxed);
-        }
-        client.flush(py)
-    }
-
-    /// The transport's buffer is full: nothing is written to it until `writable`.
-    fn pause(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(client) = self.client(py)? {
-            client.get().write_armed.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        self.client(py)?.map_or(Ok(()), |client| client.get().flush(py))
     }
 
     /// The loop's turn has come for what was asked in it.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let Some(client) = self.client(py)? else { return Ok(()) };
         client.get().flush_armed.store(false, Ordering::Relaxed);
+        client.get().flush(py)
+    }
+
+    /// The transport holds as many bytes as it wants to.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(client) = self.client(py)? {
+            client.get().transport_full.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The transport takes bytes again.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(client) = self.client(py)? else { return Ok(()) };
+        client.get().transport_full.store(false, Ordering::Relaxed);
         client.get().flush(py)
     }
 
@@ -778,6 +801,10 @@ impl Reader {
             Ok(Some(client)) => visit.call(client),
             _ => Ok(()),
         }
+    }
+
+    fn __clear__(&self) {
+        self.release();
     }
 }
 
@@ -931,6 +958,7 @@ impl AsyncClient {
             delivering: AtomicBool::new(false),
             flush_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
+            transport_full: AtomicBool::new(false),
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
@@ -1146,13 +1174,15 @@ impl AsyncClient {
         Ok(feed)
     }
 
-    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
+    /// has one.
     fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
         self.session.own(py, token, holder)
     }
 
-    fn _disown(&self) {
-        self.session.disown();
+    /// The transaction of `token` is over.
+    fn _disown(&self, token: &Bound<'_, PyAny>) {
+        self.session.disown(token);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------
@@ -1284,6 +1314,22 @@ impl AsyncClient {
         if let Some(loop_of) = self.loop_of.get() {
             visit.call(loop_of)?;
         }
+        if let Ok(Some(starting)) = self.starting.try_lock().as_deref() {
+            visit.call(starting)?;
+        }
+        self.streaming.visit(&visit)?;
+        if let Ok(waiting) = self.room_wanted.try_lock() {
+            waiting.iter().try_for_each(|reply| visit.call(reply))?;
+        }
+        self.session.visit(&visit)?;
         self.event_loop.get().map_or(Ok(()), |event_loop| visit.call(event_loop))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let starting = lock(&self.starting).take();
+        self.streaming.clear();
+        let waiting = std::mem::take(&mut *lock(&self.room_wanted));
+        drop((starting, waiting));
+        self.session.clear(py);
     }
 }

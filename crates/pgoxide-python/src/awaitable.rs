@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use crate::async_client::AsyncClient;
+use crate::error::Kept;
 use crate::ffi::frame::CallSite;
 use crate::ffi::{self, task};
 use crate::pyimport;
@@ -25,7 +26,7 @@ use crate::sync::lock;
 enum Outcome {
     Pending,
     Value(Py<PyAny>),
-    Error(PyErr),
+    Error(Kept),
     Cancelled(Option<Py<PyAny>>),
 }
 
@@ -71,7 +72,8 @@ impl Awaitable {
     pub(crate) fn settle(&self, result: PyResult<Py<PyAny>>) -> bool {
         let outcome = match result {
             Ok(value) => Outcome::Value(value),
-            Err(error) => Outcome::Error(error),
+            // Attached already, as whoever has a PyErr to give.
+            Err(error) => Outcome::Error(Python::attach(|py| Kept::new(py, error))),
         };
         self.finish(outcome).is_ok()
     }
@@ -151,7 +153,7 @@ impl Awaitable {
         let site = inner.site.take();
         let result = match &inner.outcome {
             Outcome::Value(value) => Ok(value.clone_ref(py)),
-            Outcome::Error(error) => Err(error.clone_ref(py)),
+            Outcome::Error(error) => Err(error.error(py)),
             Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
             Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
         };
@@ -319,7 +321,7 @@ impl Awaitable {
         let site = inner.site.take();
         let result = match &inner.outcome {
             Outcome::Value(_) => Ok(None),
-            Outcome::Error(error) => Ok(Some(error.clone_ref(py))),
+            Outcome::Error(error) => Ok(Some(error.error(py))),
             Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
             Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
         };
@@ -409,6 +411,7 @@ impl Awaitable {
         let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
         match &inner.outcome {
             Outcome::Value(value) => visit.call(value)?,
+            Outcome::Error(error) => error.visit(&visit)?,
             Outcome::Cancelled(Some(message)) => visit.call(message)?,
             _ => {}
         }
@@ -423,8 +426,13 @@ impl Awaitable {
     }
 
     fn __clear__(&self) {
-        let callbacks = std::mem::take(&mut lock(&self.inner).callbacks);
-        drop(callbacks);
+        let mut inner = lock(&self.inner);
+        let callbacks = std::mem::take(&mut inner.callbacks);
+        // An error that nobody has taken is kept for the warning to name; it was never raised, so it leads nowhere.
+        let unseen = inner.site.is_some() && matches!(inner.outcome, Outcome::Error(_));
+        let outcome = (!unseen).then(|| std::mem::replace(&mut inner.outcome, Outcome::Cancelled(None)));
+        drop(inner);
+        drop((callbacks, outcome));
     }
 }
 
@@ -439,7 +447,9 @@ impl Drop for Awaitable {
             let pending = PyErr::take(py);
             let (file, line) = site.place(py);
             let what = match &inner.outcome {
-                Outcome::Error(error) => format!("{verb}() was never awaited, and failed: {}", error.value(py)),
+                Outcome::Error(error) => {
+                    format!("{verb}() was never awaited, and failed: {}", error.error(py).value(py))
+                }
                 _ => format!("{verb}() was never awaited; it ran, its result is lost"),
             };
             let category = py.get_type::<PyRuntimeWarning>();

@@ -17,9 +17,9 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::call::Asked;
-use crate::error;
+use crate::error::{self, Kept};
 use crate::job::{Fault, Job, Kind, Run, Verb};
-use crate::plan::Plan;
+use crate::plan::{Plan, SentAs};
 use crate::prepared::{Prepared, Stage};
 use crate::session::Session;
 use crate::sync::lock;
@@ -27,11 +27,12 @@ use crate::sync::lock;
 /// One statement's answer in a batch; there once the batch has run.
 #[pyclass(frozen, module = "pgoxide._core", name = "BatchReply")]
 pub(crate) struct BatchReply {
-    answer: Mutex<Option<PyResult<Py<PyAny>>>>,
+    answer: Mutex<Option<Result<Py<PyAny>, Kept>>>,
 }
 
 impl BatchReply {
-    fn set(&self, answer: PyResult<Py<PyAny>>) {
+    fn set(&self, py: Python<'_>, answer: PyResult<Py<PyAny>>) {
+        let answer = answer.map_err(|error| Kept::new(py, error));
         let earlier = lock(&self.answer).replace(answer);
         drop(earlier);
     }
@@ -39,7 +40,7 @@ impl BatchReply {
     fn get(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match &*lock(&self.answer) {
             Some(Ok(value)) => Ok(value.clone_ref(py)),
-            Some(Err(error)) => Err(error.clone_ref(py)),
+            Some(Err(error)) => Err(error.error(py)),
             None => Err(error::interface_error(py, "the batch has not run yet: take results after its block")),
         }
     }
@@ -69,8 +70,14 @@ impl BatchReply {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.answer.try_lock().as_deref() {
             Ok(Some(Ok(value))) => visit.call(value),
+            Ok(Some(Err(error))) => error.visit(&visit),
             _ => Ok(()),
         }
+    }
+
+    fn __clear__(&self) {
+        let answer = lock(&self.answer).take();
+        drop(answer);
     }
 }
 
@@ -147,6 +154,20 @@ impl Batch {
         missing
     }
 
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.items.iter().try_for_each(|item| {
+            item.run.visit(visit)?;
+            item.arguments.iter().try_for_each(|arguments| visit.call(arguments))?;
+            visit.call(&item.reply)
+        })
+    }
+
+    /// All of it has run, the Close of statements that are not kept included.
+    pub(crate) fn fulfilled(&self) {
+        self.items.iter().for_each(|item| item.run.fulfilled());
+    }
+
     fn current(&mut self) -> Option<&mut Run> {
         self.items.get_mut(self.at).map(|item| &mut item.run)
     }
@@ -161,8 +182,12 @@ impl Batch {
         }
     }
 
-    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>) -> PyResult<()> {
-        self.current().map_or(Ok(()), |run| run.described(py, plan))
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
+        let Some(item) = self.items.get_mut(self.at) else { return Ok(()) };
+        if let Err(error) = item.run.described(py, plan, sent) {
+            item.error.get_or_insert(error);
+        }
+        Ok(())
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
@@ -196,7 +221,7 @@ impl Batch {
             if let (Err(error), None) = (&answer, &first) {
                 first = Some(error.clone_ref(py));
             }
-            item.reply.get().set(answer);
+            item.reply.get().set(py, answer);
         }
         first.map_or_else(|| Ok(py.None()), Err)
     }
@@ -220,7 +245,7 @@ impl Batch {
                 );
                 error::caused_by(py, aborted, error.clone_ref(py))
             };
-            item.reply.get().set(Err(answer));
+            item.reply.get().set(py, Err(answer));
         }
     }
 }
@@ -236,7 +261,7 @@ impl Session {
     ) -> PyResult<Request<Job>> {
         let mut bytes = Vec::with_capacity(batch.bytes.len() + 64);
         let mut steps = SmallVec::new();
-        self.close_given_up(py, &mut bytes, &mut steps)?;
+        let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
         bytes.append(&mut batch.bytes);
         steps.append(&mut batch.steps);
         let encoded = batch.encoded;
@@ -254,7 +279,7 @@ impl Session {
         let opens = batch.items.iter().any(|item| item.run.prepared.command == Command::Transaction);
         let resend = if opens { Resend::Opens } else { Resend::Never };
         let barrier = batch.copy().is_some();
-        let job = Job::new(Kind::Batch(batch), reply);
+        let job = Job::new(Kind::Batch(batch), reply).closing(closing);
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 }
@@ -400,8 +425,16 @@ impl BatchBuilder {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match &self.client {
-            Client::Async(client) => visit.call(client),
-            Client::Blocking(client) => visit.call(client),
+            Client::Async(client) => visit.call(client)?,
+            Client::Blocking(client) => visit.call(client)?,
         }
+        match self.batch.try_lock().as_deref() {
+            Ok(Some(batch)) => batch.visit(&visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self._discard();
     }
 }

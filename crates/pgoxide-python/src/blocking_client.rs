@@ -84,6 +84,8 @@ struct Feeding {
 
 impl BlockingClient {
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+        // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
+        self.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
         let _turn = self.turn.take(py, deadline.at)?;
         self.session.check_open(py)?;
@@ -104,7 +106,6 @@ impl BlockingClient {
         if let Kind::Prepare(prepare) = &job.kind
             && let Some(refusal) = &prepare.refusal
         {
-            prepared.set_stage(Stage::New);
             self.session.statements.forget(py, prepared)?;
             return Err(refusal_error(py, refusal, prepared));
         }
@@ -137,7 +138,7 @@ impl BlockingClient {
     /// is a signal handler's, or the connection's end.
     fn turn_once(&self, py: Python<'_>, id: Option<RequestId>, wait: Option<u32>) -> PyResult<Option<Job>> {
         let Some(mut page) = lock(&self.page).take() else {
-            return Err(error::interface_error(py, "the connection is being read by another call"));
+            return Err(self.no_page(py, "the connection is being read by another call"));
         };
         let moved = {
             let spare = page.spare();
@@ -153,7 +154,7 @@ impl BlockingClient {
             Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
             Err(cause) => Err(lost_line(py, cause.into())),
         };
-        *lock(&self.page) = Some(page);
+        self.put_back(page);
         let finished = self.act(py, outcomes, id)?;
         match fate {
             Ok(()) => {
@@ -169,6 +170,19 @@ impl BlockingClient {
                 // The answer may have come whole before the end.
                 finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)))
             }
+        }
+    }
+
+    /// Why there is no page to read into: the connection has ended, or another call has it, as `otherwise` says.
+    #[cold]
+    fn no_page(&self, py: Python<'_>, otherwise: &'static str) -> PyErr {
+        if self.session.is_ended() { self.session.closed_error(py) } else { error::interface_error(py, otherwise) }
+    }
+
+    /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
+    fn put_back(&self, page: RecvBuffer) {
+        if !self.session.is_ended() {
+            *lock(&self.page) = Some(page);
         }
     }
 
@@ -238,13 +252,13 @@ impl BlockingClient {
                     self.session.process(py, &mut page, &mut outcomes)
                 }
                 Ok(Moved::WouldBlock) => {
-                    *lock(&self.page) = Some(page);
+                    self.put_back(page);
                     return;
                 }
                 Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
                 Err(cause) => Err(lost_line(py, cause.into())),
             };
-            *lock(&self.page) = Some(page);
+            self.put_back(page);
             let acted = self.act(py, outcomes, None).map(|_| ());
             let ended = match fate {
                 Ok(()) => acted,
@@ -266,7 +280,7 @@ impl BlockingClient {
     pub(crate) fn stream_turn(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
         if lock(&self.page).is_none() {
             // The one that came first goes on waiting.
-            return Err(error::interface_error(py, "two threads read one stream: another one waits for its rows"));
+            return Err(self.no_page(py, "two threads read one stream: another one waits for its rows"));
         }
         let deadline = lock(&self.streaming).as_ref().map(|(_, deadline)| *deadline);
         let deadline = deadline.unwrap_or_else(|| Deadline::after(None));
@@ -324,7 +338,7 @@ impl BlockingClient {
     pub(crate) fn drop_unwritten(&self, id: RequestId) {
         let outcome = lock(&self.session.state).conn.cancel(id);
         if let CancelOutcome::Dropped(job) = outcome {
-            self.session.never_sent(job);
+            drop(job);
         }
     }
 
@@ -489,7 +503,7 @@ impl BlockingClient {
         let cancelled = match outcome {
             CancelOutcome::Running => self.send_cancel(py, id),
             // It was never written: the server owes nothing for it.
-            CancelOutcome::Dropped(job) => return self.session.never_sent(job),
+            CancelOutcome::Dropped(job) => return drop(job),
             CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
         };
         let drained = cancelled.and_then(|()| self.drain(py, id));
@@ -535,7 +549,8 @@ impl BlockingClient {
     /// the descriptor is closed: else its number could be another connection's by the time it is used again.
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
         let first = !self.session.is_ended();
-        let jobs = self.session.end(reason);
+        let jobs = self.session.end(py, reason);
+        drop(lock(&self.page).take());
         if first {
             self.line.get().inspect(|line| line.cut());
             py.detach(|| *lock(&self.socket) = None);
@@ -790,13 +805,15 @@ impl BlockingClient {
         this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
-    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
+    /// has one.
     fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
         self.session.own(py, token, holder)
     }
 
-    fn _disown(&self) {
-        self.session.disown();
+    /// The transaction of `token` is over.
+    fn _disown(&self, token: &Bound<'_, PyAny>) {
+        self.session.disown(token);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------
@@ -905,6 +922,13 @@ impl BlockingClient {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.hooks.get().map_or(Ok(()), |hooks| visit.call(hooks))
+        if let Some(hooks) = self.hooks.get() {
+            visit.call(hooks)?;
+        }
+        self.session.visit(&visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.session.clear(py);
     }
 }

@@ -17,7 +17,7 @@ use crate::session::Session;
 const MOST_PARAMETERS: usize = u16::MAX as usize;
 
 /// SQL's own spellings of types whose `typname` is another.
-const SPELLINGS: [(&str, &str); 13] = [
+const SPELLINGS: [(&str, &str); 15] = [
     ("integer", "int4"),
     ("int", "int4"),
     ("smallint", "int2"),
@@ -30,8 +30,21 @@ const SPELLINGS: [(&str, &str); 13] = [
     ("character", "bpchar"),
     ("timestamp without time zone", "timestamp"),
     ("timestamp with time zone", "timestamptz"),
+    ("time without time zone", "time"),
     ("time with time zone", "timetz"),
+    ("bit varying", "varbit"),
 ];
+
+/// The oid of a built-in type by its `typname` or as SQL writes it; with `[]` behind it, of arrays of it.
+fn type_oid(name: &str) -> Option<u32> {
+    let name = name.trim();
+    if let Some(element) = name.strip_suffix("[]") {
+        // Dimensions are no part of an array's type: `int4[][]` is `int4[]`.
+        return pgoxide_types::oid::array(type_oid(element.trim_end_matches("[]"))?);
+    }
+    let typname = SPELLINGS.iter().find(|(sql, _)| *sql == name).map_or(name, |(_, typname)| typname);
+    pgoxide_types::oid::by_name(typname)
+}
 
 /// One statement as it was asked for.
 pub(crate) struct Asked<'py> {
@@ -128,8 +141,7 @@ pub(crate) fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
                 });
             }
             let name: String = one.extract()?;
-            let typname = SPELLINGS.iter().find(|(sql, _)| *sql == name).map_or(name.as_str(), |(_, typname)| typname);
-            pgoxide_types::oid::by_name(typname).ok_or_else(|| {
+            type_oid(&name).ok_or_else(|| {
                 error::interface_error(
                     one.py(),
                     format!("types: no built-in type is called {name:?}; give its oid, or a cast in the SQL"),

@@ -4,6 +4,8 @@
 use pgoxide_protocol::error::{EncodeError, ProtocolError};
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_types::ValueError;
+use pyo3::exceptions::PyBaseException;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
@@ -100,4 +102,23 @@ pub(crate) fn fields<'py, 'a>(
 pub(crate) fn caused_by(py: Python<'_>, error: PyErr, cause: PyErr) -> PyErr {
     error.set_cause(py, Some(cause));
     error
+}
+
+/// An exception that is kept: one the garbage collector can follow, as it cannot follow a PyErr. Once raised, an exception
+/// leads to frames and so to anything.
+pub(crate) struct Kept(Py<PyBaseException>);
+
+impl Kept {
+    pub(crate) fn new(py: Python<'_>, error: PyErr) -> Self {
+        Self(error.into_value(py))
+    }
+
+    /// The same exception, to be raised.
+    pub(crate) fn error(&self, py: Python<'_>) -> PyErr {
+        PyErr::from_value(self.0.bind(py).clone().into_any())
+    }
+
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
 }

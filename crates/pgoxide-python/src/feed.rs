@@ -16,6 +16,7 @@ use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::copy_fail::CopyFail;
 use pgoxide_protocol::message::{close, copy_done, execute, flush, query, sync};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
@@ -48,14 +49,30 @@ pub(crate) struct Fed {
     /// Settles with True when the server waits for data; None once it has, or for statements.
     pub(crate) started: Option<Py<Awaitable>>,
     pub(crate) copying: bool,
+    /// The statement of `execute_many`.
+    prepared: Option<Arc<Prepared>>,
     rows: u64,
     tag: Option<CommandTag>,
     text: String,
 }
 
 impl Fed {
-    fn new(sql: String, started: Option<Py<Awaitable>>) -> Self {
-        Self { sql, started, copying: false, rows: 0, tag: None, text: String::new() }
+    fn new(sql: String, started: Option<Py<Awaitable>>, prepared: Option<Arc<Prepared>>) -> Self {
+        Self { sql, started, copying: false, prepared, rows: 0, tag: None, text: String::new() }
+    }
+
+    /// All of it has run, the Close of a statement that is not kept included.
+    pub(crate) fn fulfilled(&self) {
+        if let Some(prepared) = &self.prepared
+            && prepared.closes_itself()
+        {
+            prepared.set_exists(false);
+        }
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.started.iter().try_for_each(|started| visit.call(started))
     }
 
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
@@ -106,7 +123,8 @@ pub(crate) struct Feed {
     id: RequestId,
     shape: Shape,
     started: Option<Py<Awaitable>>,
-    done: Option<Py<Awaitable>>,
+    /// Until it is awaited: an exception it raises leads to frames that hold the feed.
+    done: Mutex<Option<Py<Awaitable>>>,
     /// Records taken so far, for messages.
     records: AtomicU64,
     /// Its end has been written, good or bad.
@@ -129,7 +147,7 @@ impl Feed {
         let done = client.reply(py, id, "copy_in")?;
         let mut bytes = Vec::with_capacity(sql.len() + 8);
         query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
-        let fed = Fed::new(sql, started.as_ref().map(|reply| reply.clone_ref(py)));
+        let fed = Fed::new(sql, started.as_ref().map(|reply| reply.clone_ref(py)), None);
         let request = Request {
             id,
             bytes,
@@ -157,7 +175,7 @@ impl Feed {
             id,
             shape,
             started,
-            done,
+            done: Mutex::new(done),
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             block: Mutex::new(Some((block, Vec::new()))),
@@ -172,10 +190,11 @@ impl Feed {
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;
         let done = client.reply(py, id, "execute_many")?;
-        let fed = Fed::new(prepared.text(py)?.to_owned(), started.as_ref().map(|reply| reply.clone_ref(py)));
+        let waits = started.as_ref().map(|reply| reply.clone_ref(py));
+        let fed = Fed::new(prepared.text(py)?.to_owned(), waits, Some(Arc::clone(&prepared)));
         let mut bytes = Vec::new();
         let mut steps = SmallVec::new();
-        client.session().close_given_up(py, &mut bytes, &mut steps)?;
+        let closing = client.session().close_given_up(py, &mut bytes, &mut steps)?;
         // An empty portal's Close is answered at once: it tells that the request is at the head.
         close::write_portal(&mut bytes, b"").map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
@@ -187,14 +206,14 @@ impl Feed {
             barrier: true,
             open: true,
             resend: Resend::Never,
-            job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
+            job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))).closing(closing),
         };
         let feed = Self {
             client,
             id,
             shape: Shape::Many(prepared),
             started,
-            done,
+            done: Mutex::new(done),
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
@@ -469,10 +488,10 @@ impl Feed {
         self.started.as_ref().map(|reply| reply.clone_ref(py))
     }
 
-    /// Settles with the command tag.
+    /// Settles with the command tag. To be awaited, once.
     #[getter]
-    fn done(&self, py: Python<'_>) -> Option<Py<Awaitable>> {
-        self.done.as_ref().map(|reply| reply.clone_ref(py))
+    fn done(&self) -> Option<Py<Awaitable>> {
+        lock(&self.done).take()
     }
 
     /// Takes records from the iterator until a block is full, and sends it. True while the source has more and the
@@ -520,7 +539,7 @@ impl Feed {
             Shape::Many(_) => {
                 let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
                 if let Shape::Many(prepared) = &self.shape
-                    && prepared.once
+                    && prepared.closes_itself()
                 {
                     close::write_statement(&mut bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
                     steps.push(Step::Close);
@@ -592,5 +611,21 @@ impl Feed {
             Shape::Text(copy) => format!("<COPY of {} columns, as text>", copy.columns.len()),
             Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.sql.bind(py))),
         }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.client {
+            Client::Async(client) => visit.call(client)?,
+            Client::Blocking(client) => visit.call(client)?,
+        }
+        self.started.iter().try_for_each(|reply| visit.call(reply))?;
+        match self.done.try_lock().as_deref() {
+            Ok(Some(done)) => visit.call(done),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        drop(self.done());
     }
 }

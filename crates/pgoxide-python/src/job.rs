@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::RequestId;
 use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::data_row::{DataRow, Values};
 use pgoxide_protocol::message::error_response::ErrorResponse;
-use pgoxide_sqltext::Command;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
-use crate::convert::Rules;
+use crate::convert::{Rules, short_repr};
 use crate::error;
 use crate::feed::Fed;
-use crate::plan::{Described, Frames, Plan};
-use crate::prepared::Prepared;
+use crate::plan::{Described, Frames, Plan, SentAs};
+use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
@@ -101,7 +100,7 @@ pub(crate) struct Run {
     /// Nothing travels beside it, so no neighbour's cancel can hit it.
     pub(crate) isolate: bool,
     /// Its flight carries Parse and Describe too.
-    pub(crate) first: bool,
+    pub(crate) first: Option<Describing>,
     /// Results come in text format: the columns were unknown when Bind was written.
     pub(crate) text: bool,
     parameter_oids: Option<Vec<u32>>,
@@ -120,7 +119,7 @@ impl Run {
             into,
             arguments,
             isolate: false,
-            first: false,
+            first: None,
             text: false,
             parameter_oids: None,
             plan: None,
@@ -154,12 +153,39 @@ impl Run {
         self.parameter_oids = Some(oids);
     }
 
-    /// The statement's description is complete: from now on anybody may use it.
-    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>) -> PyResult<()> {
+    /// The statement's description is complete: from now on anybody may use it. Or its portal's, which is for this run
+    /// alone and says what the statement's may not know.
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
         if let Some(oids) = self.parameter_oids.take() {
             self.prepared.set_described(Described::new(oids, plan.clone()));
+            return self.use_plan(py, plan.as_ref());
         }
+        self.plan = None;
+        self.target = None;
+        if sent == SentAs::Other {
+            return Err(error::interface_error(
+                py,
+                format!(
+                    "{}: its columns changed between their description and the run, so they came in formats that were \
+                     asked for others; run it again",
+                    short_repr(self.prepared.sql.bind(py))
+                ),
+            ));
+        }
+        self.text = sent == SentAs::Text;
         self.use_plan(py, plan.as_ref())
+    }
+
+    /// It has run, and so has the Close behind it, if it has one.
+    pub(crate) fn fulfilled(&self) {
+        if self.prepared.closes_itself() {
+            self.prepared.set_exists(false);
+        }
+    }
+
+    /// For the garbage collector. Rows are on their way to somebody who waits.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.into.iter().try_for_each(|into| visit.call(into))
     }
 
     /// Decodes a run of rows.
@@ -233,7 +259,7 @@ impl Run {
 /// Parse and Describe of statements whose runs wait for it.
 pub(crate) struct Prepare {
     /// In order of their Parse.
-    pub(crate) statements: Vec<Arc<Prepared>>,
+    pub(crate) statements: Vec<Describing>,
     pub(crate) at: usize,
     parameter_oids: Vec<u32>,
     /// The ErrorResponse's body, from which each waiting run gets an exception of its own.
@@ -241,7 +267,7 @@ pub(crate) struct Prepare {
 }
 
 impl Prepare {
-    pub(crate) const fn new(statements: Vec<Arc<Prepared>>) -> Self {
+    pub(crate) const fn new(statements: Vec<Describing>) -> Self {
         Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None }
     }
 
@@ -249,9 +275,15 @@ impl Prepare {
         self.parameter_oids = oids;
     }
 
+    /// The statement the server is at.
+    pub(crate) fn statement(&self) -> Option<&Arc<Prepared>> {
+        self.statements.get(self.at).map(Describing::statement)
+    }
+
     pub(crate) fn described(&mut self, plan: Option<Arc<Plan>>) {
-        if let Some(statement) = self.statements.get(self.at) {
-            statement.set_described(Described::new(std::mem::take(&mut self.parameter_oids), plan));
+        let oids = std::mem::take(&mut self.parameter_oids);
+        if let Some(statement) = self.statement() {
+            statement.set_described(Described::new(oids, plan));
         }
         self.at += 1;
     }
@@ -268,7 +300,7 @@ pub(crate) enum Kind {
     /// An open portal whose rows are handed out as they come.
     Stream(StreamState),
     /// A stream that was refused before it was written.
-    StreamEnd(RequestId, Arc<Shared>),
+    StreamEnd(Arc<Shared>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -280,11 +312,51 @@ pub(crate) struct Job {
     pub(crate) reply: Option<Py<Awaitable>>,
     /// First failure: the server's, or a value's.
     pub(crate) error: Option<PyErr>,
+    /// The server has skipped the rest of the request.
+    pub(crate) refused: bool,
+    /// Statements that its flight closes.
+    closing: Option<Box<Closing>>,
 }
 
 impl Job {
     pub(crate) const fn new(kind: Kind, reply: Option<Py<Awaitable>>) -> Self {
-        Self { kind, reply, error: None }
+        Self { kind, reply, error: None, refused: false, closing: None }
+    }
+
+    /// With the statements its flight closes before anything else.
+    pub(crate) fn closing(mut self, closing: Option<Box<Closing>>) -> Self {
+        self.closing = closing;
+        self
+    }
+
+    /// The server has answered the whole request: what it closed is closed.
+    pub(crate) fn answered(&mut self) {
+        if let Some(closing) = self.closing.take() {
+            closing.done();
+        }
+        if self.refused {
+            return;
+        }
+        match &self.kind {
+            Kind::Run(run) => run.fulfilled(),
+            Kind::Batch(batch) => batch.fulfilled(),
+            Kind::Fed(fed) => fed.fulfilled(),
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
+        }
+    }
+
+    /// For the garbage collector: who waits, and what its rows are to become.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(reply) = &self.reply {
+            visit.call(reply)?;
+        }
+        match &self.kind {
+            Kind::Run(run) => run.visit(visit),
+            Kind::Batch(batch) => batch.visit(visit),
+            Kind::Fed(fed) => fed.visit(visit),
+            // A stream's rows are its reader's.
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
+        }
     }
 
     /// What the caller gets.
@@ -300,7 +372,7 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(py.None()),
         }
     }
 
@@ -308,30 +380,16 @@ impl Job {
     pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
         match &self.kind {
             Kind::Stream(stream) => Some(&stream.shared),
-            Kind::StreamEnd(_, shared) => Some(shared),
+            Kind::StreamEnd(shared) => Some(shared),
             _ => None,
         }
     }
 
-    /// A statement that is not kept, and that this request could not close itself: the next one does.
-    pub(crate) fn unclosed(&self) -> Option<&Prepared> {
-        match &self.kind {
-            Kind::Run(run) if run.prepared.command == Command::Copy => Some(&run.prepared),
-            Kind::Batch(batch) => batch.copy(),
-            Kind::Stream(stream) => Some(stream.statement()),
-            // Described for nobody: who asked has given up.
-            Kind::Prepare(prepare) => prepare.statements.first().filter(|one| Arc::strong_count(one) == 1),
-            _ => None,
-        }
-        .filter(|prepared| prepared.once)
-        .map(|prepared| &**prepared)
-    }
-
-    /// The statement an error concerns, with its parameter types.
-    fn statement(&self) -> Option<&Arc<Prepared>> {
+    /// The statement the server is at.
+    pub(crate) fn statement(&self) -> Option<&Arc<Prepared>> {
         match &self.kind {
             Kind::Run(run) => Some(&run.prepared),
-            Kind::Prepare(prepare) => prepare.statements.get(prepare.at),
+            Kind::Prepare(prepare) => prepare.statement(),
             Kind::Batch(batch) => batch.statement(),
             Kind::Stream(stream) => Some(stream.statement()),
             _ => None,

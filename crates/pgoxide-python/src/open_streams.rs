@@ -131,6 +131,18 @@ impl OpenStreams {
         drop(ended);
     }
 
+    /// For the garbage collector, whom nothing may keep waiting.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
+        inner.open.iter().try_for_each(|open| visit.call(&open.task))
+    }
+
+    /// The connection has ended, and all streams with it.
+    pub(crate) fn clear(&self) {
+        let ended = std::mem::take(&mut *lock(&self.inner));
+        drop(ended);
+    }
+
     /// The tasks that read streams.
     pub(crate) fn readers(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         lock(&self.inner).open.iter().map(|open| open.task.clone_ref(py)).collect()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::data_row::Values;
 use pgoxide_protocol::message::row_description::RowDescription;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -26,6 +27,16 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) type_oid: u32,
     pub(crate) decoder: Decoder,
+}
+
+/// The formats of a result's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentAs {
+    /// Those their decoders ask for.
+    Wanted,
+    Text,
+    /// Neither: they were asked for when the columns were others.
+    Other,
 }
 
 /// The columns of a result and how to read them.
@@ -106,6 +117,37 @@ impl Plan {
                 index + 1
             ),
         )
+    }
+
+    /// For the garbage collector, called by the only owner.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(targets) = self.targets.try_lock() else { return Ok(()) };
+        for (into, target) in &*targets {
+            visit.call(into)?;
+            if Arc::strong_count(target) == 1 {
+                target.visit(visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget_targets(&self) {
+        let targets = std::mem::take(&mut *lock(&self.targets));
+        drop(targets);
+    }
+
+    /// How the server sends the columns of this description, compared with how they are read.
+    pub(crate) fn sent_as(&self, description: &RowDescription<'_>) -> SentAs {
+        let all = |matches: &dyn Fn(i16, Format) -> bool| {
+            description.columns.iter().zip(&self.formats).all(|(column, format)| matches(column.format, *format))
+        };
+        if all(&|sent, wanted| sent == wanted.code()) {
+            SentAs::Wanted
+        } else if all(&|sent, _| sent == Format::Text.code()) {
+            SentAs::Text
+        } else {
+            SentAs::Other
+        }
     }
 
     /// One value of column `index`.

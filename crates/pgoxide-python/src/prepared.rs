@@ -1,13 +1,21 @@
 //! Prepared statements of one connection and their cache.
 //!
-//! A statement is looked up by its `str`, so a literal in the user's code is found by identity. One given up by
-//! the cache is closed by a Close that rides with the next request.
+//! A statement is looked up by its `str`, so a literal in the user's code is found by identity. Whoever uses one shares it:
+//! the cache, runs that wait or are in flight, collected batches. When the last of them lets it go, and the server has it,
+//! its name is left behind, and its Close rides in front of the next request:
+//!
+//! ```text
+//!   New ──Parse written──▶ Describing ──described──▶ Described ──the last user lets go──▶ given up ──▶ closed
+//!    ▲                         │
+//!    └──refused, or never sent─┘
+//! ```
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_sqltext::Command;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -19,12 +27,42 @@ use crate::sync::lock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stage {
-    /// No Parse was written.
+    /// Nobody has asked for its description, or the server refused.
     New = 0,
     /// Parse and Describe are on their way.
     Describing = 1,
-    /// It exists.
+    /// Its description has come.
     Described = 2,
+}
+
+/// Names the server is still to close. Prepared statements put themselves here, from wherever they are dropped, so its lock
+/// is the innermost: nothing is done while it is held.
+#[derive(Default)]
+pub(crate) struct GivenUp(Mutex<Vec<Box<[u8]>>>);
+
+/// Names whose Close is part of one request. They go back when it is dropped before the server had it.
+pub(crate) struct Closing {
+    names: Vec<Box<[u8]>>,
+    given_up: Arc<GivenUp>,
+}
+
+impl Closing {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// The request has been answered. Its Close messages came first and cannot fail, whatever became of the rest.
+    pub(crate) fn done(mut self) {
+        self.names.clear();
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.names.is_empty() {
+            lock(&self.given_up.0).append(&mut self.names);
+        }
+    }
 }
 
 /// One statement on one connection.
@@ -34,12 +72,46 @@ pub(crate) struct Prepared {
     /// Parameter types the caller declared; empty when the server is to say.
     pub(crate) declared: Box<[u32]>,
     pub(crate) command: Command,
-    /// Not in the cache: closed by the flight that uses it.
+    /// Not in the cache.
     pub(crate) once: bool,
     described: OnceLock<Described>,
     stage: AtomicU8,
+    /// ParseComplete has come, and no Close was answered since.
+    exists: AtomicBool,
     used: AtomicU64,
     made: Instant,
+    given_up: Arc<GivenUp>,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if self.exists() {
+            lock(&self.given_up.0).push(std::mem::take(&mut self.name));
+        }
+    }
+}
+
+/// The right to describe a statement, held by the request that carries its Parse. However that request ends, the next one
+/// may try unless the description came.
+pub(crate) struct Describing(Arc<Prepared>);
+
+impl Describing {
+    pub(crate) fn begin(prepared: &Arc<Prepared>) -> Self {
+        prepared.set_stage(Stage::Describing);
+        Self(Arc::clone(prepared))
+    }
+
+    pub(crate) const fn statement(&self) -> &Arc<Prepared> {
+        &self.0
+    }
+}
+
+impl Drop for Describing {
+    fn drop(&mut self) {
+        if self.0.described().is_none() {
+            self.0.set_stage(Stage::New);
+        }
+    }
 }
 
 impl Prepared {
@@ -51,8 +123,23 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn set_stage(&self, stage: Stage) {
+    fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// Whether the server has a statement of this name.
+    pub(crate) fn exists(&self) -> bool {
+        self.exists.load(Ordering::Acquire)
+    }
+
+    /// The server has parsed it, or closed it.
+    pub(crate) fn set_exists(&self, exists: bool) {
+        self.exists.store(exists, Ordering::Release);
+    }
+
+    /// Whether the flight that runs it closes it too. Not that of COPY: the server would take the Close for data.
+    pub(crate) fn closes_itself(&self) -> bool {
+        self.once && self.command != Command::Copy
     }
 
     #[inline]
@@ -87,6 +174,24 @@ impl Prepared {
 #[pyclass(frozen, module = "pgoxide._core", name = "Prepared")]
 pub(crate) struct Entry(pub(crate) Arc<Prepared>);
 
+#[pymethods]
+impl Entry {
+    /// Row types asked for with `into=` may lead anywhere. What is shared is visited by its last owner, so that no reference
+    /// is counted twice.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.described().and_then(|described| described.plan.as_ref()) {
+            Some(plan) if Arc::strong_count(&self.0) == 1 && Arc::strong_count(plan) == 1 => plan.visit(&visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(plan) = self.0.described().and_then(|described| described.plan.as_ref()) {
+            plan.forget_targets();
+        }
+    }
+}
+
 /// How many statements are kept, and which.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheRules {
@@ -109,8 +214,6 @@ struct Inner {
     stats: CacheStats,
     clock: u64,
     count: u64,
-    /// Names to close with the next request.
-    given_up: Vec<Box<[u8]>>,
 }
 
 /// The cache of one connection.
@@ -120,6 +223,7 @@ pub(crate) struct Statements {
     rules: CacheRules,
     nonce: String,
     inner: Mutex<Inner>,
+    given_up: Arc<GivenUp>,
 }
 
 impl Statements {
@@ -128,7 +232,8 @@ impl Statements {
             by_sql: PyDict::new(py).unbind(),
             rules,
             nonce,
-            inner: Mutex::new(Inner { stats: CacheStats::default(), clock: 0, count: 0, given_up: Vec::new() }),
+            inner: Mutex::new(Inner { stats: CacheStats::default(), clock: 0, count: 0 }),
+            given_up: Arc::default(),
         }
     }
 
@@ -147,14 +252,12 @@ impl Statements {
                 return Ok(known);
             }
             self.forget(py, &known)?;
-            let mut inner = lock(&self.inner);
-            inner.stats.evictions += 1;
-            inner.given_up.push(known.name.clone());
+            lock(&self.inner).stats.evictions += 1;
         }
         self.add(sql, &key, declared)
     }
 
-    /// A call has it that may not have been written yet: a Close would go before it. The cache and the asker have one each.
+    /// A call has it: another need not parse it anew, however old it is. The cache and the asker have one each.
     fn is_used(prepared: &Arc<Prepared>) -> bool {
         Arc::strong_count(prepared) > 2 || prepared.stage() != Stage::Described
     }
@@ -167,7 +270,8 @@ impl Statements {
     fn add(&self, sql: &Bound<'_, PyString>, key: &Bound<'_, PyAny>, declared: &[u32]) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
         let text = sql.to_str()?;
-        let keep = sql.len()? <= self.rules.longest && self.make_room(py)?;
+        let command = pgoxide_sqltext::command(text);
+        let keep = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
         let (count, clock) = {
             let mut inner = lock(&self.inner);
             inner.stats.misses += 1;
@@ -178,13 +282,15 @@ impl Statements {
         let prepared = Arc::new(Prepared {
             name: format!("pgoxide_{}_{count:x}", self.nonce).into_bytes().into(),
             declared: declared.into(),
-            command: pgoxide_sqltext::command(text),
+            command,
             sql: sql.clone().unbind(),
             once: !keep,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
+            exists: AtomicBool::new(false),
             used: AtomicU64::new(clock),
             made: Instant::now(),
+            given_up: Arc::clone(&self.given_up),
         });
         if keep {
             self.by_sql.bind(py).set_item(key, Bound::new(py, Entry(Arc::clone(&prepared)))?)?;
@@ -192,7 +298,8 @@ impl Statements {
         Ok(prepared)
     }
 
-    /// Gives up the least recently used statement nobody runs. False when the cache is off or all are in use.
+    /// Gives up the least recently used statement that nobody but the cache holds. False when the cache is off or all are
+    /// in use.
     fn make_room(&self, py: Python<'_>) -> PyResult<bool> {
         let cache = self.by_sql.bind(py);
         if cache.len() < self.rules.size {
@@ -202,16 +309,14 @@ impl Statements {
         for entry in cache.values() {
             let prepared = &entry.cast::<Entry>()?.get().0;
             let used = prepared.used.load(Ordering::Relaxed);
-            let idle = Arc::strong_count(prepared) == 1 && prepared.stage() == Stage::Described;
+            let idle = Arc::strong_count(prepared) == 1;
             if idle && oldest.as_ref().is_none_or(|(least, _)| used < *least) {
                 oldest = Some((used, Arc::clone(prepared)));
             }
         }
         let Some((_, oldest)) = oldest else { return Ok(false) };
         self.forget(py, &oldest)?;
-        let mut inner = lock(&self.inner);
-        inner.stats.evictions += 1;
-        inner.given_up.push(oldest.name.clone());
+        lock(&self.inner).stats.evictions += 1;
         Ok(true)
     }
 
@@ -226,15 +331,20 @@ impl Statements {
         if same { cache.del_item(key) } else { Ok(()) }
     }
 
-    /// Has a statement closed by the next request.
-    pub(crate) fn give_up(&self, prepared: &Prepared) {
-        lock(&self.inner).given_up.push(prepared.name.clone());
-    }
-
     /// Names whose Close rides with the request being built.
     #[inline]
-    pub(crate) fn take_given_up(&self) -> Vec<Box<[u8]>> {
-        std::mem::take(&mut lock(&self.inner).given_up)
+    pub(crate) fn take_given_up(&self) -> Option<Box<Closing>> {
+        let names = std::mem::take(&mut *lock(&self.given_up.0));
+        (!names.is_empty()).then(|| Box::new(Closing { names, given_up: Arc::clone(&self.given_up) }))
+    }
+
+    /// The connection has ended: no statement will be asked for again.
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        self.by_sql.bind(py).clear();
+    }
+
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.by_sql)
     }
 
     pub(crate) fn stats(&self, py: Python<'_>) -> (CacheStats, usize) {

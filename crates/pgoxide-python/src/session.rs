@@ -21,6 +21,7 @@ use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
 use pgoxide_sqltext::Command;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
@@ -28,10 +29,10 @@ use smallvec::SmallVec;
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
 use crate::convert::{Rules, short_repr};
-use crate::error;
+use crate::error::{self, Kept};
 use crate::job::{self, Fault, Job, Kind, Prepare, Run};
-use crate::plan::Described;
-use crate::prepared::{Entry, Prepared, Stage, Statements};
+use crate::plan::{Described, SentAs};
+use crate::prepared::{Closing, Describing, Entry, Prepared, Stage, Statements};
 use crate::script::Script;
 use crate::stream::{Shared, StreamCall};
 use crate::sync::lock;
@@ -41,6 +42,27 @@ pub(crate) struct Held {
     pub(crate) id: RequestId,
     pub(crate) reply: Option<Py<Awaitable>>,
     pub(crate) call: Call,
+}
+
+impl Held {
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(reply) = &self.reply {
+            visit.call(reply)?;
+        }
+        match &self.call {
+            Call::Run(run, arguments) => {
+                visit.call(arguments)?;
+                run.visit(visit)
+            }
+            Call::Batch(batch) => batch.visit(visit),
+            Call::Stream(stream) => {
+                visit.call(&stream.arguments)?;
+                stream.run.visit(visit)
+            }
+            Call::Ready(request) => request.job.visit(visit),
+            Call::Described(_) => Ok(()),
+        }
+    }
 }
 
 /// What a call that waits for its description counts, its arguments not yet being bytes.
@@ -87,10 +109,17 @@ impl Call {
 pub(crate) struct State {
     pub(crate) conn: Connection<Job>,
     pub(crate) held: VecDeque<Held>,
-    /// Why the connection ended; later calls get it as their cause.
-    pub(crate) ended: Option<PyErr>,
+    pub(crate) ended: Option<Ended>,
     /// The text of a FATAL error that announced the end.
     pub(crate) last_words: Option<PyErr>,
+}
+
+/// Why the connection ended.
+pub(crate) struct Ended {
+    text: String,
+    /// Later calls get it as their cause. None once it was raised itself: it then leads to its caller's frames, and from
+    /// there back to the connection.
+    reason: Option<Kept>,
 }
 
 /// What a page of bytes led to, for the client to act on once the page is put back.
@@ -140,7 +169,7 @@ pub(crate) struct Session {
 /// first time and exact the second. So a query is described first, unless its caller declared the types to save that
 /// round trip; utility commands, whose rows are text anyway, go in one flight. `iso`: dates are written as we read them.
 pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) -> bool {
-    let may_return_values = matches!(prepared.command, Command::Plain | Command::Typed);
+    let may_return_values = matches!(prepared.command, Command::Plain | Command::Typed | Command::Indirect);
     arguments == prepared.declared.len() && (!may_return_values || (iso && !prepared.declared.is_empty()))
 }
 
@@ -179,64 +208,49 @@ impl Session {
         Ok(())
     }
 
-    /// From now on only calls whose context holds `token` are taken. Raises when a transaction has an owner already,
-    /// also when its BEGIN is not answered yet and the status still says idle.
+    /// Makes the holder of `token` the only one whose calls are taken. Raises when another has a transaction open.
     pub(crate) fn own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
-        let refused = {
+        let (refused, unused) = {
             let mut owner = lock(&self.owner);
-            if owner.is_none() {
-                *owner = Some((token, holder));
-                None
-            } else {
-                Some(token)
+            match &*owner {
+                Some((other, name)) if !other.is(&token) => (Some(name.clone()), Some((token, holder))),
+                _ => (None, owner.replace((token, holder))),
             }
         };
-        if refused.is_none() {
-            return Ok(());
-        }
-        self.check_owner(py)?;
-        Err(error::interface_error(py, "a transaction is open already: a plan nests with Savepoint"))
+        drop(unused);
+        refused.map_or(Ok(()), |name| Err(owned(py, &name)))
     }
 
-    /// The owner's transaction is over.
-    pub(crate) fn disown(&self) {
-        let earlier = lock(&self.owner).take();
-        drop(earlier);
+    /// The transaction of `token` is over. One that is another's goes on.
+    pub(crate) fn disown(&self, token: &Bound<'_, PyAny>) {
+        let over = lock(&self.owner).take_if(|(owner, _)| owner.is(token));
+        drop(over);
     }
 
     /// Raises when another context has a transaction open: the call would become part of it.
-    fn check_owner(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn check_owner(&self, py: Python<'_>) -> PyResult<()> {
         let owner = lock(&self.owner).as_ref().map(|(token, holder)| (token.clone_ref(py), holder.clone()));
         let Some((token, holder)) = owner else { return Ok(()) };
         let held = crate::pyimport::transaction_tokens(py)?.call_method0("get")?.cast_into::<PyTuple>()?;
         if held.iter_borrowed().any(|other| other.is(&token)) {
             return Ok(());
         }
-        Err(error::interface_error(
-            py,
-            format!(
-                "{holder} has a transaction open on this connection: a call from outside would become part of it; wait, or use another connection"
-            ),
-        ))
+        Err(owned(py, &holder))
     }
 
     /// ConnectionClosed with the reason as its cause.
     #[cold]
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
         // The reason is moved out and back, since cloning it under the lock would touch a Python object.
-        let reason = lock(&self.state).ended.take();
-        let copy = reason.as_ref().map(|reason| reason.clone_ref(py));
-        let displaced = {
-            let mut state = lock(&self.state);
-            std::mem::replace(&mut state.ended, reason)
-        };
+        let ended = lock(&self.state).ended.take();
+        let Some(ended) = ended else { return error::connection_closed(py, "the connection is closed") };
+        let closed = error::connection_closed(py, format!("the connection is closed: {}", ended.text));
+        let reason = ended.reason.as_ref().map(|reason| reason.error(py));
+        let displaced = lock(&self.state).ended.replace(ended);
         drop(displaced);
-        match copy {
-            None => error::connection_closed(py, "the connection is closed"),
-            Some(reason) => {
-                let closed = error::connection_closed(py, format!("the connection is closed: {}", reason.value(py)));
-                error::caused_by(py, closed, reason)
-            }
+        match reason {
+            Some(reason) => error::caused_by(py, closed, reason),
+            None => closed,
         }
     }
 
@@ -252,27 +266,30 @@ impl Session {
         let prepared = Arc::clone(&run.prepared);
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
-        self.close_given_up(py, &mut bytes, &mut steps)?;
+        let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
         self.append_run(py, &mut run, arguments, &mut bytes, &mut steps)?;
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let resend = resend_rule(py, &prepared, run.first)?;
+        let resend = resend_rule(py, &prepared, run.first.is_some())?;
         let barrier = run.isolate || prepared.command == Command::Copy;
-        Ok(Request { id, bytes, steps, barrier, open: false, resend, job: Job::new(Kind::Run(run), reply) })
+        let job = Job::new(Kind::Run(run), reply).closing(closing);
+        Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 
-    /// Closes the statements the cache has given up, in front of whatever is written next.
+    /// Closes the statements nobody uses any more, in front of whatever is written next. What comes back belongs to the
+    /// request's job.
     pub(crate) fn close_given_up(
         &self,
         py: Python<'_>,
         bytes: &mut Vec<u8>,
         steps: &mut SmallVec<[Step; 6]>,
-    ) -> PyResult<()> {
-        for name in self.statements.take_given_up() {
-            close::write_statement(bytes, &name).map_err(|e| error::encode_error(py, &e))?;
+    ) -> PyResult<Option<Box<Closing>>> {
+        let Some(closing) = self.statements.take_given_up() else { return Ok(None) };
+        for name in closing.names() {
+            close::write_statement(bytes, name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
-        Ok(())
+        Ok(Some(closing))
     }
 
     /// The messages of one run, without Sync.
@@ -297,21 +314,21 @@ impl Session {
                     described.result_formats(),
                     bytes,
                 )?;
+                steps.push(Step::Bind);
+                describe_portal(py, &prepared, bytes, steps)?;
             }
             None => {
-                prepared.set_stage(Stage::Describing);
-                run.first = true;
+                run.first = Some(Describing::begin(&prepared));
                 run.text = true;
-                append_parse(py, &prepared, bytes)?;
-                steps.extend([Step::Parse, Step::DescribeStatement]);
+                append_parse(py, &prepared, bytes, steps)?;
                 let declared = Described::new(prepared.declared.to_vec(), None);
                 append_bind(py, &self.options.rules, &prepared.name, &declared, arguments, &[], bytes)?;
+                steps.push(Step::Bind);
             }
         }
         execute::write(bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
-        steps.extend([Step::Bind, Step::Execute]);
-        // While COPY waits for data the server takes no Close: see `Job::unclosed`.
-        if prepared.once && prepared.command != Command::Copy {
+        steps.push(Step::Execute);
+        if prepared.closes_itself() {
             close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
@@ -322,15 +339,14 @@ impl Session {
     pub(crate) fn prepare_request(&self, py: Python<'_>, statements: Vec<Arc<Prepared>>) -> PyResult<Request<Job>> {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
-        self.close_given_up(py, &mut bytes, &mut steps)?;
+        let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
+        let statements: Vec<Describing> = statements.iter().map(Describing::begin).collect();
         for statement in &statements {
-            statement.set_stage(Stage::Describing);
-            append_parse(py, statement, &mut bytes)?;
-            steps.extend([Step::Parse, Step::DescribeStatement]);
+            append_parse(py, statement.statement(), &mut bytes, &mut steps)?;
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None);
+        let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None).closing(closing);
         Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
     }
 
@@ -442,7 +458,7 @@ impl Session {
                     let shared = Arc::clone(&call.shared);
                     let request = self.stream_request(py, front.id, call);
                     if let Err(error) = &request {
-                        failed.push((stream_job(front.id, shared), Err(error.clone_ref(py))));
+                        failed.push((stream_job(shared), Err(error.clone_ref(py))));
                         continue;
                     }
                     request
@@ -478,17 +494,16 @@ impl Session {
             match request.and_then(|request| self.submit(py, request)) {
                 Ok(()) => {}
                 Err(error) => {
-                    statement.set_stage(Stage::New);
                     failed.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
                 }
             }
         }
     }
 
-    /// Why the connection ended, as the exception itself.
+    /// Why the connection ended, as the exception itself, which is to be raised now.
     pub(crate) fn reason(&self, py: Python<'_>) -> PyErr {
-        let closed = self.closed_error(py);
-        closed.cause(py).unwrap_or(closed)
+        let reason = lock(&self.state).ended.as_mut().and_then(|ended| ended.reason.take());
+        reason.map_or_else(|| self.closed_error(py), |reason| reason.error(py))
     }
 
     /// Takes out all held calls that wait for `statement`.
@@ -512,31 +527,17 @@ impl Session {
                 batch.stop_at(statement);
                 Job::new(Kind::Batch(batch), held.reply)
             }
-            Call::Stream(call) => stream_job(held.id, call.shared),
+            Call::Stream(call) => stream_job(call.shared),
             _ => Job::new(Kind::Taken, held.reply),
         };
         taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
-    }
-
-    /// A request was given up before it was written: the Parse it carried never happened.
-    pub(crate) fn never_sent(&self, job: Job) {
-        if let Kind::Run(run) = &job.kind
-            && run.first
-        {
-            run.prepared.set_stage(Stage::New);
-        }
-        if let Some(prepared) = job.unclosed() {
-            self.statements.give_up(prepared);
-        }
-        drop(job);
     }
 
     /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
     pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyResult<Py<PyAny>>)>> {
         let mut failed = Vec::new();
         if let Some(refusal) = &prepare.refusal {
-            for statement in prepare.statements.iter().skip(prepare.at) {
-                statement.set_stage(Stage::New);
+            for statement in prepare.statements.iter().skip(prepare.at).map(Describing::statement) {
                 self.statements.forget(py, statement)?;
                 failed.extend(self.fail_held(py, statement, |py| refusal_error(py, refusal, statement)));
             }
@@ -569,10 +570,8 @@ impl Session {
     fn handle(&self, py: Python<'_>, event: Event<'_, Job>, out: &mut Vec<Outcome>) -> PyResult<()> {
         match event {
             Event::Rows { frames, count } => return self.rows(py, frames, count),
-            Event::Finished { id, job, abandoned, status: _ } => {
-                if let Some(prepared) = job.unclosed() {
-                    self.statements.give_up(prepared);
-                }
+            Event::Finished { id, mut job, abandoned, status: _ } => {
+                job.answered();
                 out.push(Outcome::Finished(id, job, abandoned));
             }
             Event::Complete(complete) if self.runs_stream() => {
@@ -584,7 +583,7 @@ impl Session {
                 Kind::Script(script) => script.complete(Some(&complete)),
                 Kind::Batch(batch) => batch.complete(&complete),
                 Kind::Fed(fed) => fed.complete(&complete),
-                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => {}
+                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
             }),
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.with_job(|job| match &mut job.kind {
@@ -593,7 +592,11 @@ impl Session {
                 _ => {}
             }),
             Event::Suspended => self.batch_ended(true, out),
-            Event::Parsed => {}
+            Event::Parsed => self.with_job(|job| {
+                if let Some(statement) = job.statement() {
+                    statement.set_exists(true);
+                }
+            }),
             Event::ParameterDescription(description) => {
                 let oids: Vec<u32> = description.types.iter().collect();
                 self.with_job(|job| match &mut job.kind {
@@ -605,9 +608,10 @@ impl Session {
             }
             Event::RowDescription(description) => {
                 let plan = job::describe(py, &description, &self.options.rules)?;
-                self.described(py, Some(plan))?;
+                let sent = plan.sent_as(&description);
+                self.described(py, Some(plan), sent)?;
             }
-            Event::NoData => self.described(py, None)?,
+            Event::NoData => self.described(py, None, SentAs::Wanted)?,
             Event::Failed(refusal, failure) => self.failed(py, &refusal, failure)?,
             Event::Notice(notice) => {
                 out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
@@ -712,24 +716,25 @@ impl Session {
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(..) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
 
-    fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>) -> PyResult<()> {
+    fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>, sent: SentAs) -> PyResult<()> {
         // Also for a call that was given up: others wait for the description it carried.
         let result = self.with_kind_if(true, |kind| {
             match kind {
                 Kind::Prepare(prepare) => prepare.described(plan),
-                Kind::Run(run) => run.described(py, plan)?,
-                Kind::Batch(batch) => batch.described(py, plan)?,
+                Kind::Run(run) => run.described(py, plan, sent)?,
+                Kind::Batch(batch) => batch.described(py, plan, sent)?,
+                Kind::Stream(stream) => stream.described(py, plan, sent)?,
                 Kind::Script(script) => {
                     if let Some(plan) = plan {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::Stream(_) | Kind::StreamEnd(..) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -782,16 +787,21 @@ impl Session {
         let (kind, abandoned) = {
             let mut state = lock(&self.state);
             let abandoned = state.conn.running_abandoned();
-            (state.conn.running().map(|job| std::mem::replace(&mut job.kind, Kind::Taken)), abandoned)
+            let running = state.conn.running();
+            let kind = running.map(|job| {
+                job.refused = true;
+                std::mem::replace(&mut job.kind, Kind::Taken)
+            });
+            (kind, abandoned)
         };
         let Some(mut kind) = kind else { return Ok(()) };
         if let Kind::Prepare(prepare) = &mut kind {
             prepare.refusal = Some(body_of(refusal));
         }
-        if let Kind::Run(run) = &kind
+        if let Kind::Run(run) = &mut kind
             && run.prepared.described().is_none()
         {
-            run.prepared.set_stage(Stage::New);
+            run.first = None;
             self.statements.forget(py, &run.prepared)?;
         }
         let which = match &kind {
@@ -857,28 +867,51 @@ impl Session {
 
     /// The connection is gone. All unfinished jobs come back, held ones too; `reason` is what later calls hear,
     /// unless the server announced the end itself.
-    pub(crate) fn end(&self, reason: PyErr) -> Vec<Job> {
-        let (jobs, held, displaced) = {
+    pub(crate) fn end(&self, py: Python<'_>, reason: PyErr) -> Vec<Job> {
+        let words = lock(&self.state).last_words.take();
+        let reason = words.unwrap_or(reason);
+        let ended = Ended { text: reason.value(py).to_string(), reason: Some(Kept::new(py, reason)) };
+        let (jobs, held, unused) = {
             let mut state = lock(&self.state);
-            let reason = match state.last_words.take() {
-                Some(words) => (words, Some(reason)),
-                None => (reason, None),
-            };
-            let displaced = match &state.ended {
-                Some(_) => (Some(reason.0), reason.1),
-                None => (state.ended.replace(reason.0), reason.1),
-            };
-            (state.conn.abort(), std::mem::take(&mut state.held), displaced)
+            let unused = if state.ended.is_none() { state.ended.replace(ended) } else { Some(ended) };
+            (state.conn.abort(), std::mem::take(&mut state.held), unused)
         };
-        drop(displaced);
+        drop(unused);
+        self.statements.clear(py);
         let held = held.into_iter().map(|held| match held.call {
             Call::Ready(request) => request.job,
             Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
             Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
             Call::Described(_) => Job::new(Kind::Taken, held.reply),
-            Call::Stream(call) => stream_job(held.id, call.shared),
+            Call::Stream(call) => stream_job(call.shared),
         });
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
+    }
+
+    /// For the garbage collector, whom nothing may keep waiting.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.statements.visit(visit)?;
+        if let Ok(Some((token, _))) = self.owner.try_lock().as_deref() {
+            visit.call(token)?;
+        }
+        let Ok(state) = self.state.try_lock() else { return Ok(()) };
+        if let Some(Ended { reason: Some(reason), .. }) = &state.ended {
+            reason.visit(visit)?;
+        }
+        state.conn.jobs().try_for_each(|job| job.visit(visit))?;
+        state.held.iter().try_for_each(|held| held.visit(visit))
+    }
+
+    /// For the garbage collector: nobody can reach the connection any more.
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        let (jobs, held, ended, words) = {
+            let mut state = lock(&self.state);
+            let (ended, words) = (state.ended.take(), state.last_words.take());
+            (state.conn.abort(), std::mem::take(&mut state.held), ended, words)
+        };
+        let owner = lock(&self.owner).take();
+        drop((jobs, held, ended, words, owner));
+        self.statements.clear(py);
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -933,11 +966,38 @@ fn parameter_formats(described: &Described) -> &[Format] {
     }
 }
 
-fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
+/// Parse and Describe of a statement. One that was parsed in a flight that then failed is closed first.
+fn append_parse(
+    py: Python<'_>,
+    prepared: &Prepared,
+    bytes: &mut Vec<u8>,
+    steps: &mut SmallVec<[Step; 6]>,
+) -> PyResult<()> {
     let sql = prepared.text(py)?;
+    if prepared.exists() {
+        close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+        steps.push(Step::Close);
+    }
     parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared)
         .and_then(|()| describe::write_statement(bytes, &prepared.name))
-        .map_err(|e| error::encode_error(py, &e))
+        .map_err(|e| error::encode_error(py, &e))?;
+    steps.extend([Step::Parse, Step::DescribeStatement]);
+    Ok(())
+}
+
+/// Behind Bind, for commands whose columns the statement's description does not settle: another cursor may have the name by
+/// now, and the rows must not be read as if they were the old one's.
+pub(crate) fn describe_portal(
+    py: Python<'_>,
+    prepared: &Prepared,
+    bytes: &mut Vec<u8>,
+    steps: &mut SmallVec<[Step; 6]>,
+) -> PyResult<()> {
+    if matches!(prepared.command, Command::Typed | Command::Indirect) {
+        describe::write_portal(bytes, b"").map_err(|e| error::encode_error(py, &e))?;
+        steps.push(Step::DescribePortal);
+    }
+    Ok(())
 }
 
 /// May the run be written a second time after another's cancel hit it?
@@ -945,7 +1005,7 @@ fn resend_rule(py: Python<'_>, prepared: &Prepared, first: bool) -> PyResult<Res
     match prepared.command {
         Command::Plain => {}
         Command::Transaction => return Ok(Resend::Opens),
-        Command::Typed | Command::Copy | Command::Other => return Ok(Resend::Never),
+        Command::Typed | Command::Indirect | Command::Copy | Command::Other => return Ok(Resend::Never),
     }
     let mut prefix = Vec::new();
     if first || prepared.once {
@@ -996,6 +1056,17 @@ fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
 }
 
 #[cold]
+fn owned(py: Python<'_>, holder: &str) -> PyErr {
+    error::interface_error(
+        py,
+        format!(
+            "{holder} has a transaction open on this connection: a call from outside would become part of it; wait, or use \
+             another connection"
+        ),
+    )
+}
+
+#[cold]
 fn not_yet_supported(py: Python<'_>, asked: &Authentication<'_>) -> PyErr {
     let method = match asked {
         Authentication::CleartextPassword => "a cleartext password",
@@ -1036,6 +1107,6 @@ fn copy_error(py: Python<'_>, verb: &str) -> PyErr {
 }
 
 /// The job of a stream that never reached the server: only its reader is left to be told.
-fn stream_job(id: RequestId, shared: Arc<Shared>) -> Job {
-    Job::new(Kind::StreamEnd(id, shared), None)
+fn stream_job(shared: Arc<Shared>) -> Job {
+    Job::new(Kind::StreamEnd(shared), None)
 }

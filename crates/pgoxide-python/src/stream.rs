@@ -24,8 +24,9 @@ use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::error;
 use crate::job::{Fault, Job, Kind, Run};
+use crate::plan::{Plan, SentAs};
 use crate::prepared::Prepared;
-use crate::session::{Session, append_bind};
+use crate::session::{Session, append_bind, describe_portal};
 use crate::sync::lock;
 
 /// Batches that have come and were not taken, at most.
@@ -146,6 +147,11 @@ impl StreamState {
         &self.run.prepared
     }
 
+    /// Its portal's description came.
+    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
+        self.run.described(py, plan, sent)
+    }
+
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {
         if lock(&self.shared.inner).closed {
             return Ok(());
@@ -178,13 +184,15 @@ impl Session {
         run.use_plan(py, described.plan.as_ref())?;
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
-        self.close_given_up(py, &mut bytes, &mut steps)?;
+        let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
         let (arguments, formats) = (arguments.bind(py), described.result_formats());
         append_bind(py, &self.options.rules, &prepared.name, described, arguments, formats, &mut bytes)?;
+        steps.push(Step::Bind);
+        describe_portal(py, &prepared, &mut bytes, &mut steps)?;
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
-        steps.extend([Step::Bind, Step::Execute]);
-        let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None);
+        steps.push(Step::Execute);
+        let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None).closing(closing);
         Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
     }
 
@@ -488,9 +496,17 @@ impl Stream {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match &self.client {
-            Client::Async(client) => visit.call(client),
-            Client::Blocking(client) => visit.call(client),
+            Client::Async(client) => visit.call(client)?,
+            Client::Blocking(client) => visit.call(client)?,
         }
+        // What the job and the reader share is the reader's to visit.
+        let Ok(inner) = self.shared.inner.try_lock() else { return Ok(()) };
+        inner.waiting.iter().try_for_each(|waiting| visit.call(waiting))
+    }
+
+    fn __clear__(&self) {
+        let waiting = lock(&self.shared.inner).waiting.take();
+        drop(waiting);
     }
 }
 
@@ -618,6 +634,18 @@ impl StreamStep {
         if let Some(waited) = waited {
             self.stream.get().shared.withdraw(&waited);
         }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.stream)?;
+        match self.waiting.try_lock().as_deref() {
+            Ok(Some(waiting)) => visit.call(waiting),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self.close();
     }
 }
 

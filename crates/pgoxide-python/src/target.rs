@@ -14,6 +14,7 @@
 
 use pgoxide_protocol::message::data_row::Values;
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
@@ -85,6 +86,28 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// For the garbage collector, called by the only owner.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Tuple | Self::Dict(_) => Ok(()),
+            Self::NamedTuple { make: callable, .. } | Self::Keywords { class: callable, .. } | Self::Row(callable) => {
+                visit.call(callable)
+            }
+            Self::Scalar(class) => visit.call(class),
+            Self::Dataclass { class, fields, defaults } => {
+                visit.call(class)?;
+                for field in fields.iter().chain(defaults.iter().map(|(field, _)| field)) {
+                    if let Field::Slot(slot) = field {
+                        slot.visit(visit)?;
+                    }
+                }
+                defaults.iter().try_for_each(|(_, unfilled)| match unfilled {
+                    Unfilled::Value(value) | Unfilled::Factory(value) => visit.call(value),
+                })
+            }
+        }
+    }
+
     /// How `into` is built from the plan's columns.
     pub(crate) fn new(into: &Bound<'_, PyAny>, plan: &Plan) -> PyResult<Self> {
         let py = into.py();

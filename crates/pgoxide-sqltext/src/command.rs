@@ -6,8 +6,12 @@ pub enum Command {
     /// SELECT, VALUES, TABLE, WITH, INSERT, UPDATE, DELETE, MERGE: one statement whose effects the server rolls
     /// back when it fails outside a transaction.
     Plain,
-    /// FETCH, EXECUTE, CALL: may return rows of any type, and have effects that are not rolled back.
+    /// CALL: may return rows of any type, and have effects that are not rolled back.
     Typed,
+    /// FETCH, EXECUTE: rows of whatever the cursor or the statement of that name is at that moment. The same text has other
+    /// columns once the name was given anew, and the server, which guards other statements against that (SQLSTATE 0A000),
+    /// says nothing.
+    Indirect,
     /// COPY: may wait for data from the client.
     Copy,
     /// BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, PREPARE TRANSACTION.
@@ -33,8 +37,10 @@ pub fn command(sql: &str) -> Command {
     let is = |name: &str| word[..end].eq_ignore_ascii_case(name.as_bytes());
     if ["select", "values", "table", "with", "insert", "update", "delete", "merge"].into_iter().any(is) {
         Command::Plain
-    } else if ["fetch", "execute", "call"].into_iter().any(is) {
+    } else if is("call") {
         Command::Typed
+    } else if is("fetch") || is("execute") {
+        Command::Indirect
     } else if is("copy") {
         Command::Copy
     } else if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"].into_iter().any(is) {
@@ -90,7 +96,9 @@ mod tests {
             ("select 1", Command::Plain),
             ("  ((values (1)))", Command::Plain),
             ("WITH x AS (select 1) delete from x", Command::Plain),
-            ("fetch 10 from c", Command::Typed),
+            ("fetch 10 from c", Command::Indirect),
+            ("execute p(1)", Command::Indirect),
+            ("call p(1)", Command::Typed),
             ("-- select\ncopy t to stdout", Command::Copy),
             ("/*/**/select*/ BEGIN", Command::Transaction),
             ("do $$ begin end $$", Command::Other),

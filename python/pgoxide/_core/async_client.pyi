@@ -407,11 +407,12 @@ class AsyncClient:
     def _own(self, token: object, holder: str) -> None:
         """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
 
-        Raises InterfaceError when somebody has one already.
+
+        Raises InterfaceError when another has one.
         """
 
-    def _disown(self) -> None:
-        """The transaction is over."""
+    def _disown(self, token: object) -> None:
+        """The transaction of `token` is over; another's goes on."""
 
     def _run_batch(self, batch: BatchBuilder, timeout: float | None) -> Reply[None]:
         """Submits a collected batch; the reply settles when all of it has run."""
@@ -486,13 +487,16 @@ class Reader:
         """The loop says that the descriptor can be read."""
 
     def writable(self) -> None:
-        """The loop says that the descriptor, or the transport after `pause`, can be written."""
-
-    def pause(self) -> None:
-        """The transport's buffer is full: nothing is written to it until `writable`."""
+        """The loop says that the descriptor can be written."""
 
     def flush(self) -> None:
         """The loop's turn has come for what was asked in it."""
+
+    def pause(self) -> None:
+        """The transport holds as many bytes as it wants to."""
+
+    def resume(self) -> None:
+        """The transport takes bytes again."""
 
     def received(self, bytes: bytes) -> None:  # noqa: A002  as in Rust
         """Bytes that a transport has received."""

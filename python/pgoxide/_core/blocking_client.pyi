@@ -401,11 +401,12 @@ class Client:
     def _own(self, token: object, holder: str) -> None:
         """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
 
-        Raises InterfaceError when somebody has one already.
+
+        Raises InterfaceError when another has one.
         """
 
-    def _disown(self) -> None:
-        """The transaction is over."""
+    def _disown(self, token: object) -> None:
+        """The transaction of `token` is over; another's goes on."""
 
     def _run_batch(self, batch: BatchBuilder, timeout: float | None) -> None:
         """Runs a collected batch."""
@@ -420,7 +421,9 @@ class Client:
         """The line is to be given up."""
 
     def _terminate(self, timeout: float) -> None:
-        """Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection longer."""
+        """Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection for longer
+        than `timeout` seconds.
+        """
 
     def _cancel_request(self) -> bytes | None:
         """The bytes of a CancelRequest for this session; None when the server gave no key."""

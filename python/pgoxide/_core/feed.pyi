@@ -21,7 +21,7 @@ class Feed:
 
     @property
     def done(self) -> Reply[CommandTag]:
-        """The command tag. Asynchronous face only."""
+        """To be awaited, once. The command tag. Asynchronous face only."""
 
     def feed(self, source: Iterator[object]) -> bool:
         """Takes records until a block is full, and sends it. True while the source has more and the server takes it.

@@ -8,8 +8,30 @@ statements, they would become part of it.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, cast
 
-__all__ = ["TOKENS"]
+from pgoxide import statement
+
+if TYPE_CHECKING:
+    from pgoxide.statement import Plan
+
+__all__ = ["TOKENS", "place"]
 
 TOKENS: ContextVar[tuple[object, ...]] = ContextVar("pgoxide transactions", default=())
 """Tokens of the transactions this context owns, on any connection."""
+
+
+def place(plan: Plan[Any]) -> str:
+    """Where a plan stands: the function and line of the caller's own code, below the helpers of `pgoxide.statement`."""
+    generator = cast("GeneratorType[object, object, object]", plan)
+    if not isinstance(generator, GeneratorType):
+        return repr(plan)
+    while isinstance(generator.gi_yieldfrom, GeneratorType):
+        inner = cast("GeneratorType[object, object, object]", generator.gi_yieldfrom)
+        if inner.gi_code.co_filename == statement.__file__:
+            break
+        generator = inner
+    code = generator.gi_code
+    line = code.co_firstlineno if generator.gi_frame is None else generator.gi_frame.f_lineno
+    return f"{generator.__qualname__}, {code.co_filename}:{line}"

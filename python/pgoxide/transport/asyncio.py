@@ -54,7 +54,8 @@ class Line:
         self._buffered = False
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
-        self._closed: asyncio.Future[None] = loop.create_future()
+        self._unsent: asyncio.Future[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
 
     async def attach(self, client: AsyncClient) -> None:
         """Ties the client to the loop: from now on what arrives is read."""
@@ -84,8 +85,12 @@ class Line:
     # -- called by the core ------------------------------------------------------------------------------------
 
     def want_write(self, wanted: bool) -> None:
-        """The kernel's buffer is full (or no longer): tell when it can be written."""
-        if self._sock.fileno() < 0 or self._reader is None:
+        """The kernel's (or the transport's) buffer is full, or all has left again: tell when it can be written."""
+        if wanted:
+            self._unsent = self._loop.create_future()
+        else:
+            self._all_left()
+        if self._buffered or self._sock.fileno() < 0 or self._reader is None:
             return
         if wanted:
             self._loop.add_writer(self._sock.fileno(), self._reader.writable)
@@ -129,14 +134,28 @@ class Line:
 
     # -- closing -----------------------------------------------------------------------------------------------
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the descriptor is still ours."""
-        return not self._closed.done()
+    async def finish(self) -> None:
+        """Waits until all that was written, Terminate last, has left for the kernel. Set a limit: the peer may not read."""
+        if self._unsent is not None:
+            await self._unsent
+        if self._transport is not None and not self._transport.is_closing():
+            self._closing = self._loop.create_future()
+            self._transport.close()  # sends what it holds, then tells `connection_lost`
+            await self._closing
 
-    async def wait_closed(self, seconds: float) -> None:
-        """Waits until the line has ended, at most so long."""
-        await asyncio.wait([self._closed], timeout=seconds)
+    def has_finished(self) -> bool:
+        """Whether the transport has ended because `finish` closed it. Who waits for that goes on."""
+        if self._closing is None:
+            return False
+        self._transport = None
+        self._all_left()
+        return True
+
+    def _all_left(self) -> None:
+        for waiting in (self._unsent, self._closing):
+            if waiting is not None and not waiting.done() and not self._loop.is_closed():
+                waiting.set_result(None)
+        self._unsent = None
 
     def _close_descriptor(self) -> None:
         if self._timer is not None:
@@ -148,8 +167,7 @@ class Line:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        if not self._closed.done() and not self._loop.is_closed():
-            self._closed.set_result(None)
+        self._all_left()
 
     def read_rest(self, reader: Reader) -> None:
         """A write failed: what the server said before it closed is still to be read, and says why."""
@@ -226,13 +244,15 @@ class _Buffered(asyncio.BufferedProtocol):
         self._reader.pause()
 
     def resume_writing(self) -> None:
-        self._reader.writable()
+        self._reader.resume()
 
     def eof_received(self) -> bool:
         self._reader.lost(ConnectionClosed("the server closed the connection"))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._line.has_finished():
+            return
         if exc is not None:
             self._line.read_rest(self._reader)
         closed = ConnectionClosed(

@@ -150,6 +150,11 @@ impl<J> Connection<J> {
         self.pipeline.flying.front_mut().map(|flight| &mut flight.request.job)
     }
 
+    /// What the caller tied to all unfinished requests, in order.
+    pub fn jobs(&self) -> impl Iterator<Item = &J> {
+        self.pipeline.flying.iter().chain(&self.pipeline.queued).map(|flight| &flight.request.job)
+    }
+
     /// What the caller tied to an unfinished request.
     pub fn job(&mut self, id: RequestId) -> Option<&mut J> {
         let Pipeline { flying, queued, .. } = &mut self.pipeline;

@@ -40,6 +40,11 @@ pub(crate) fn untrack(object: &Bound<'_, PyAny>) {
 pub(crate) struct Slot(Py<PyAny>);
 
 impl Slot {
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.0)
+    }
+
     /// The slot of that name, if the class has one: its descriptor, of the very type that `__slots__` makes.
     pub(crate) fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Option<Self>> {
         let Ok(found) = class.getattr(name) else { return Ok(None) };

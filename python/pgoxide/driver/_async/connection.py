@@ -35,7 +35,7 @@ __all__ = ["AsyncConnection"]
 R = TypeVar("R")
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
+"""Seconds `close()` waits for what is in flight and for Terminate to leave, before it cuts the line."""
 
 
 @explain_peers_names
@@ -111,8 +111,9 @@ class AsyncConnection(_core.AsyncClient):
                 try:
                     await self._line.attach(self)
                     await self._start(parameters)
-                except BaseException as error:
-                    self.abort(error)
+                except BaseException:
+                    # Without the reason, whose frames lead to this object: it would wait for the garbage collector.
+                    self.abort()
                     raise
         except TimeoutError as error:
             raise QueryTimeout(
@@ -123,37 +124,43 @@ class AsyncConnection(_core.AsyncClient):
         # sync: try:
         # sync:     self._line.attach(self)
         # sync:     self._start(parameters, config.connect_timeout)
-        # sync: except BaseException as error:
-        # sync:     self.abort(error)
+        # sync: except BaseException:
+        # sync:     # Without the reason, whose frames lead to this object: it would wait for the garbage collector.
+        # sync:     self.abort()
         # sync:     raise
         return self
 
     async def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
 
-        Waits at most 5 seconds, also for another thread that keeps a blocking connection; then the line is cut, and who waits
-        on it gets ConnectionClosed. Calling it again does nothing. Never raises for a line that is already gone.
+        Waits at most 5 seconds for the first two (asynchronous face: all calls of all tasks; blocking face: the call of
+        another thread), then cuts the line, and every call still unfinished fails with ConnectionClosed. The line is closed
+        when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
+        line that is already gone.
         """
-        if self.closed:
-            self._close_line()
-            return
         # async-only: begin
         import asyncio
 
-        unfinished = self._settled()
-        if unfinished is not None:
+        terminated = False
+        try:
             with suppress(TimeoutError, Error):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await unfinished
-        # async-only: end
-        try:
-            if not self.closed:
-                # async-only: begin
-                self._terminate()
-                # async-only: end
-                # sync: self._terminate(CLOSE_TIMEOUT)
+                    if not self.closed and (unfinished := self._settled()) is not None:
+                        await unfinished
+                    if not self.closed:
+                        terminated = True
+                        self._terminate()
+                        await self._listening().finish()
         finally:
+            if not terminated and not self.closed:
+                self._terminate()  # as far as the line takes it at once
             self._close_line()
+        # async-only: end
+        # sync: try:
+        # sync:     if not self.closed:
+        # sync:         self._terminate(CLOSE_TIMEOUT)
+        # sync: finally:
+        # sync:     self._close_line()
 
     async def cancel(self, timeout: float = 10.0) -> None:
         """Asks the server to cancel whatever this session runs now, as `pg_cancel_backend` would.
@@ -268,10 +275,12 @@ class AsyncConnection(_core.AsyncClient):
         plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
         request it runs out in raises QueryTimeout in the plan, and every one after it.
 
-        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended. One
-        that it leaves open is rolled back: a plan that returned raises InterfaceError, one that raised has it noted on its
-        error. When the caller is cancelled the plan gets PlanCancelled and may only clean up, undisturbed by further
-        cancels; clean-up that takes more than 10 seconds a request aborts the connection.
+        The plan keeps this connection for its whole length. A transaction it opens is its own, from before BEGIN is sent:
+        calls from outside its context, other plans included, raise InterfaceError, which names the task and the line that hold
+        it. Outside a transaction, others' calls may run between the plan's. A transaction that it leaves open is rolled back: a
+        plan that returned raises InterfaceError, one that raised has it noted on its error. When the caller is cancelled the
+        plan gets PlanCancelled and may only clean up, undisturbed by further cancels; clean-up that takes more than 10 seconds
+        a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it.
         """
         return await running.run(self, plan, timeout)
 

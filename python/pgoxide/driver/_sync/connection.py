@@ -35,7 +35,7 @@ __all__ = ["Connection"]
 R = TypeVar("R")
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds `close()` waits for what is in flight and for the server to end the line, before it cuts it."""
+"""Seconds `close()` waits for what is in flight and for Terminate to leave, before it cuts the line."""
 
 
 @explain_peers_names
@@ -81,20 +81,20 @@ class Connection(_core.Client):
         try:
             self._line.attach(self)
             self._start(parameters, config.connect_timeout)
-        except BaseException as error:
-            self.abort(error)
+        except BaseException:
+            # Without the reason, whose frames lead to this object: it would wait for the garbage collector.
+            self.abort()
             raise
         return self
 
     def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
 
-        Waits at most 5 seconds, also for another thread that keeps a blocking connection; then the line is cut, and who waits
-        on it gets ConnectionClosed. Calling it again does nothing. Never raises for a line that is already gone.
+        Waits at most 5 seconds for the first two (asynchronous face: all calls of all tasks; blocking face: the call of
+        another thread), then cuts the line, and every call still unfinished fails with ConnectionClosed. The line is closed
+        when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
+        line that is already gone.
         """
-        if self.closed:
-            self._close_line()
-            return
         try:
             if not self.closed:
                 self._terminate(CLOSE_TIMEOUT)
@@ -214,10 +214,12 @@ class Connection(_core.Client):
         plan: a generator that yields requests; see `pgoxide.statement`. timeout: seconds for all of it; the
         request it runs out in raises QueryTimeout in the plan, and every one after it.
 
-        A transaction the plan opens is its own: calls from outside its context raise InterfaceError until it has ended. One
-        that it leaves open is rolled back: a plan that returned raises InterfaceError, one that raised has it noted on its
-        error. When the caller is cancelled the plan gets PlanCancelled and may only clean up, undisturbed by further
-        cancels; clean-up that takes more than 10 seconds a request aborts the connection.
+        The plan keeps this connection for its whole length. A transaction it opens is its own, from before BEGIN is sent:
+        calls from outside its context, other plans included, raise InterfaceError, which names the task and the line that hold
+        it. Outside a transaction, others' calls may run between the plan's. A transaction that it leaves open is rolled back: a
+        plan that returned raises InterfaceError, one that raised has it noted on its error. When the caller is cancelled the
+        plan gets PlanCancelled and may only clean up, undisturbed by further cancels; clean-up that takes more than 10 seconds
+        a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it.
         """
         return running.run(self, plan, timeout)
 

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgoxide.driver.names import quoted
-from pgoxide.driver.ownership import TOKENS
-from pgoxide.errors import InterfaceError, QueryTimeout
+from pgoxide.driver.ownership import TOKENS, place
+from pgoxide.errors import DatabaseError, InterfaceError, QueryTimeout
 from pgoxide.statement import (
     Begin,
     Commit,
@@ -32,16 +33,14 @@ __all__ = ["run"]
 
 R = TypeVar("R")
 
-_ENDS = (Begin, Commit, Rollback)
-
 CLEANUP_TIMEOUT = 10.0
-"""Seconds each clean-up request of a cancelled plan may take."""
+"""Seconds each clean-up request of a cancelled plan may take, and a ROLLBACK when the plan's own time is over."""
 
 
 def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
     """See `Connection.run`."""
-    running = _Running(connection, repr(plan), timeout)
     runner = PlanRunner(plan)
+    running = _Running(connection, plan, timeout)
     try:
         while (request := runner.request) is not None:
             try:
@@ -50,36 +49,31 @@ def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
                 runner.fail(error)
             else:
                 runner.send(result)
-    except BaseException as error:
-        # What ended the plan comes out, above all a cancellation, whatever becomes of its transaction.
-        try:
-            left_open = running.end()
-        except Exception as problem:  # noqa: BLE001  told by the one that comes out
-            error.add_note(f"undoing what the plan left open raised {type(problem).__name__}: {problem}")
-        else:
-            if left_open:
-                error.add_note(running.left_open)
+    except BaseException as failure:
+        running.end(failure)
         raise
-    if running.end():
-        raise InterfaceError(running.left_open)
+    running.end(None)
     return runner.result
 
 
 class _Running:
-    """One plan on one connection: performs its requests, owns the transaction it opens."""
+    """One plan on one connection: performs its requests, owns the transaction it opens.
 
-    def __init__(self, connection: Connection, name: str, timeout: float | None) -> None:
+        idle ──own──▶ BEGIN under way ──answered──▶ open ──COMMIT, ROLLBACK answered──▶ idle
+                        │                            └──COMMIT, ROLLBACK given up──▶ unsure
+                        └──given up: it still takes effect, or does not──▶ unsure ──ROLLBACK answered──▶ idle
+
+    The connection is owned from before BEGIN is written until the server has said that it is idle.
+    """
+
+    def __init__(self, connection: Connection, plan: Plan[Any], timeout: float | None) -> None:
         self._connection = connection
-        self._name = name
+        self._plan = plan
         self._until = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
-        self._token: object = None
-        self._uncertain = False  # a BEGIN was cancelled or timed out: it may have run, or run yet
-
-    @property
-    def left_open(self) -> str:
-        """What is said of a plan that does not end its transaction."""
-        return f"{self._name} ended with its transaction open; it was rolled back"
+        self._token = object()
+        self._owns = False
+        self._unsure = False
 
     def perform(self, request: Flight) -> Any:
         """The result of one flight."""
@@ -95,23 +89,20 @@ class _Running:
             return getattr(self._connection, request.verb)(request.statement, timeout=self._left())
         if isinstance(request, Execute):
             return self._connection.execute(request.statement, timeout=self._left())
+        limit = self._grace() if isinstance(request, Rollback | Release) else self._left()
         if isinstance(request, Begin):
-            return self._begin(request)
-        if isinstance(request, Rollback) and not self._uncertain and self._is_idle():
+            self._own()
+        elif isinstance(request, Rollback) and not self._is_open():
             return None  # a plan may put Begin inside its try: then there is nothing to undo
-        result = self._connection.execute(
-            _sql(request), timeout=None if isinstance(request, Rollback | Release) else self._left()
-        )
-        if isinstance(request, Rollback) and request.to is None:
-            self._uncertain = False
+        try:
+            result = self._connection.execute(_sql(request), timeout=limit)
+        except BaseException as error:
+            self._came_to(error)
+            raise
+        self._came_to(None)
         if isinstance(request, Commit) and result.text == "ROLLBACK":
             raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
-        self._disown_if_over()
         return result
-
-    def _is_idle(self) -> bool:
-        """No transaction is open as far as the server has told: what is in flight may change it."""
-        return self._connection.transaction_status == "idle"
 
     def _sleep(self, seconds: float) -> None:
         left = self._left()
@@ -127,68 +118,90 @@ class _Running:
             raise QueryTimeout(f"the plan did not finish within {self._timeout} s")
         return left
 
-    def _begin(self, request: Begin) -> Any:
-        self._own()
-        result = self._connection.execute(_sql(request), timeout=self._left())
-        self._uncertain = False
-        return result
+    def _grace(self) -> float | None:
+        """Seconds for what tidies up: it gets some even when the plan's own time is over."""
+        return None if self._until is None else max(self._until - time.monotonic(), CLEANUP_TIMEOUT)
 
     def _batch(self, requests: list[Batchable]) -> list[Any]:
         """Several requests in one flight: the list of their results."""
-        if any(isinstance(request, Begin) for request in requests):
-            # One transaction may end and the next begin in one flight; the owner stays.
-            ends_first = next(isinstance(r, Commit | Rollback) for r in requests if isinstance(r, _ENDS))
-            if self._token is None or not ends_first:
-                self._own()
-            self._uncertain = True
+        limit = self._left()
+        ends = [one for one in requests if isinstance(one, Begin | Commit) or one == Rollback()]
+        if ends and isinstance(ends[0], Begin):
+            self._own()
         try:
-            with self._connection.batch(timeout=self._left()) as batch:
+            with self._connection.batch(timeout=limit) as batch:
                 replies = [_add(batch, request) for request in requests]
-            self._uncertain = False
-        finally:
-            self._disown_if_over()
+        except BaseException as error:
+            self._came_to(error)
+            raise
+        self._came_to(None)
         return [reply.result() for reply in replies]
 
-    def end(self) -> bool:
-        """The plan is through. A transaction it left open is undone; true if there was one."""
-        if self._token is None:
-            return False
+    def end(self, failure: BaseException | None) -> None:
+        """The plan is through, by `failure` or not. A transaction it left open is undone, or ends with the connection."""
+        left_open = self._owns and self._is_open()
+        undone = "it was rolled back"
         try:
-            if self._connection.closed:
-                return False
-            left_open = not self._is_idle()
-            if left_open or self._uncertain:
+            if left_open:
+                self._until = time.monotonic()
                 self.perform(Rollback())
-        except BaseException:
-            # Nobody would own it: a session in an unknown transaction is of no use to anybody.
-            self._connection.abort()
-            raise
+        except BaseException as error:
+            undone = f"ROLLBACK failed, so the connection was closed: {error}"
+            self._connection.abort(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._disown()
-        return left_open
+            TOKENS.set(tuple(token for token in TOKENS.get() if token is not self._token))
+        if not left_open:
+            return
+        told = f"the plan ({place(self._plan)}) ended with its transaction open; {undone}"
+        if failure is None:
+            raise InterfaceError(told)
+        failure.add_note(told)
 
     def _own(self) -> None:
-        """Before BEGIN is sent: nobody may slip in between. Raises when a transaction is open, whoever opened it."""
-        if self._token is None:
-            token = object()
-            self._connection._own(token, self._name)
-            self._token = token
-            TOKENS.set((*TOKENS.get(), token))
-            if self._is_idle():
-                self._uncertain = True
-                return
-            self._disown()
-        raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
+        """Before BEGIN is sent: nobody may slip in between.
 
-    def _disown_if_over(self) -> None:
-        if self._connection.closed or (self._is_idle() and not self._uncertain):
+        Raises InterfaceError when a transaction is open, another's or one that was begun by hand.
+        """
+        if self._owns:
+            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
+        self._connection._own(self._token, _holder(self._plan))
+        self._owns = True
+        if self._connection.transaction_status != "idle":
             self._disown()
+            raise InterfaceError(
+                "a transaction is open already, begun outside the plan: a plan nests with Savepoint"
+            )
+        TOKENS.set((*TOKENS.get(), self._token))
+
+    def _came_to(self, error: BaseException | None) -> None:
+        """What may have begun or ended the transaction has succeeded, or failed with `error`.
+
+        The server's answer tells how the session stands. Who was cancelled or timed out has none: what was written still
+        takes effect, or does not. Anything else never reached the server.
+        """
+        if error is None or (isinstance(error, DatabaseError) and error.sqlstate is not None):
+            self._unsure = False
+        # A call that is given up has been drained: the session stands as it says.
+        if not self._is_open():
+            self._disown()
+
+    def _is_open(self) -> bool:
+        """Whether a transaction is open, or may be."""
+        return not self._connection.closed and (self._unsure or self._connection.transaction_status != "idle")
 
     def _disown(self) -> None:
-        if self._token is not None:
-            self._connection._disown()
-            TOKENS.set(tuple(token for token in TOKENS.get() if token is not self._token))
-            self._token = None
+        if self._owns:
+            self._connection._disown(self._token)
+            self._owns = False
+
+
+def _holder(plan: Plan[Any]) -> str:
+    """Who is about to begin a transaction, for those who meet it."""
+    who = f"thread {threading.current_thread().name!r}"
+    return f"{who} (plan {place(plan)})"
 
 
 def _add(batch: Batch, request: Batchable) -> Any:
