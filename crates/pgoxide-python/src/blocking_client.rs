@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
+use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Entry, Prepared, Stage, Statements};
-use crate::session::{Options, Outcome, Session, fits_one_flight, refusal_error};
+use crate::session::{Options, Outcome, Session, fits_one_flight};
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::turn::Turn;
@@ -100,13 +100,18 @@ impl BlockingClient {
 
     fn prepare(&self, py: Python<'_>, prepared: &Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
         let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
-        let job = self.drive(py, request, deadline)?;
+        let job = self.drive(py, request, deadline).inspect_err(|_| {
+            if prepared.described().is_none() {
+                // Given up somewhere between its Parse and its description.
+                prepared.undescribed(true);
+            }
+        })?;
         if let Kind::Prepare(prepare) = &job.kind
-            && let Some(refusal) = &prepare.refusal
+            && !prepare.refused().is_empty()
         {
-            prepared.set_stage(Stage::New);
-            self.session.statements.forget(py, prepared)?;
-            return Err(refusal_error(py, refusal, prepared));
+            prepared.undescribed(prepare.parsed);
+            self.session.statements.forget_refused(py, prepared)?;
+            return Err(prepare.error(py, prepared));
         }
         Ok(())
     }
@@ -507,8 +512,11 @@ impl BlockingClient {
             let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
             self.tell(py, "cancel", (PyBytes::new(py, &bytes),))?;
         }
-        lock(&self.session.state).conn.cancel_delivered(id);
-        Ok(())
+        let after = lock(&self.session.state).conn.cancel_delivered(id);
+        match after {
+            CancelDelivered::Next(next) => self.send_cancel(py, next),
+            CancelDelivered::Closed | CancelDelivered::StillRunning => Ok(()),
+        }
     }
 
     fn drain(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {

@@ -19,6 +19,7 @@ use crate::feed::Fed;
 use crate::plan::{Described, Frames, Plan};
 use crate::prepared::Prepared;
 use crate::script::Script;
+use crate::session::{refusal_error, victim};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Target;
@@ -102,6 +103,8 @@ pub(crate) struct Run {
     pub(crate) isolate: bool,
     /// Its flight carries Parse and Describe too.
     pub(crate) first: bool,
+    /// ParseComplete of that flight has come.
+    pub(crate) parsed: bool,
     /// Results come in text format: the columns were unknown when Bind was written.
     pub(crate) text: bool,
     parameter_oids: Option<Vec<u32>>,
@@ -121,6 +124,7 @@ impl Run {
             arguments,
             isolate: false,
             first: false,
+            parsed: false,
             text: false,
             parameter_oids: None,
             plan: None,
@@ -236,13 +240,46 @@ pub(crate) struct Prepare {
     pub(crate) statements: Vec<Arc<Prepared>>,
     pub(crate) at: usize,
     parameter_oids: Vec<u32>,
+    /// The server knows the statement at `at`, which it has not described yet.
+    pub(crate) parsed: bool,
+    refusal: Option<Refusal>,
+}
+
+/// Why the statements of a Prepare were not described.
+struct Refusal {
     /// The ErrorResponse's body, from which each waiting run gets an exception of its own.
-    pub(crate) refusal: Option<Vec<u8>>,
+    body: Vec<u8>,
+    /// It was another call's cancel.
+    neighbour: bool,
 }
 
 impl Prepare {
     pub(crate) const fn new(statements: Vec<Arc<Prepared>>) -> Self {
-        Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None }
+        Self { statements, at: 0, parameter_oids: Vec::new(), parsed: false, refusal: None }
+    }
+
+    pub(crate) fn refuse(&mut self, body: Vec<u8>, neighbour: bool) {
+        self.refusal = Some(Refusal { body, neighbour });
+    }
+
+    /// The statements that were refused, or never reached.
+    pub(crate) fn refused(&self) -> &[Arc<Prepared>] {
+        if self.refusal.is_some() { self.statements.get(self.at..).unwrap_or_default() } else { &[] }
+    }
+
+    /// What a call hears that waited for `statement`.
+    pub(crate) fn error(&self, py: Python<'_>, statement: &Prepared) -> PyErr {
+        match &self.refusal {
+            Some(refusal) if refusal.neighbour => victim(py, refusal_error(py, &refusal.body, statement)),
+            Some(refusal) => refusal_error(py, &refusal.body, statement),
+            None => error::interface_error(py, "the statement has not been described"),
+        }
+    }
+
+    /// It will run a second time.
+    pub(crate) fn restart(&mut self) {
+        self.at = 0;
+        self.parsed = false;
     }
 
     pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {
@@ -254,6 +291,7 @@ impl Prepare {
             statement.set_described(Described::new(std::mem::take(&mut self.parameter_oids), plan));
         }
         self.at += 1;
+        self.parsed = false;
     }
 }
 

@@ -3,7 +3,7 @@
 //! A statement is looked up by its `str`, so a literal in the user's code is found by identity. One given up by
 //! the cache is closed by a Close that rides with the next request.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) once: bool,
     described: OnceLock<Described>,
     stage: AtomicU8,
+    /// A flight with its Parse ended before the description came: the server may know the name.
+    parsed: AtomicBool,
     used: AtomicU64,
     made: Instant,
 }
@@ -53,6 +55,17 @@ impl Prepared {
 
     pub(crate) fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// Its description did not come: the next use begins anew. `parsed`: its Parse may have been done.
+    pub(crate) fn undescribed(&self, parsed: bool) {
+        self.parsed.fetch_or(parsed, Ordering::Relaxed);
+        self.set_stage(Stage::New);
+    }
+
+    /// Must it be closed before it can be parsed?
+    pub(crate) fn may_be_parsed(&self) -> bool {
+        self.parsed.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -183,6 +196,7 @@ impl Statements {
             once: !keep,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
+            parsed: AtomicBool::new(false),
             used: AtomicU64::new(clock),
             made: Instant::now(),
         });
@@ -224,6 +238,14 @@ impl Statements {
             None => false,
         };
         if same { cache.del_item(key) } else { Ok(()) }
+    }
+
+    /// As `forget`, for one that was refused. Should the server know it all the same, it is closed by the next request.
+    pub(crate) fn forget_refused(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<()> {
+        if prepared.may_be_parsed() {
+            self.give_up(prepared);
+        }
+        self.forget(py, prepared)
     }
 
     /// Has a statement closed by the next request.

@@ -2,91 +2,45 @@
 //! blocking client share.
 //!
 //! ```text
-//!   call ─▶ request ─▶ [held: its statement is being described] ─▶ machine ─▶ bytes
+//!   call ─▶ request ─▶ [held.rs: its statement is being described] ─▶ machine ─▶ bytes
 //!   bytes ─▶ machine ─▶ event ─▶ job collects ─▶ outcome ─▶ (client: settle, return)
 //! ```
 //!
 //! The rule everything here keeps: while `state` is locked, no Python object is created, called or dropped. What an
 //! event concerns is taken out, the lock released, Python runs, and the job is put back.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{Connection, CopyDirection, Event, Failure, Limits, Request, RequestId, Resend, Step};
+use pgoxide_protocol::client::{
+    Connection, CopyDirection, Event, Failure, Limits, Prefix, Request, RequestId, Resend, Step,
+};
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::error_response::ErrorResponse;
-use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
+use pgoxide_protocol::message::{bind, close, describe, execute, fields, parse, query, sync};
 use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::awaitable::Awaitable;
-use crate::batch::Batch;
 use crate::convert::{Rules, short_repr};
 use crate::error;
+use crate::held::{Held, HeldCalls};
 use crate::job::{self, Fault, Job, Kind, Prepare, Run};
 use crate::plan::Described;
-use crate::prepared::{Entry, Prepared, Stage, Statements};
+use crate::prepared::{Prepared, Stage, Statements};
 use crate::script::Script;
-use crate::stream::{Shared, StreamCall};
+use crate::stream::Shared;
 use crate::sync::lock;
-
-/// A request that must wait until statements are described; all behind it wait too, so that calls run in order.
-pub(crate) struct Held {
-    pub(crate) id: RequestId,
-    pub(crate) reply: Option<Py<Awaitable>>,
-    pub(crate) call: Call,
-}
-
-/// What a call that waits for its description counts, its arguments not yet being bytes.
-const HELD_COST: usize = 1_024;
-
-/// What is held.
-pub(crate) enum Call {
-    /// Arguments are frozen: their types are not known yet.
-    Run(Box<Run>, Py<PyTuple>),
-    Batch(Box<Batch>),
-    Stream(StreamCall),
-    /// Only wants to know when the statement is described.
-    Described(Arc<Prepared>),
-    /// Needs nothing, only its turn.
-    Ready(Box<Request<Job>>),
-}
-
-impl Call {
-    /// The first statement whose description is missing.
-    fn missing(&self, iso: bool) -> SmallVec<[Arc<Prepared>; 1]> {
-        match self {
-            Self::Run(run, _) => {
-                let one_flight =
-                    run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments, iso);
-                if one_flight || run.prepared.described().is_some() {
-                    SmallVec::new()
-                } else {
-                    SmallVec::from_elem(Arc::clone(&run.prepared), 1)
-                }
-            }
-            Self::Batch(batch) => batch.missing(),
-            Self::Stream(stream) if stream.run.prepared.described().is_none() => {
-                SmallVec::from_elem(Arc::clone(&stream.run.prepared), 1)
-            }
-            Self::Stream(_) => SmallVec::new(),
-            Self::Described(prepared) if prepared.described().is_none() => SmallVec::from_elem(Arc::clone(prepared), 1),
-            Self::Described(_) => SmallVec::new(),
-            Self::Ready(_) => SmallVec::new(),
-        }
-    }
-}
 
 /// Everything behind the lock.
 pub(crate) struct State {
     pub(crate) conn: Connection<Job>,
-    pub(crate) held: VecDeque<Held>,
+    pub(crate) held: HeldCalls,
     /// Why the connection ended; later calls get it as their cause.
     pub(crate) ended: Option<PyErr>,
     /// The text of a FATAL error that announced the end.
@@ -146,7 +100,7 @@ pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) 
 
 impl Session {
     pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
-        let state = State { conn: Connection::new(limits), held: VecDeque::new(), ended: None, last_words: None };
+        let state = State { conn: Connection::new(limits), held: HeldCalls::default(), ended: None, last_words: None };
         Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
     }
 
@@ -160,7 +114,7 @@ impl Session {
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         let (ended, held) = {
             let state = lock(&self.state);
-            (state.ended.is_some(), state.conn.held() + state.held.len() * HELD_COST)
+            (state.ended.is_some(), state.conn.held() + state.held.cost())
         };
         if ended {
             return Err(self.closed_error(py));
@@ -253,10 +207,10 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         self.close_given_up(py, &mut bytes, &mut steps)?;
+        let resend = resend_rule(py, &prepared)?;
         self.append_run(py, &mut run, arguments, &mut bytes, &mut steps)?;
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let resend = resend_rule(py, &prepared, run.first)?;
         let barrier = run.isolate || prepared.command == Command::Copy;
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job: Job::new(Kind::Run(run), reply) })
     }
@@ -275,8 +229,29 @@ impl Session {
         Ok(())
     }
 
-    /// The messages of one run, without Sync.
+    /// The messages of one run, without Sync. On the first use they carry Parse and Describe.
     pub(crate) fn append_run(
+        &self,
+        py: Python<'_>,
+        run: &mut Run,
+        arguments: &Bound<'_, PyTuple>,
+        bytes: &mut Vec<u8>,
+        steps: &mut SmallVec<[Step; 6]>,
+    ) -> PyResult<()> {
+        let prepared = Arc::clone(&run.prepared);
+        let first = prepared.described().is_none();
+        if first {
+            // Before its arguments are encoded: a call that their own code makes waits for this description.
+            prepared.set_stage(Stage::Describing);
+        }
+        let appended = self.append_messages(py, run, arguments, bytes, steps);
+        if first && appended.is_err() {
+            prepared.set_stage(Stage::New);
+        }
+        appended
+    }
+
+    fn append_messages(
         &self,
         py: Python<'_>,
         run: &mut Run,
@@ -299,11 +274,9 @@ impl Session {
                 )?;
             }
             None => {
-                prepared.set_stage(Stage::Describing);
                 run.first = true;
                 run.text = true;
-                append_parse(py, &prepared, bytes)?;
-                steps.extend([Step::Parse, Step::DescribeStatement]);
+                append_description(py, &prepared, bytes, steps)?;
                 let declared = Described::new(prepared.declared.to_vec(), None);
                 append_bind(py, &self.options.rules, &prepared.name, &declared, arguments, &[], bytes)?;
             }
@@ -323,15 +296,18 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         self.close_given_up(py, &mut bytes, &mut steps)?;
+        let mut again = Prefix::default();
         for statement in &statements {
-            statement.set_stage(Stage::Describing);
-            append_parse(py, statement, &mut bytes)?;
-            steps.extend([Step::Parse, Step::DescribeStatement]);
+            append_description(py, statement, &mut bytes, &mut steps)?;
+            append_close(py, statement, &mut again.bytes)?;
+            again.steps.push(Step::Close);
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
+        statements.iter().for_each(|statement| statement.set_stage(Stage::Describing));
         let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None);
-        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+        let resend = Resend::Always(again);
+        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend, job })
     }
 
     /// A text for the simple protocol. A barrier: it may hold anything, COPY included.
@@ -382,13 +358,36 @@ impl Session {
         sync::write(&mut bytes);
         let steps = SmallVec::from_slice(&[Step::Sync]);
         let job = Job::new(Kind::Taken, reply);
-        Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job }
+        // A barrier: what is sent again comes before it too.
+        Request { id, bytes, steps, barrier: true, open: false, resend: Resend::Never, job }
     }
 
     /// A fed request is at the head, and the server takes what it is fed.
     pub(crate) fn may_feed(&self, id: RequestId) -> bool {
         let mut state = lock(&self.state);
         state.conn.is_open(id) || matches!(state.conn.job(id), Some(Job { kind: Kind::Fed(fed), .. }) if fed.copying)
+    }
+
+    /// Who waits for request `id`, if anybody still does.
+    pub(crate) fn reply_of(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
+        let mut state = lock(&self.state);
+        let State { conn, held, .. } = &mut *state;
+        let reply = match held.get(id) {
+            Some(held) => held.reply(),
+            None => conn.job(id).and_then(|job| job.reply.as_ref()),
+        };
+        reply.map(|reply| reply.clone_ref(py))
+    }
+
+    /// The reader of request `id`, if that is a stream.
+    pub(crate) fn stream_of(&self, id: RequestId) -> Option<Arc<Shared>> {
+        let mut state = lock(&self.state);
+        let State { conn, held, .. } = &mut *state;
+        let shared = match held.get(id) {
+            Some(held) => held.stream(),
+            None => conn.job(id).and_then(|job| job.stream()),
+        };
+        shared.cloned()
     }
 
     /// Nothing is held, queued or in flight.
@@ -402,147 +401,10 @@ impl Session {
         lock(&self.state).conn.parameter("DateStyle").is_none_or(|style| style.starts_with("ISO"))
     }
 
-    /// Can this run be written at once, or must it wait for its turn or its description?
-    pub(crate) fn must_wait(&self, run: &Run) -> bool {
-        if !lock(&self.state).held.is_empty() {
-            return true;
-        }
-        match run.prepared.stage() {
-            Stage::Described => false,
-            Stage::New => !fits_one_flight(&run.prepared, run.arguments, self.writes_iso_dates()),
-            Stage::Describing => true,
-        }
-    }
-
-    /// Lets go what no longer has to wait, in order; asks for the descriptions that are missing. Jobs that came to an
-    /// end without being written come back.
-    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyResult<Py<PyAny>>)> {
-        let mut failed = Vec::new();
-        let iso = self.writes_iso_dates();
-        loop {
-            let missing = match lock(&self.state).held.front() {
-                None => return failed,
-                Some(front) => front.call.missing(iso),
-            };
-            if !missing.is_empty() {
-                self.ask_for_descriptions(py, &mut failed);
-                return failed;
-            }
-            let Some(front) = lock(&self.state).held.pop_front() else { return failed };
-            let reply = front.reply.as_ref().map(|reply| reply.clone_ref(py));
-            let request = match front.call {
-                Call::Described(prepared) => {
-                    let entry = Py::new(py, Entry(prepared)).map(Py::into_any);
-                    failed.push((Job::new(Kind::Taken, reply), entry));
-                    continue;
-                }
-                Call::Ready(request) => Ok(*request),
-                Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
-                Call::Stream(call) => {
-                    let shared = Arc::clone(&call.shared);
-                    let request = self.stream_request(py, front.id, call);
-                    if let Err(error) = &request {
-                        failed.push((stream_job(front.id, shared), Err(error.clone_ref(py))));
-                        continue;
-                    }
-                    request
-                }
-                Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
-            };
-            match request.and_then(|request| self.submit(py, request)) {
-                Ok(()) => {}
-                Err(error) => failed.push((Job::new(Kind::Taken, reply), Err(error))),
-            }
-        }
-    }
-
-    /// One flight of Parse and Describe for all calls at the front of the queue that need one.
-    fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyResult<Py<PyAny>>)>) {
-        let iso = self.writes_iso_dates();
-        let mut wanted: Vec<Arc<Prepared>> = Vec::new();
-        for held in &lock(&self.state).held {
-            let missing = held.call.missing(iso);
-            if missing.is_empty() {
-                break;
-            }
-            for statement in missing {
-                let known = wanted.iter().any(|other| Arc::ptr_eq(other, &statement));
-                if statement.stage() == Stage::New && !known {
-                    wanted.push(statement);
-                }
-            }
-        }
-        // A flight of its own for each, so that one bad text fails only its own calls.
-        for statement in wanted {
-            let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
-            match request.and_then(|request| self.submit(py, request)) {
-                Ok(()) => {}
-                Err(error) => {
-                    statement.set_stage(Stage::New);
-                    failed.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
-                }
-            }
-        }
-    }
-
     /// Why the connection ended, as the exception itself.
     pub(crate) fn reason(&self, py: Python<'_>) -> PyErr {
         let closed = self.closed_error(py);
         closed.cause(py).unwrap_or(closed)
-    }
-
-    /// Takes out all held calls that wait for `statement`.
-    fn fail_held(
-        &self,
-        py: Python<'_>,
-        statement: &Arc<Prepared>,
-        error: impl Fn(Python<'_>) -> PyErr,
-    ) -> Vec<(Job, PyResult<Py<PyAny>>)> {
-        let iso = self.writes_iso_dates();
-        let taken: Vec<Held> = {
-            let mut state = lock(&self.state);
-            let (out, keep) = std::mem::take(&mut state.held)
-                .into_iter()
-                .partition(|held| held.call.missing(iso).iter().any(|other| Arc::ptr_eq(other, statement)));
-            state.held = keep;
-            VecDeque::into_iter(out).collect()
-        };
-        let job = |held: Held| match held.call {
-            Call::Batch(mut batch) => {
-                batch.stop_at(statement);
-                Job::new(Kind::Batch(batch), held.reply)
-            }
-            Call::Stream(call) => stream_job(held.id, call.shared),
-            _ => Job::new(Kind::Taken, held.reply),
-        };
-        taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
-    }
-
-    /// A request was given up before it was written: the Parse it carried never happened.
-    pub(crate) fn never_sent(&self, job: Job) {
-        if let Kind::Run(run) = &job.kind
-            && run.first
-        {
-            run.prepared.set_stage(Stage::New);
-        }
-        if let Some(prepared) = job.unclosed() {
-            self.statements.give_up(prepared);
-        }
-        drop(job);
-    }
-
-    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
-    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyResult<Py<PyAny>>)>> {
-        let mut failed = Vec::new();
-        if let Some(refusal) = &prepare.refusal {
-            for statement in prepare.statements.iter().skip(prepare.at) {
-                statement.set_stage(Stage::New);
-                self.statements.forget(py, statement)?;
-                failed.extend(self.fail_held(py, statement, |py| refusal_error(py, refusal, statement)));
-            }
-        }
-        failed.extend(self.advance_held(py));
-        Ok(failed)
     }
 
     // ---- from bytes to outcomes ------------------------------------------------------------------------------
@@ -593,7 +455,11 @@ impl Session {
                 _ => {}
             }),
             Event::Suspended => self.batch_ended(true, out),
-            Event::Parsed => {}
+            Event::Parsed => self.with_job(|job| match &mut job.kind {
+                Kind::Prepare(prepare) => prepare.parsed = true,
+                Kind::Run(run) => run.parsed = true,
+                _ => {}
+            }),
             Event::ParameterDescription(description) => {
                 let oids: Vec<u32> = description.types.iter().collect();
                 self.with_job(|job| match &mut job.kind {
@@ -634,16 +500,6 @@ impl Session {
             Event::CopyData(_) | Event::CopyDone => {}
         }
         Ok(())
-    }
-
-    /// What the reader of stream `id` shares, while the stream is unfinished.
-    pub(crate) fn stream(&self, id: RequestId) -> Option<Arc<Shared>> {
-        let mut state = lock(&self.state);
-        let held = state.held.iter().find(|held| held.id == id).and_then(|held| match &held.call {
-            Call::Stream(call) => Some(Arc::clone(&call.shared)),
-            _ => None,
-        });
-        held.or_else(|| state.conn.job(id).and_then(|job| job.stream().cloned()))
     }
 
     /// Request `id` is the one the server is at.
@@ -772,8 +628,10 @@ impl Session {
         }
         if failure == Failure::Neighbour && lock(&self.state).conn.running_resends() {
             let restart = self.with_kind(|kind| {
-                if let Kind::Run(run) = kind {
-                    run.restart();
+                match kind {
+                    Kind::Run(run) => run.restart(),
+                    Kind::Prepare(prepare) => prepare.restart(),
+                    _ => {}
                 }
                 Ok(())
             });
@@ -786,13 +644,15 @@ impl Session {
         };
         let Some(mut kind) = kind else { return Ok(()) };
         if let Kind::Prepare(prepare) = &mut kind {
-            prepare.refusal = Some(body_of(refusal));
+            prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
         }
         if let Kind::Run(run) = &kind
             && run.prepared.described().is_none()
         {
-            run.prepared.set_stage(Stage::New);
-            self.statements.forget(py, &run.prepared)?;
+            run.prepared.undescribed(run.parsed);
+            if refusal.fields.find(fields::SQLSTATE) != Some(b"57014") {
+                self.statements.forget_refused(py, &run.prepared)?;
+            }
         }
         let which = match &kind {
             Kind::Script(script) => Some(script.completed() + 1),
@@ -868,16 +728,10 @@ impl Session {
                 Some(_) => (Some(reason.0), reason.1),
                 None => (state.ended.replace(reason.0), reason.1),
             };
-            (state.conn.abort(), std::mem::take(&mut state.held), displaced)
+            (state.conn.abort(), state.held.take_all(), displaced)
         };
         drop(displaced);
-        let held = held.into_iter().map(|held| match held.call {
-            Call::Ready(request) => request.job,
-            Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
-            Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
-            Call::Described(_) => Job::new(Kind::Taken, held.reply),
-            Call::Stream(call) => stream_job(held.id, call.shared),
-        });
+        let held = held.map(Held::into_job);
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
     }
 
@@ -935,29 +789,47 @@ fn parameter_formats(described: &Described) -> &[Format] {
 
 fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
     let sql = prepared.text(py)?;
-    parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared)
-        .and_then(|()| describe::write_statement(bytes, &prepared.name))
-        .map_err(|e| error::encode_error(py, &e))
+    parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared).map_err(|e| error::encode_error(py, &e))
+}
+
+/// Parse and Describe.
+fn append_description(
+    py: Python<'_>,
+    prepared: &Prepared,
+    bytes: &mut Vec<u8>,
+    steps: &mut SmallVec<[Step; 6]>,
+) -> PyResult<()> {
+    if prepared.may_be_parsed() {
+        append_close(py, prepared, bytes)?;
+        steps.push(Step::Close);
+    }
+    append_parse(py, prepared, bytes)?;
+    describe::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+    steps.extend([Step::Parse, Step::DescribeStatement]);
+    Ok(())
+}
+
+fn append_close(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
+    close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))
 }
 
 /// May the run be written a second time after another's cancel hit it?
-fn resend_rule(py: Python<'_>, prepared: &Prepared, first: bool) -> PyResult<Resend> {
-    match prepared.command {
-        Command::Plain => {}
-        Command::Transaction => return Ok(Resend::Opens),
-        Command::Typed | Command::Copy | Command::Other => return Ok(Resend::Never),
-    }
-    let mut prefix = Vec::new();
-    if first || prepared.once {
-        close::write_statement(&mut prefix, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
-    }
-    // A statement described in another flight and closed by this one must be parsed anew, which this flight
-    // does not do.
-    if prepared.once && !first {
+fn resend_rule(py: Python<'_>, prepared: &Prepared) -> PyResult<Resend> {
+    if prepared.command != Command::Plain {
         return Ok(Resend::Never);
     }
-    let closes = usize::from(first);
-    Ok(Resend::Once { prefix, closes })
+    let mut prefix = Prefix::default();
+    let first = prepared.described().is_none();
+    if first || prepared.once {
+        // Whether the first attempt came as far as its own Parse or Close is not known.
+        append_close(py, prepared, &mut prefix.bytes)?;
+        prefix.steps.push(Step::Close);
+    }
+    if prepared.once && !first {
+        append_parse(py, prepared, &mut prefix.bytes)?;
+        prefix.steps.push(Step::Parse);
+    }
+    Ok(Resend::Once(prefix))
 }
 
 #[cold]
@@ -986,11 +858,12 @@ fn blame_argument(py: Python<'_>, index: usize, oid: u32, value: &Bound<'_, PyAn
 
 /// CancelledByNeighbour, with the server's own error as its cause.
 #[cold]
-fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
+pub(crate) fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
     let error = error::cancelled_by_neighbour(
         py,
-        "another call's cancel hit this one, and running it again might repeat its effects; isolate=True makes a call \
-         safe from its neighbours",
+        "another call's cancel hit this one, and it was not run again: that might have repeated its effects, or run it \
+         behind a transaction, setting or call that had been written after it; isolate=True makes a call safe from its \
+         neighbours",
     );
     error::caused_by(py, error, cause)
 }
@@ -1033,9 +906,4 @@ pub(crate) fn type_name(oid: u32) -> String {
 #[cold]
 fn copy_error(py: Python<'_>, verb: &str) -> PyErr {
     error::programming_error(py, format!("COPY with the client needs {verb}(), which moves its data"))
-}
-
-/// The job of a stream that never reached the server: only its reader is left to be told.
-fn stream_job(id: RequestId, shared: Arc<Shared>) -> Job {
-    Job::new(Kind::StreamEnd(id, shared), None)
 }
