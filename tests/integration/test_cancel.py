@@ -933,7 +933,9 @@ async def test_who_runs_again_after_a_neighbours_cancel(
         ("batch", False),
     ],
 )
-async def test_who_runs_again_behind_what(face: str, runner: Any, peer: Any, behind: str, again: bool) -> None:
+async def test_who_runs_again_behind_what(
+    face: str, runner: Any, peer: Any, behind: str, again: bool
+) -> None:
     """What was written behind the victim runs first: only where that cannot matter to anybody's session."""
     at = peer([send(greeting()), hits({2})])
     db = await open_at(face, at.where)

@@ -137,7 +137,11 @@ async def test_all_keep_their_order(face: str, connect: Any, max_queued: int) ->
     """Far more than the machine takes at once: those that wait follow as it empties, and so do those behind them."""
     db = await connect(max_queued=max_queued)
     await db.execute("create temp table t (at serial, n int, filler text)")
-    first, second, filler = "insert into t (n, filler) values ($1, $2)", "insert into t (filler, n) values ($2, $1)", "x" * 500
+    first, second, filler = (
+        "insert into t (n, filler) values ($1, $2)",
+        "insert into t (filler, n) values ($2, $1)",
+        "x" * 500,
+    )
     calls = []
     for n in range(3_000):
         match n % 7:

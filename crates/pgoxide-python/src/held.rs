@@ -200,7 +200,7 @@ impl HeldCalls {
 
     /// The statements to be described now, marked as such: all that the calls at the front need, as far as there are
     /// only calls that need some. Behind another call a statement may mean something else.
-    fn to_describe(&mut self, iso: bool) -> Vec<Arc<Prepared>> {
+    fn undescribed(&mut self, iso: bool) -> Vec<Arc<Prepared>> {
         let mut wanted = Vec::new();
         let mut want = |statement: &Arc<Prepared>| {
             if statement.stage() == Stage::New {
@@ -294,7 +294,7 @@ impl Session {
 
     /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls.
     fn ask_for_descriptions(&self, py: Python<'_>, iso: bool, ended: &mut Vec<Ended>) {
-        let wanted = lock(&self.state).held.to_describe(iso);
+        let wanted = lock(&self.state).held.undescribed(iso);
         for statement in wanted {
             let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
             if let Err(error) = request.and_then(|request| self.submit(py, request)) {
