@@ -172,8 +172,8 @@ impl HeldCalls {
         self.cost
     }
 
-    pub(crate) fn get(&self, id: RequestId) -> Option<&Held> {
-        self.calls.get(id)
+    pub(crate) fn get(&mut self, id: RequestId) -> Option<&Held> {
+        self.calls.get_mut(id).map(|held| &*held)
     }
 
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Held> {
