@@ -218,7 +218,10 @@ class MultipleRows(UnexpectedRowCount):
 class CancelledByNeighbour(OperationalError):
     """A cancel meant for another request on this connection hit this one, and it cannot safely be sent again.
 
-    Only statements other than SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES raise it: those are sent again by themselves.
+    SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES outside a transaction are sent again by themselves, unless they were hit
+    a second time, or something else (BEGIN, SET, CALL, a batch) had been written behind them, which they must not follow.
+    What raises it has not happened, but for statements that commit on their own (CALL, VACUUM). Calls with `isolate=True`
+    never raise it.
     """
 
 

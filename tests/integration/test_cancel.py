@@ -922,6 +922,127 @@ async def test_who_runs_again_after_a_neighbours_cancel(
 
 @ASYNC
 @pytest.mark.row("P06")
+@pytest.mark.parametrize(
+    ("behind", "again"),
+    [
+        ("insert into t values (1)", True),
+        ("select 3", True),
+        ("begin", False),
+        ("set search_path = elsewhere", False),
+        ("call p()", False),
+        ("batch", False),
+    ],
+)
+async def test_who_runs_again_behind_what(
+    face: str, runner: Any, peer: Any, behind: str, again: bool
+) -> None:
+    """What was written behind the victim runs first: only where that cannot matter to anybody's session."""
+    at = peer([send(greeting()), hits({2})])
+    db = await open_at(face, at.where)
+    slow = db.fetch_value("select pg_sleep(1)")
+    victim = asyncio.ensure_future(db.execute("insert into t values (2)"))
+    other = asyncio.ensure_future(
+        _batch_of(db, "select 3", "select 4") if behind == "batch" else db.execute(behind)
+    )
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    try:
+        await asyncio.wait_for(victim, 5)
+        ran_again = True
+    except errors.CancelledByNeighbour:
+        ran_again = False
+    assert ran_again == again
+    await asyncio.wait_for(other, 5)
+    assert at.lines[0].seen.count("E") == 3 + again + (behind == "batch")
+    db.abort()
+
+
+async def _batch_of(db: Any, *statements: str) -> None:
+    async with db.batch() as batch:
+        for sql in statements:
+            batch.execute(sql)
+
+
+@ASYNC
+@pytest.mark.row("P06", "K01")
+async def test_the_runner_up_cancelled_while_the_first_cancel_is_on_its_way(
+    face: str, runner: Any, peer: Any
+) -> None:
+    """The first call has ended, its side connection has not; the second runs, and is cancelled: it gets a cancel of its own."""
+    gate = threading.Event()
+
+    def until_cancelled_again(line: Any) -> None:
+        until = time.monotonic() + 10
+        while len(line.peer.cancels) < 2:
+            assert time.monotonic() < until, "nobody cancelled the second call"
+            time.sleep(0.005)
+
+    at = peer(
+        [
+            send(greeting()),
+            expect(ONE_FLIGHT * 2),
+            wait(0.1),
+            send(error("57014") + ready()),
+            until_cancelled_again,
+            send(error("57014") + ready()),
+            answer(ones),
+        ],
+        on_cancel="stall",
+    )
+    at.over = gate  # the stalled side connections end when this is set
+    db = await open_at(face, at.where)
+    first, second = db.fetch_value("show 1"), db.fetch_value("show 2")
+    await asyncio.sleep(0.05)
+    first.cancel()
+    await asyncio.sleep(0.3)  # its answer has come
+    second.cancel()
+    behind = asyncio.ensure_future(db.fetch_value("show 3"))
+    await asyncio.sleep(0.05)
+    assert len(at.cancels) == 1
+    gate.set()
+    assert await asyncio.wait_for(behind, 10) == 1
+    await db.close()
+
+
+@ASYNC
+@pytest.mark.row("P06")
+async def test_what_ran_again_fails_by_its_own_fault(face: str, runner: Any, peer: Any) -> None:
+    """A statement timeout, or `cancel()`, of a call that was sent again is not its neighbour's doing."""
+    at = peer([send(greeting()), hits({2, 3})])
+    db = await open_at(face, at.where)
+    slow = db.fetch_value("select pg_sleep(1)")
+    victim = asyncio.ensure_future(db.fetch_value("select 2"))
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    with pytest.raises(errors.QueryCanceled) as caught:
+        await asyncio.wait_for(victim, 5)
+    assert not isinstance(caught.value, errors.CancelledByNeighbour)
+    assert at.lines[0].seen.count("E") == 3
+    db.abort()
+
+
+@ASYNC
+@pytest.mark.row("P06")
+@pytest.mark.parametrize("options", [{"statement_cache_size": 0}, {"statement_cache_size": 100}])
+async def test_a_victim_runs_again_with_and_without_a_cache(
+    face: str, runner: Any, peer: Any, options: dict[str, int]
+) -> None:
+    """A statement that is not kept has been closed, or not, when it is sent again: it is closed and parsed anew."""
+    at = peer([send(greeting()), hits({2})])
+    db = await open_at(face, at.where, **options)
+    slow = db.fetch_value("select pg_sleep(1)")
+    victim = asyncio.ensure_future(db.fetch_value("select 2"))
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    assert await asyncio.wait_for(victim, 5) == 1
+    kept = options["statement_cache_size"] > 0
+    assert at.lines[0].seen.endswith("BES" if kept else "CPBECS")
+    assert await db.fetch_value("select 2") == 1
+    db.abort()
+
+
+@ASYNC
+@pytest.mark.row("P06")
 async def test_a_second_hit_is_final(face: str, runner: Any, peer: Any) -> None:
     """Sent again once, not for ever."""
     at = peer([send(greeting()), hits({2, 3})])

@@ -22,6 +22,43 @@ pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyTuple>> {
     Ok(PyTuple::new(arguments.py(), frozen)?.unbind())
 }
 
+/// What a value counts whose size does not vary, or is not looked at.
+const SCALAR: usize = 32;
+
+/// About how many bytes the arguments hold. At most a thousand values are looked at; what a container holds beyond is
+/// taken to be like what was seen of it.
+pub(crate) fn weight(arguments: &Bound<'_, PyTuple>) -> usize {
+    let mut looks = 1_000;
+    container(arguments.len(), arguments.iter_borrowed().map(|value| weight_of(&value, &mut looks)))
+}
+
+fn weight_of(value: &Bound<'_, PyAny>, looks: &mut usize) -> usize {
+    if *looks == 0 {
+        return SCALAR;
+    }
+    *looks -= 1;
+    if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+        SCALAR + bytes.as_bytes().len()
+    } else if let Ok(text) = value.cast_exact::<PyString>() {
+        SCALAR + text.len().unwrap_or(0)
+    } else if let Ok(list) = value.cast_exact::<PyList>() {
+        container(list.len(), list.iter().map(|item| weight_of(&item, looks)))
+    } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        container(tuple.len(), tuple.iter_borrowed().map(|item| weight_of(&item, looks)))
+    } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+        container(dict.len(), dict.iter().map(|(_, item)| weight_of(&item, looks)))
+    } else {
+        SCALAR
+    }
+}
+
+/// By the average of its first items.
+fn container(length: usize, weights: impl Iterator<Item = usize>) -> usize {
+    let seen = length.clamp(1, 1_000);
+    let total = weights.take(seen).fold(0, usize::saturating_add);
+    SCALAR.saturating_add((total / seen).saturating_mul(length))
+}
+
 fn is_immutable(value: &Bound<'_, PyAny>) -> bool {
     value.is_none()
         || value.is_exact_instance_of::<PyInt>()

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
+use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -21,11 +21,12 @@ use crate::awaitable::{Awaitable, LoopOf};
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
 use crate::feed::Feed;
+use crate::held::{BatchCall, Call, Ended, Held};
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::open_streams::OpenStreams;
 use crate::prepared::Entry;
-use crate::session::{Call, Held, Options, Outcome, Session, State};
+use crate::session::{Options, Outcome, Session, State};
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -229,6 +230,8 @@ impl AsyncClient {
             let made = this.session.run_request(py, id, run, &asked.arguments, Some(reply.clone_ref(py)));
             if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
                 reply.get().close_unseen();
+                // What its arguments' own code asked meanwhile may wait for the description it was to bring.
+                Self::advance(slf)?;
                 return Err(error);
             }
         }
@@ -253,12 +256,22 @@ impl AsyncClient {
         } else {
             Call::Run(run, freeze(arguments)?)
         };
-        self.push_held(py, Held { id, reply: Some(reply), call })
+        self.push_held(py, Held::new(py, id, Some(reply), call))
     }
 
     fn push_held(&self, py: Python<'_>, held: Held) -> PyResult<()> {
-        lock(&self.session.state).held.push_back(held);
+        lock(&self.session.state).held.push(held);
         self.settle_held(py, self.session.advance_held(py))
+    }
+
+    /// Lets go what no longer has to wait: something before it is gone.
+    fn advance(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if lock(&this.session.state).held.is_empty() {
+            return Ok(());
+        }
+        this.settle_held(slf.py(), this.session.advance_held(slf.py()))?;
+        this.flush_soon(slf)
     }
 
     /// Submits a request made by somebody else than `ask`, in its turn.
@@ -274,13 +287,13 @@ impl AsyncClient {
             }
         };
         if let Some(request) = waiting {
-            let held = Held { id: request.id, reply: None, call: Call::Ready(Box::new(request)) };
+            let held = Held::new(slf.py(), request.id, None, Call::Ready(Box::new(request)));
             this.push_held(slf.py(), held)?;
         }
         this.flush_soon(slf)
     }
 
-    fn settle_held(&self, py: Python<'_>, ended: Vec<(Job, PyResult<Py<PyAny>>)>) -> PyResult<()> {
+    fn settle_held(&self, py: Python<'_>, ended: Vec<Ended>) -> PyResult<()> {
         for (mut job, result) in ended {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
@@ -663,34 +676,31 @@ impl AsyncClient {
 
     /// The awaitable of request `id` was cancelled.
     pub(crate) fn cancel_request(slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
-        let (py, this) = (slf.py(), slf.get());
-        if let Some(stream) = this.session.stream(id) {
+        let this = slf.get();
+        if let Some(stream) = this.session.stream_of(id) {
             stream.cancel();
             this.stream_ended(id);
         }
-        let held = {
-            let mut state = lock(&this.session.state);
-            let at = state.held.iter().position(|held| held.id == id);
-            at.and_then(|at| state.held.remove(at))
-        };
+        let held = lock(&this.session.state).held.remove(id);
         if held.is_some() {
             drop(held);
-            let ended = this.session.advance_held(py);
-            return this.settle_held(py, ended);
+            return Self::advance(slf);
         }
         let outcome = lock(&this.session.state).conn.cancel(id);
         match outcome {
-            CancelOutcome::Running => {
-                this.hooks(py)?.call_method1(intern!(py, "cancel"), (slf, id))?;
-                Ok(())
-            }
+            CancelOutcome::Running => this.send_cancel(slf, id),
             CancelOutcome::Dropped(job) => {
                 drop(job);
-                let ended = this.session.advance_held(py);
-                this.settle_held(py, ended)
+                Self::advance(slf)
             }
             CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
         }
+    }
+
+    /// Has the transport send a CancelRequest, and tell its end by `_cancel_delivered`.
+    fn send_cancel(&self, slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
+        self.hooks(slf.py())?.call_method1(intern!(slf.py(), "cancel"), (slf, id))?;
+        Ok(())
     }
 
     // ---- deadlines -------------------------------------------------------------------------------------------
@@ -829,7 +839,7 @@ impl AsyncClient {
     fn tell_waiting(&self, py: Python<'_>) {
         let Some((late, stream, seconds)) = self.streaming.take_due(py, Instant::now()) else { return };
         for call in late {
-            let reply = self.reply(py, call.id);
+            let reply = self.session.reply_of(py, call.id);
             let waits = reply.map_or_else(|| self.is_unfinished(call.id), |reply| reply.get().is_pending());
             if waits && let Err(error) = stream.warn(py, call.site.as_ref(), seconds) {
                 // Warnings are errors here, and nobody calls: as with one that a finalizer issues.
@@ -840,7 +850,7 @@ impl AsyncClient {
 
     fn is_unfinished(&self, id: RequestId) -> bool {
         let mut state = lock(&self.session.state);
-        state.held.iter().any(|held| held.id == id) || state.conn.job(id).is_some()
+        state.held.get(id).is_some() || state.conn.job(id).is_some()
     }
 
     fn fail_late_calls(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -855,13 +865,13 @@ impl AsyncClient {
                 }
             };
             let Some(Deadline(_, id, seconds)) = due else { continue };
-            if let Some(shared) = this.session.stream(id) {
+            if let Some(shared) = this.session.stream_of(id) {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
                 this.end_stream(py, id, &shared, Some(late), false)?;
                 Self::cancel_request(slf, id)?;
                 continue;
             }
-            let Some(reply) = this.reply(py, id) else { continue };
+            let Some(reply) = this.session.reply_of(py, id) else { continue };
             let late = error::query_timeout(py, format!("no answer within {seconds} s"));
             if reply.get().settle(Err(late)) {
                 Self::cancel_request(slf, id)?;
@@ -872,16 +882,6 @@ impl AsyncClient {
 }
 
 impl AsyncClient {
-    /// Who waits for request `id`, if anybody still does.
-    fn reply(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
-        let mut state = lock(&self.session.state);
-        let held = state.held.iter().find(|held| held.id == id).and_then(|held| held.reply.as_ref());
-        if let Some(reply) = held {
-            return Some(reply.clone_ref(py));
-        }
-        state.conn.job(id).and_then(|job| job.reply.as_ref()).map(|reply| reply.clone_ref(py))
-    }
-
     /// Most calls are answered long before their deadline: their entries must not pile up until then.
     fn forget_answered(&self, deadlines: &mut BinaryHeap<Deadline>) {
         const WORTH_A_LOOK: usize = 1_000;
@@ -891,7 +891,7 @@ impl AsyncClient {
             return;
         }
         let State { conn, held, .. } = &mut *state;
-        deadlines.retain(|Deadline(_, id, _)| conn.job(*id).is_some() || held.iter().any(|held| held.id == *id));
+        deadlines.retain(|Deadline(_, id, _)| conn.job(*id).is_some() || held.get(*id).is_some());
     }
 }
 
@@ -1085,7 +1085,7 @@ impl AsyncClient {
         let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
         this.note_wait(py, id)?;
         this.streaming.opened(py, id, reader);
-        this.push_held(py, Held { id, reply: None, call: Call::Stream(call) })?;
+        this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
         this.set_deadline(py, asked.timeout, id)?;
         this.flush_soon(slf)?;
         Ok(stream)
@@ -1121,7 +1121,8 @@ impl AsyncClient {
         let id = this.session.next_id();
         let collected = batch.take(py)?;
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
-        this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Batch(collected) })?;
+        let call = Call::Batch(BatchCall::new(collected));
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call))?;
         this.set_deadline(py, timeout, id)?;
         this.note_wait(py, id)?;
         this.flush_soon(slf)?;
@@ -1145,7 +1146,7 @@ impl AsyncClient {
         prepared.refuse_copy(py, "execute_many")?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
-        this.push_held(py, Held { id, reply: Some(reply.clone_ref(py)), call: Call::Described(prepared) })?;
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)))?;
         this.note_wait(py, id)?;
         this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
@@ -1258,10 +1259,16 @@ impl AsyncClient {
 
     /// The side connection ended. True: the target still runs, and a further CancelRequest may be sent after
     /// `_cancel_again`.
-    fn _cancel_delivered(&self, py: Python<'_>, request_id: RequestId) -> PyResult<bool> {
-        let running = lock(&self.session.state).conn.cancel_delivered(request_id);
-        self.flush(py)?;
-        Ok(running)
+    fn _cancel_delivered(slf: &Bound<'_, Self>, request_id: RequestId) -> PyResult<bool> {
+        let this = slf.get();
+        let after = lock(&this.session.state).conn.cancel_delivered(request_id);
+        match after {
+            CancelDelivered::StillRunning => return Ok(true),
+            CancelDelivered::Next(next) => this.send_cancel(slf, next)?,
+            CancelDelivered::Closed => {}
+        }
+        this.flush(slf.py())?;
+        Ok(false)
     }
 
     fn _cancel_again(&self, request_id: RequestId) -> bool {

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
-use crate::arguments::freeze;
+use crate::arguments::{freeze, weight};
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
@@ -168,6 +168,12 @@ impl Batch {
         self.items.iter().for_each(|item| item.run.fulfilled());
     }
 
+    /// About how many bytes it keeps.
+    pub(crate) fn weight(&self, py: Python<'_>) -> usize {
+        let kept = self.items.iter().filter_map(|item| item.arguments.as_ref());
+        self.bytes.len() + kept.map(|arguments| weight(arguments.bind(py))).sum::<usize>()
+    }
+
     fn current(&mut self) -> Option<&mut Run> {
         self.items.get_mut(self.at).map(|item| &mut item.run)
     }
@@ -276,11 +282,9 @@ impl Session {
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let opens = batch.items.iter().any(|item| item.run.prepared.command == Command::Transaction);
-        let resend = if opens { Resend::Opens } else { Resend::Never };
         let barrier = batch.copy().is_some();
         let job = Job::new(Kind::Batch(batch), reply).closing(closing);
-        Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
+        Ok(Request { id, bytes, steps, barrier, open: false, resend: Resend::Never, job })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CancelOutcome, Limits, Request, RequestId};
+use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, Limits, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Entry, Prepared, Stage, Statements};
-use crate::session::{Options, Outcome, Session, fits_one_flight, refusal_error};
+use crate::session::{Options, Outcome, Session, fits_one_flight};
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::turn::Turn;
@@ -104,10 +104,10 @@ impl BlockingClient {
         let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
         let job = self.drive(py, request, deadline)?;
         if let Kind::Prepare(prepare) = &job.kind
-            && let Some(refusal) = &prepare.refusal
+            && !prepare.refused().is_empty()
         {
             self.session.statements.forget(py, prepared)?;
-            return Err(refusal_error(py, refusal, prepared));
+            return Err(prepare.error(py, prepared));
         }
         Ok(())
     }
@@ -521,8 +521,11 @@ impl BlockingClient {
             let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
             self.tell(py, "cancel", (PyBytes::new(py, &bytes),))?;
         }
-        lock(&self.session.state).conn.cancel_delivered(id);
-        Ok(())
+        let after = lock(&self.session.state).conn.cancel_delivered(id);
+        match after {
+            CancelDelivered::Next(next) => self.send_cancel(py, next),
+            CancelDelivered::Closed | CancelDelivered::StillRunning => Ok(()),
+        }
     }
 
     fn drain(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {

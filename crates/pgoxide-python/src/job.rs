@@ -18,6 +18,7 @@ use crate::feed::Fed;
 use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
+use crate::session::{refusal_error, victim};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Target;
@@ -262,13 +263,43 @@ pub(crate) struct Prepare {
     pub(crate) statements: Vec<Describing>,
     pub(crate) at: usize,
     parameter_oids: Vec<u32>,
+    refusal: Option<Refusal>,
+}
+
+/// Why the statements of a Prepare were not described.
+struct Refusal {
     /// The ErrorResponse's body, from which each waiting run gets an exception of its own.
-    pub(crate) refusal: Option<Vec<u8>>,
+    body: Vec<u8>,
+    /// It was another call's cancel.
+    neighbour: bool,
 }
 
 impl Prepare {
     pub(crate) const fn new(statements: Vec<Describing>) -> Self {
         Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None }
+    }
+
+    pub(crate) fn refuse(&mut self, body: Vec<u8>, neighbour: bool) {
+        self.refusal = Some(Refusal { body, neighbour });
+    }
+
+    /// The statements that were refused, or never reached.
+    pub(crate) fn refused(&self) -> &[Describing] {
+        if self.refusal.is_some() { self.statements.get(self.at..).unwrap_or_default() } else { &[] }
+    }
+
+    /// What a call hears that waited for `statement`.
+    pub(crate) fn error(&self, py: Python<'_>, statement: &Prepared) -> PyErr {
+        match &self.refusal {
+            Some(refusal) if refusal.neighbour => victim(py, refusal_error(py, &refusal.body, statement)),
+            Some(refusal) => refusal_error(py, &refusal.body, statement),
+            None => error::interface_error(py, "the statement has not been described"),
+        }
+    }
+
+    /// It will run a second time.
+    pub(crate) fn restart(&mut self) {
+        self.at = 0;
     }
 
     pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {

@@ -12,6 +12,7 @@ mod copy_text;
 mod error;
 mod feed;
 mod ffi;
+mod held;
 mod io;
 mod job;
 mod open_streams;

@@ -123,7 +123,7 @@ impl Prepared {
         }
     }
 
-    fn set_stage(&self, stage: Stage) {
+    pub(crate) fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Release);
     }
 

@@ -2,24 +2,25 @@
 //! blocking client share.
 //!
 //! ```text
-//!   call ─▶ request ─▶ [held: its statement is being described] ─▶ machine ─▶ bytes
+//!   call ─▶ request ─▶ [held.rs: its statement is being described] ─▶ machine ─▶ bytes
 //!   bytes ─▶ machine ─▶ event ─▶ job collects ─▶ outcome ─▶ (client: settle, return)
 //! ```
 //!
 //! The rule everything here keeps: while `state` is locked, no Python object is created, called or dropped. What an
 //! event concerns is taken out, the lock released, Python runs, and the job is put back.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{Connection, CopyDirection, Event, Failure, Limits, Request, RequestId, Resend, Step};
+use pgoxide_protocol::client::{
+    Connection, CopyDirection, Event, Failure, Limits, Prefix, Request, RequestId, Resend, Step,
+};
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::error_response::ErrorResponse;
-use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
+use pgoxide_protocol::message::{bind, close, describe, execute, fields, parse, query, sync};
 use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -27,88 +28,20 @@ use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::awaitable::Awaitable;
-use crate::batch::Batch;
 use crate::convert::{Rules, short_repr};
 use crate::error::{self, Kept};
+use crate::held::{Held, HeldCalls};
 use crate::job::{self, Fault, Job, Kind, Prepare, Run};
 use crate::plan::{Described, SentAs};
-use crate::prepared::{Closing, Describing, Entry, Prepared, Stage, Statements};
+use crate::prepared::{Closing, Describing, Prepared, Statements};
 use crate::script::Script;
-use crate::stream::{Shared, StreamCall};
+use crate::stream::Shared;
 use crate::sync::lock;
-
-/// A request that must wait until statements are described; all behind it wait too, so that calls run in order.
-pub(crate) struct Held {
-    pub(crate) id: RequestId,
-    pub(crate) reply: Option<Py<Awaitable>>,
-    pub(crate) call: Call,
-}
-
-impl Held {
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(reply) = &self.reply {
-            visit.call(reply)?;
-        }
-        match &self.call {
-            Call::Run(run, arguments) => {
-                visit.call(arguments)?;
-                run.visit(visit)
-            }
-            Call::Batch(batch) => batch.visit(visit),
-            Call::Stream(stream) => {
-                visit.call(&stream.arguments)?;
-                stream.run.visit(visit)
-            }
-            Call::Ready(request) => request.job.visit(visit),
-            Call::Described(_) => Ok(()),
-        }
-    }
-}
-
-/// What a call that waits for its description counts, its arguments not yet being bytes.
-const HELD_COST: usize = 1_024;
-
-/// What is held.
-pub(crate) enum Call {
-    /// Arguments are frozen: their types are not known yet.
-    Run(Box<Run>, Py<PyTuple>),
-    Batch(Box<Batch>),
-    Stream(StreamCall),
-    /// Only wants to know when the statement is described.
-    Described(Arc<Prepared>),
-    /// Needs nothing, only its turn.
-    Ready(Box<Request<Job>>),
-}
-
-impl Call {
-    /// The first statement whose description is missing.
-    fn missing(&self, iso: bool) -> SmallVec<[Arc<Prepared>; 1]> {
-        match self {
-            Self::Run(run, _) => {
-                let one_flight =
-                    run.prepared.stage() == Stage::New && fits_one_flight(&run.prepared, run.arguments, iso);
-                if one_flight || run.prepared.described().is_some() {
-                    SmallVec::new()
-                } else {
-                    SmallVec::from_elem(Arc::clone(&run.prepared), 1)
-                }
-            }
-            Self::Batch(batch) => batch.missing(),
-            Self::Stream(stream) if stream.run.prepared.described().is_none() => {
-                SmallVec::from_elem(Arc::clone(&stream.run.prepared), 1)
-            }
-            Self::Stream(_) => SmallVec::new(),
-            Self::Described(prepared) if prepared.described().is_none() => SmallVec::from_elem(Arc::clone(prepared), 1),
-            Self::Described(_) => SmallVec::new(),
-            Self::Ready(_) => SmallVec::new(),
-        }
-    }
-}
 
 /// Everything behind the lock.
 pub(crate) struct State {
     pub(crate) conn: Connection<Job>,
-    pub(crate) held: VecDeque<Held>,
+    pub(crate) held: HeldCalls,
     pub(crate) ended: Option<Ended>,
     /// The text of a FATAL error that announced the end.
     pub(crate) last_words: Option<PyErr>,
@@ -175,7 +108,7 @@ pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) 
 
 impl Session {
     pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
-        let state = State { conn: Connection::new(limits), held: VecDeque::new(), ended: None, last_words: None };
+        let state = State { conn: Connection::new(limits), held: HeldCalls::default(), ended: None, last_words: None };
         Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
     }
 
@@ -189,7 +122,7 @@ impl Session {
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         let (ended, held) = {
             let state = lock(&self.state);
-            (state.ended.is_some(), state.conn.held() + state.held.len() * HELD_COST)
+            (state.ended.is_some(), state.conn.held() + state.held.cost())
         };
         if ended {
             return Err(self.closed_error(py));
@@ -267,10 +200,10 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
+        let resend = resend_rule(py, &prepared)?;
         self.append_run(py, &mut run, arguments, &mut bytes, &mut steps)?;
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let resend = resend_rule(py, &prepared, run.first.is_some())?;
         let barrier = run.isolate || prepared.command == Command::Copy;
         let job = Job::new(Kind::Run(run), reply).closing(closing);
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
@@ -292,7 +225,7 @@ impl Session {
         Ok(Some(closing))
     }
 
-    /// The messages of one run, without Sync.
+    /// The messages of one run, without Sync. On the first use they carry Parse and Describe.
     pub(crate) fn append_run(
         &self,
         py: Python<'_>,
@@ -318,9 +251,10 @@ impl Session {
                 describe_portal(py, &prepared, bytes, steps)?;
             }
             None => {
+                // Before its arguments are encoded: a call that their own code makes waits for this description.
                 run.first = Some(Describing::begin(&prepared));
                 run.text = true;
-                append_parse(py, &prepared, bytes, steps)?;
+                append_description(py, &prepared, bytes, steps)?;
                 let declared = Described::new(prepared.declared.to_vec(), None);
                 append_bind(py, &self.options.rules, &prepared.name, &declared, arguments, &[], bytes)?;
                 steps.push(Step::Bind);
@@ -341,13 +275,17 @@ impl Session {
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
         let statements: Vec<Describing> = statements.iter().map(Describing::begin).collect();
-        for statement in &statements {
-            append_parse(py, statement.statement(), &mut bytes, &mut steps)?;
+        let mut again = Prefix::default();
+        for statement in statements.iter().map(Describing::statement) {
+            append_description(py, statement, &mut bytes, &mut steps)?;
+            append_close(py, statement, &mut again.bytes)?;
+            again.steps.push(Step::Close);
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None).closing(closing);
-        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+        let resend = Resend::Always(again);
+        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend, job })
     }
 
     /// A text for the simple protocol. A barrier: it may hold anything, COPY included.
@@ -398,13 +336,36 @@ impl Session {
         sync::write(&mut bytes);
         let steps = SmallVec::from_slice(&[Step::Sync]);
         let job = Job::new(Kind::Taken, reply);
-        Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Never, job }
+        // A barrier: what is sent again comes before it too.
+        Request { id, bytes, steps, barrier: true, open: false, resend: Resend::Never, job }
     }
 
     /// A fed request is at the head, and the server takes what it is fed.
     pub(crate) fn may_feed(&self, id: RequestId) -> bool {
         let mut state = lock(&self.state);
         state.conn.is_open(id) || matches!(state.conn.job(id), Some(Job { kind: Kind::Fed(fed), .. }) if fed.copying)
+    }
+
+    /// Who waits for request `id`, if anybody still does.
+    pub(crate) fn reply_of(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
+        let mut state = lock(&self.state);
+        let State { conn, held, .. } = &mut *state;
+        let reply = match held.get(id) {
+            Some(held) => held.reply(),
+            None => conn.job(id).and_then(|job| job.reply.as_ref()),
+        };
+        reply.map(|reply| reply.clone_ref(py))
+    }
+
+    /// The reader of request `id`, if that is a stream.
+    pub(crate) fn stream_of(&self, id: RequestId) -> Option<Arc<Shared>> {
+        let mut state = lock(&self.state);
+        let State { conn, held, .. } = &mut *state;
+        let shared = match held.get(id) {
+            Some(held) => held.stream(),
+            None => conn.job(id).and_then(|job| job.stream()),
+        };
+        shared.cloned()
     }
 
     /// Nothing is held, queued or in flight.
@@ -418,132 +379,10 @@ impl Session {
         lock(&self.state).conn.parameter("DateStyle").is_none_or(|style| style.starts_with("ISO"))
     }
 
-    /// Can this run be written at once, or must it wait for its turn or its description?
-    pub(crate) fn must_wait(&self, run: &Run) -> bool {
-        if !lock(&self.state).held.is_empty() {
-            return true;
-        }
-        match run.prepared.stage() {
-            Stage::Described => false,
-            Stage::New => !fits_one_flight(&run.prepared, run.arguments, self.writes_iso_dates()),
-            Stage::Describing => true,
-        }
-    }
-
-    /// Lets go what no longer has to wait, in order; asks for the descriptions that are missing. Jobs that came to an
-    /// end without being written come back.
-    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<(Job, PyResult<Py<PyAny>>)> {
-        let mut failed = Vec::new();
-        let iso = self.writes_iso_dates();
-        loop {
-            let missing = match lock(&self.state).held.front() {
-                None => return failed,
-                Some(front) => front.call.missing(iso),
-            };
-            if !missing.is_empty() {
-                self.ask_for_descriptions(py, &mut failed);
-                return failed;
-            }
-            let Some(front) = lock(&self.state).held.pop_front() else { return failed };
-            let reply = front.reply.as_ref().map(|reply| reply.clone_ref(py));
-            let request = match front.call {
-                Call::Described(prepared) => {
-                    let entry = Py::new(py, Entry(prepared)).map(Py::into_any);
-                    failed.push((Job::new(Kind::Taken, reply), entry));
-                    continue;
-                }
-                Call::Ready(request) => Ok(*request),
-                Call::Run(run, arguments) => self.run_request(py, front.id, run, arguments.bind(py), front.reply),
-                Call::Stream(call) => {
-                    let shared = Arc::clone(&call.shared);
-                    let request = self.stream_request(py, front.id, call);
-                    if let Err(error) = &request {
-                        failed.push((stream_job(shared), Err(error.clone_ref(py))));
-                        continue;
-                    }
-                    request
-                }
-                Call::Batch(batch) => self.batch_request(py, front.id, batch, front.reply),
-            };
-            match request.and_then(|request| self.submit(py, request)) {
-                Ok(()) => {}
-                Err(error) => failed.push((Job::new(Kind::Taken, reply), Err(error))),
-            }
-        }
-    }
-
-    /// One flight of Parse and Describe for all calls at the front of the queue that need one.
-    fn ask_for_descriptions(&self, py: Python<'_>, failed: &mut Vec<(Job, PyResult<Py<PyAny>>)>) {
-        let iso = self.writes_iso_dates();
-        let mut wanted: Vec<Arc<Prepared>> = Vec::new();
-        for held in &lock(&self.state).held {
-            let missing = held.call.missing(iso);
-            if missing.is_empty() {
-                break;
-            }
-            for statement in missing {
-                let known = wanted.iter().any(|other| Arc::ptr_eq(other, &statement));
-                if statement.stage() == Stage::New && !known {
-                    wanted.push(statement);
-                }
-            }
-        }
-        // A flight of its own for each, so that one bad text fails only its own calls.
-        for statement in wanted {
-            let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
-            match request.and_then(|request| self.submit(py, request)) {
-                Ok(()) => {}
-                Err(error) => {
-                    failed.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
-                }
-            }
-        }
-    }
-
     /// Why the connection ended, as the exception itself, which is to be raised now.
     pub(crate) fn reason(&self, py: Python<'_>) -> PyErr {
         let reason = lock(&self.state).ended.as_mut().and_then(|ended| ended.reason.take());
         reason.map_or_else(|| self.closed_error(py), |reason| reason.error(py))
-    }
-
-    /// Takes out all held calls that wait for `statement`.
-    fn fail_held(
-        &self,
-        py: Python<'_>,
-        statement: &Arc<Prepared>,
-        error: impl Fn(Python<'_>) -> PyErr,
-    ) -> Vec<(Job, PyResult<Py<PyAny>>)> {
-        let iso = self.writes_iso_dates();
-        let taken: Vec<Held> = {
-            let mut state = lock(&self.state);
-            let (out, keep) = std::mem::take(&mut state.held)
-                .into_iter()
-                .partition(|held| held.call.missing(iso).iter().any(|other| Arc::ptr_eq(other, statement)));
-            state.held = keep;
-            VecDeque::into_iter(out).collect()
-        };
-        let job = |held: Held| match held.call {
-            Call::Batch(mut batch) => {
-                batch.stop_at(statement);
-                Job::new(Kind::Batch(batch), held.reply)
-            }
-            Call::Stream(call) => stream_job(call.shared),
-            _ => Job::new(Kind::Taken, held.reply),
-        };
-        taken.into_iter().map(|held| (job(held), Err(error(py)))).collect()
-    }
-
-    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
-    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<(Job, PyResult<Py<PyAny>>)>> {
-        let mut failed = Vec::new();
-        if let Some(refusal) = &prepare.refusal {
-            for statement in prepare.statements.iter().skip(prepare.at).map(Describing::statement) {
-                self.statements.forget(py, statement)?;
-                failed.extend(self.fail_held(py, statement, |py| refusal_error(py, refusal, statement)));
-            }
-        }
-        failed.extend(self.advance_held(py));
-        Ok(failed)
     }
 
     // ---- from bytes to outcomes ------------------------------------------------------------------------------
@@ -638,16 +477,6 @@ impl Session {
             Event::CopyData(_) | Event::CopyDone => {}
         }
         Ok(())
-    }
-
-    /// What the reader of stream `id` shares, while the stream is unfinished.
-    pub(crate) fn stream(&self, id: RequestId) -> Option<Arc<Shared>> {
-        let mut state = lock(&self.state);
-        let held = state.held.iter().find(|held| held.id == id).and_then(|held| match &held.call {
-            Call::Stream(call) => Some(Arc::clone(&call.shared)),
-            _ => None,
-        });
-        held.or_else(|| state.conn.job(id).and_then(|job| job.stream().cloned()))
     }
 
     /// Request `id` is the one the server is at.
@@ -777,8 +606,10 @@ impl Session {
         }
         if failure == Failure::Neighbour && lock(&self.state).conn.running_resends() {
             let restart = self.with_kind(|kind| {
-                if let Kind::Run(run) = kind {
-                    run.restart();
+                match kind {
+                    Kind::Run(run) => run.restart(),
+                    Kind::Prepare(prepare) => prepare.restart(),
+                    _ => {}
                 }
                 Ok(())
             });
@@ -796,13 +627,15 @@ impl Session {
         };
         let Some(mut kind) = kind else { return Ok(()) };
         if let Kind::Prepare(prepare) = &mut kind {
-            prepare.refusal = Some(body_of(refusal));
+            prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
         }
         if let Kind::Run(run) = &mut kind
             && run.prepared.described().is_none()
         {
             run.first = None;
-            self.statements.forget(py, &run.prepared)?;
+            if refusal.fields.find(fields::SQLSTATE) != Some(b"57014") {
+                self.statements.forget(py, &run.prepared)?;
+            }
         }
         let which = match &kind {
             Kind::Script(script) => Some(script.completed() + 1),
@@ -874,17 +707,11 @@ impl Session {
         let (jobs, held, unused) = {
             let mut state = lock(&self.state);
             let unused = if state.ended.is_none() { state.ended.replace(ended) } else { Some(ended) };
-            (state.conn.abort(), std::mem::take(&mut state.held), unused)
+            (state.conn.abort(), state.held.take_all(), unused)
         };
         drop(unused);
         self.statements.clear(py);
-        let held = held.into_iter().map(|held| match held.call {
-            Call::Ready(request) => request.job,
-            Call::Run(run, _) => Job::new(Kind::Run(run), held.reply),
-            Call::Batch(batch) => Job::new(Kind::Batch(batch), held.reply),
-            Call::Described(_) => Job::new(Kind::Taken, held.reply),
-            Call::Stream(call) => stream_job(call.shared),
-        });
+        let held = held.map(Held::into_job);
         jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
     }
 
@@ -899,7 +726,7 @@ impl Session {
             reason.visit(visit)?;
         }
         state.conn.jobs().try_for_each(|job| job.visit(visit))?;
-        state.held.iter().try_for_each(|held| held.visit(visit))
+        state.held.visit(visit)
     }
 
     /// For the garbage collector: nobody can reach the connection any more.
@@ -966,21 +793,24 @@ fn parameter_formats(described: &Described) -> &[Format] {
     }
 }
 
-/// Parse and Describe of a statement. One that was parsed in a flight that then failed is closed first.
-fn append_parse(
+fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
+    let sql = prepared.text(py)?;
+    parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared).map_err(|e| error::encode_error(py, &e))
+}
+
+/// Parse and Describe. A statement that was parsed in a flight that then failed is closed first.
+fn append_description(
     py: Python<'_>,
     prepared: &Prepared,
     bytes: &mut Vec<u8>,
     steps: &mut SmallVec<[Step; 6]>,
 ) -> PyResult<()> {
-    let sql = prepared.text(py)?;
     if prepared.exists() {
-        close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+        append_close(py, prepared, bytes)?;
         steps.push(Step::Close);
     }
-    parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared)
-        .and_then(|()| describe::write_statement(bytes, &prepared.name))
-        .map_err(|e| error::encode_error(py, &e))?;
+    append_parse(py, prepared, bytes)?;
+    describe::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
     steps.extend([Step::Parse, Step::DescribeStatement]);
     Ok(())
 }
@@ -1000,24 +830,27 @@ pub(crate) fn describe_portal(
     Ok(())
 }
 
+fn append_close(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyResult<()> {
+    close::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))
+}
+
 /// May the run be written a second time after another's cancel hit it?
-fn resend_rule(py: Python<'_>, prepared: &Prepared, first: bool) -> PyResult<Resend> {
-    match prepared.command {
-        Command::Plain => {}
-        Command::Transaction => return Ok(Resend::Opens),
-        Command::Typed | Command::Indirect | Command::Copy | Command::Other => return Ok(Resend::Never),
-    }
-    let mut prefix = Vec::new();
-    if first || prepared.once {
-        close::write_statement(&mut prefix, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
-    }
-    // A statement described in another flight and closed by this one must be parsed anew, which this flight
-    // does not do.
-    if prepared.once && !first {
+fn resend_rule(py: Python<'_>, prepared: &Prepared) -> PyResult<Resend> {
+    if prepared.command != Command::Plain {
         return Ok(Resend::Never);
     }
-    let closes = usize::from(first);
-    Ok(Resend::Once { prefix, closes })
+    let mut prefix = Prefix::default();
+    let first = prepared.described().is_none();
+    if first || prepared.once {
+        // Whether the first attempt came as far as its own Parse or Close is not known.
+        append_close(py, prepared, &mut prefix.bytes)?;
+        prefix.steps.push(Step::Close);
+    }
+    if prepared.once && !first {
+        append_parse(py, prepared, &mut prefix.bytes)?;
+        prefix.steps.push(Step::Parse);
+    }
+    Ok(Resend::Once(prefix))
 }
 
 #[cold]
@@ -1046,11 +879,12 @@ fn blame_argument(py: Python<'_>, index: usize, oid: u32, value: &Bound<'_, PyAn
 
 /// CancelledByNeighbour, with the server's own error as its cause.
 #[cold]
-fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
+pub(crate) fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
     let error = error::cancelled_by_neighbour(
         py,
-        "another call's cancel hit this one, and running it again might repeat its effects; isolate=True makes a call \
-         safe from its neighbours",
+        "another call's cancel hit this one, and it was not run again: that might have repeated its effects, or run it \
+         behind a transaction, setting or call that had been written after it; isolate=True makes a call safe from its \
+         neighbours",
     );
     error::caused_by(py, error, cause)
 }
@@ -1104,9 +938,4 @@ pub(crate) fn type_name(oid: u32) -> String {
 #[cold]
 fn copy_error(py: Python<'_>, verb: &str) -> PyErr {
     error::programming_error(py, format!("COPY with the client needs {verb}(), which moves its data"))
-}
-
-/// The job of a stream that never reached the server: only its reader is left to be told.
-fn stream_job(shared: Arc<Shared>) -> Job {
-    Job::new(Kind::StreamEnd(shared), None)
 }

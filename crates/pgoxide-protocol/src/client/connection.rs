@@ -10,7 +10,7 @@
 //!    connection that the caller opens.
 //! 5. [`abort`](Connection::abort) when the line is gone: every unfinished request comes back.
 
-use super::cancel::{CancelKey, CancelOutcome};
+use super::cancel::{CancelDelivered, CancelKey, CancelOutcome};
 use super::pipeline::{Pipeline, Request, RequestId, Step};
 use super::query::CopyDirection;
 use super::startup::Phase;
@@ -97,10 +97,6 @@ impl<J> Connection<J> {
 
     /// Writes what may be written now.
     pub fn pump(&mut self) {
-        if self.sent > 0 && self.sent == self.out.len() {
-            self.out.clear();
-            self.sent = 0;
-        }
         self.pipeline.pump(&mut self.out, self.sent + self.limits.send_buffer);
     }
 
@@ -113,10 +109,13 @@ impl<J> Connection<J> {
     /// The socket took the first `count` bytes of [`outgoing`](Self::outgoing).
     pub fn sent(&mut self, count: usize) {
         self.sent = (self.sent + count).min(self.out.len());
-        if self.sent == self.out.len() {
-            self.out.clear();
+        let unsent = self.out.len() - self.sent;
+        // Under load there may always be something unsent: what is sent must go all the same. It outweighs what is
+        // moved, so each byte is moved once, averaged.
+        if unsent == 0 || (self.sent > self.limits.send_buffer && self.sent >= unsent) {
+            self.out.drain(..self.sent);
             self.sent = 0;
-            // One huge parameter must not stay with an idle connection.
+            // One huge parameter must not stay with the connection.
             self.out.shrink_to(4 * self.limits.send_buffer);
         }
     }
@@ -124,7 +123,7 @@ impl<J> Connection<J> {
     /// Nothing is queued, in flight or unsent.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.pipeline.flying.is_empty() && self.pipeline.queued.is_empty()
+        self.pipeline.unfinished() == 0
     }
 
     /// Nothing is in flight.
@@ -139,10 +138,17 @@ impl<J> Connection<J> {
         self.pipeline.held()
     }
 
+    /// So much is unfinished that more would only wait here: four times what goes to the socket at once, so that a far
+    /// server does not run dry meanwhile.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.pipeline.held() > 4 * self.limits.send_buffer
+    }
+
     /// Requests accepted and not finished.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.pipeline.flying.len() + self.pipeline.queued.len()
+        self.pipeline.unfinished()
     }
 
     /// What the caller tied to the request at the head, which the events concern.
@@ -152,19 +158,18 @@ impl<J> Connection<J> {
 
     /// What the caller tied to all unfinished requests, in order.
     pub fn jobs(&self) -> impl Iterator<Item = &J> {
-        self.pipeline.flying.iter().chain(&self.pipeline.queued).map(|flight| &flight.request.job)
+        self.pipeline.jobs()
     }
 
     /// What the caller tied to an unfinished request.
     pub fn job(&mut self, id: RequestId) -> Option<&mut J> {
-        let Pipeline { flying, queued, .. } = &mut self.pipeline;
-        flying.iter_mut().chain(queued).find(|flight| flight.request.id == id).map(|flight| &mut flight.request.job)
+        self.pipeline.job(id)
     }
 
     /// Id of the request at the head.
     #[must_use]
     pub fn running_id(&self) -> Option<RequestId> {
-        self.pipeline.flying.front().map(|flight| flight.request.id)
+        self.pipeline.flying.front_id()
     }
 
     /// The request at the head was cancelled: its rows need not be kept.
@@ -176,7 +181,7 @@ impl<J> Connection<J> {
     /// The request at the head will be written again after its ReadyForQuery: forget its rows.
     #[must_use]
     pub fn running_resends(&self) -> bool {
-        self.pipeline.flying.front().is_some_and(|flight| flight.resend_now)
+        self.pipeline.head_goes_again()
     }
 
     /// Appends `bytes`, which `steps` answer, to the open request `id` at the head: more of a portal, COPY data,
@@ -229,19 +234,14 @@ impl<J> Connection<J> {
         self.pipeline.cancel(id)
     }
 
-    /// The side connection that carried the CancelRequest for `id` reached its end, or could not be made. True while the
-    /// target still runs: a cancel that arrived too early had no effect and may be sent again, after
-    /// [`cancel_again`](Self::cancel_again).
-    pub fn cancel_delivered(&mut self, id: RequestId) -> bool {
+    /// The side connection that carried the CancelRequest for `id` reached its end, or could not be made.
+    pub fn cancel_delivered(&mut self, id: RequestId) -> CancelDelivered {
         self.pipeline.cancel_delivered(id)
     }
 
-    /// A further CancelRequest for the same target is on its way. False when the window closed meanwhile.
+    /// A further CancelRequest for the same target is on its way. False when the target has ended meanwhile.
     pub fn cancel_again(&mut self, id: RequestId) -> bool {
-        self.pipeline.window.as_mut().filter(|window| window.target == id).is_some_and(|window| {
-            window.delivered = window.target_done;
-            !window.target_done
-        })
+        self.pipeline.cancel_again(id)
     }
 
     /// Whether request `id` still runs and its cancel is wanted: to be asked last thing before the bytes are sent.
@@ -307,5 +307,49 @@ impl<J> Connection<J> {
             None => self.parameters.push((name.into_owned(), value.into_owned())),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::SmallVec;
+
+    use super::super::{Resend, Step};
+    use super::*;
+
+    fn request(id: RequestId, size: usize) -> Request<()> {
+        let steps = SmallVec::from_slice(&[Step::Sync]);
+        Request { id, bytes: vec![0; size], steps, barrier: false, open: false, resend: Resend::Never, job: () }
+    }
+
+    #[test]
+    fn sent_bytes_go_though_some_are_always_unsent() {
+        let mut client = Connection::new(Limits { send_buffer: 1 << 10, ..Limits::default() });
+        let mut most = 0;
+        for id in 0..10_000 {
+            client.submit(request(id, 100));
+            client.pump();
+            // The line never takes the last byte.
+            client.sent(client.outgoing().len().saturating_sub(1).min(100));
+            most = most.max(client.out.len());
+        }
+        assert!(!client.outgoing().is_empty());
+        assert!(most <= 4 << 10, "{most} bytes");
+    }
+
+    #[test]
+    fn a_huge_request_leaves_no_huge_buffer() {
+        let mut client = Connection::new(Limits { send_buffer: 1 << 10, ..Limits::default() });
+        client.submit(request(0, 1 << 20));
+        for id in 1..100 {
+            client.submit(request(id, 100));
+        }
+        client.pump();
+        while client.outgoing().len() > 100 {
+            client.sent(100);
+            client.pump();
+            assert!(client.out.len() <= (1 << 20) + (1 << 10));
+        }
+        assert!(client.out.capacity() <= 8 << 10, "{} bytes", client.out.capacity());
     }
 }

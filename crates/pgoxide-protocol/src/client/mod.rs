@@ -5,6 +5,7 @@
 //! | `connection.rs` | [`Connection`] and its few verbs |
 //! | `startup.rs` | from StartupMessage to the first ReadyForQuery |
 //! | `pipeline.rs` | requests: queued, written, finished; barriers and back-pressure |
+//! | `queue.rs` | a queue whose items are also found by their id |
 //! | `query.rs` | each backend message matched against the reply expected next |
 //! | `cancel.rs` | the window in which a CancelRequest may hit a neighbour |
 //! | `frame.rs` | cutting frames off the received bytes |
@@ -14,9 +15,11 @@ mod connection;
 mod frame;
 mod pipeline;
 mod query;
+mod queue;
 mod startup;
 
-pub use cancel::{CancelKey, CancelOutcome};
+pub use cancel::{CancelDelivered, CancelKey, CancelOutcome};
 pub use connection::{Connection, Limits};
-pub use pipeline::{Request, RequestId, Resend, Step};
+pub use pipeline::{Prefix, Request, RequestId, Resend, Step};
 pub use query::{CopyDirection, Event, Failure};
+pub use queue::Queue;

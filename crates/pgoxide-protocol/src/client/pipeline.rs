@@ -2,18 +2,27 @@
 //!
 //! ```text
 //!   submit ──▶ queued ──pump──▶ flying ──ReadyForQuery──▶ finished
-//!                │                 └──57014 meant for a neighbour──▶ queued again, at the front, once
-//!                └──cancel──▶ dropped
+//!                │                │ ▲
+//!                │   57014 meant  │ │ pump, before what is queued
+//!                │ for a neighbour└▶again
+//!                │                   │
+//!                └──cancel──▶ dropped◀┘
 //! ```
 //!
 //! Each request ends with a Sync of its own, so an error fails only that request (protocol chapter,
 //! "Pipelining"). A barrier travels alone: COPY, open portals, scripts and what a caller isolates.
+//!
+//! Requests run in the order of `submit`, with one exception. One that a cancel meant for its neighbour hit is sent
+//! again behind those that had been written with it, since these cannot be called back. That is done only while all of
+//! them are single statements that end with their own Sync and change nothing but rows: behind a BEGIN it would run
+//! inside that transaction and be lost with it, behind a SET under other settings.
 
 use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::cancel::{CancelOutcome, Window};
+use super::cancel::{CancelDelivered, CancelOutcome, Window};
+use super::queue::Queue;
 
 /// Chosen by whoever submits; unique among a connection's unfinished requests.
 pub type RequestId = u64;
@@ -42,22 +51,26 @@ pub enum Step {
     Sync,
 }
 
-/// Whether a request that another's cancel hit may run a second time.
+/// Whether a request that another's cancel hit may be written a second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resend {
-    /// It may have had effects the server did not roll back: fail it.
+    /// No: it may have had effects the server did not roll back. It may also change what a request means that was hit
+    /// before it (BEGIN, SET): none is sent again behind it.
     Never,
-    /// As `Never`, and it may open a transaction: what was written before it is not run again behind it, which
-    /// would make it part of that transaction.
-    Opens,
-    /// One statement the server rolled back. The bytes are written in front of it (a Close of the statement a
-    /// first attempt may have parsed), and answer with that many CloseComplete.
-    Once {
-        /// Bytes to write first.
-        prefix: Vec<u8>,
-        /// How many Close messages they hold.
-        closes: usize,
-    },
+    /// Once: one statement, which the server rolled back.
+    Once(Prefix),
+    /// As often as it is hit, whatever was written behind it: it has no effects (Parse and Describe).
+    Always(Prefix),
+}
+
+/// What goes in front of a request when it is written again: it undoes what is left of the first attempt (Close of a
+/// statement that it may have parsed), or does anew what the first attempt undid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    /// Encoded frontend messages.
+    pub bytes: Vec<u8>,
+    /// Replies they provoke.
+    pub steps: SmallVec<[Step; 2]>,
 }
 
 /// A request ready to be written: its bytes, the replies they provoke, and what the caller ties to it.
@@ -79,29 +92,54 @@ pub struct Request<J> {
     pub job: J,
 }
 
-/// A request the server has been asked to run.
+/// How often a request has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// At most once.
+    First,
+    /// A neighbour's cancel hit it: after its ReadyForQuery it is to be written again.
+    Hit,
+    /// It has been written again.
+    Again,
+}
+
+/// An unfinished request.
 #[derive(Debug)]
 pub(super) struct Flight<J> {
     pub(super) request: Request<J>,
+    /// Nobody waits for its answer.
     pub(super) abandoned: bool,
-    /// In flight while a cancel meant for another was outstanding.
-    pub(super) exposed: bool,
-    pub(super) resend_now: bool,
+    /// Cancelled while it ran, when another's CancelRequest was outstanding: its own is due after that.
+    cancel_due: bool,
+    attempt: Attempt,
 }
 
 /// The queue and the flight, oldest first.
 #[derive(Debug)]
 pub(super) struct Pipeline<J> {
-    pub(super) queued: VecDeque<Flight<J>>,
-    pub(super) flying: VecDeque<Flight<J>>,
+    queued: Queue<Flight<J>>,
+    /// What was hit and waits to be written again.
+    again: Queue<Flight<J>>,
+    pub(super) flying: Queue<Flight<J>>,
     pub(super) expected: VecDeque<Step>,
     pub(super) window: Option<Window>,
+    /// Flights with places below this were written when a window opened: its signal may hit them, and they may say so
+    /// long after it closed, since the server is ahead of what has been read.
+    exposed: u64,
     held: usize,
 }
 
 impl<J> Pipeline<J> {
     pub(super) const fn new() -> Self {
-        Self { queued: VecDeque::new(), flying: VecDeque::new(), expected: VecDeque::new(), window: None, held: 0 }
+        Self {
+            queued: Queue::new(),
+            again: Queue::new(),
+            flying: Queue::new(),
+            expected: VecDeque::new(),
+            window: None,
+            exposed: 0,
+            held: 0,
+        }
     }
 
     /// Bytes of all unfinished requests, bookkeeping included.
@@ -109,85 +147,132 @@ impl<J> Pipeline<J> {
         self.held
     }
 
+    pub(super) fn unfinished(&self) -> usize {
+        self.queued.len() + self.again.len() + self.flying.len()
+    }
+
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &J> {
+        let all = self.flying.iter().chain(self.again.iter()).chain(self.queued.iter());
+        all.map(|(_, flight)| &flight.request.job)
+    }
+
+    pub(super) fn job(&mut self, id: RequestId) -> Option<&mut J> {
+        let waiting = self.again.get_mut(id).or_else(|| self.queued.get_mut(id));
+        self.flying.get_mut(id).or(waiting).map(|flight| &mut flight.request.job)
+    }
+
     pub(super) fn submit(&mut self, request: Request<J>) {
-        self.held += request.bytes.len() + OVERHEAD;
-        self.queued.push_back(Flight { request, abandoned: false, exposed: false, resend_now: false });
+        self.held += cost(&request);
+        let id = request.id;
+        let flight = Flight { request, abandoned: false, cancel_due: false, attempt: Attempt::First };
+        self.queued.push_back(id, flight);
     }
 
     /// Writes what may be written now behind what is in flight. `room` bounds the bytes not yet sent.
     pub(super) fn pump(&mut self, out: &mut Vec<u8>, room: usize) {
-        if self.window.is_some() {
+        // Behind a head that is to be written again only what was there when that was decided.
+        if self.window.is_some() || self.head_goes_again() {
             return;
         }
-        while let Some(next) = self.queued.front() {
+        loop {
+            let waiting = if self.again.is_empty() { &mut self.queued } else { &mut self.again };
+            let Some(next) = waiting.front() else { return };
             let blocked = self.flying.back().is_some_and(|last| last.request.barrier || next.request.barrier);
             if blocked || (!out.is_empty() && out.len() + next.request.bytes.len() > room) {
                 return;
             }
-            if let Some(mut flight) = self.queued.pop_front() {
-                self.write(&mut flight, out);
-                self.flying.push_back(flight);
+            if let Some(flight) = waiting.pop_front() {
+                self.write(flight, out);
             }
         }
     }
 
-    fn write(&mut self, flight: &mut Flight<J>, out: &mut Vec<u8>) {
-        if std::mem::take(&mut flight.resend_now)
-            && let Resend::Once { prefix, closes } = std::mem::replace(&mut flight.request.resend, Resend::Never)
+    fn write(&mut self, mut flight: Flight<J>, out: &mut Vec<u8>) {
+        if flight.attempt == Attempt::Hit
+            && let Resend::Once(prefix) | Resend::Always(prefix) = &flight.request.resend
         {
-            out.extend_from_slice(&prefix);
-            self.expected.extend(std::iter::repeat_n(Step::Close, closes));
+            out.extend_from_slice(&prefix.bytes);
+            self.expected.extend(prefix.steps.iter().copied());
+            flight.attempt = Attempt::Again;
         }
         out.extend_from_slice(&flight.request.bytes);
         self.expected.extend(flight.request.steps.iter().copied());
+        self.flying.push_back(flight.request.id, flight);
     }
 
-    /// The head has its ReadyForQuery.
+    /// The head has its ReadyForQuery. None when it is to be written again.
     pub(super) fn finish(&mut self) -> Option<Flight<J>> {
         let flight = self.flying.pop_front()?;
-        if let Some(window) = &mut self.window
-            && window.target == flight.request.id
-        {
+        let id = flight.request.id;
+        if let Some(window) = self.window.as_mut().filter(|window| window.target == id) {
             window.target_done = true;
+            self.close_window();
         }
-        self.close_window();
-        if flight.resend_now {
-            self.queued.push_front(flight);
+        if flight.attempt == Attempt::Hit {
+            self.again.push_back(id, flight);
             return None;
         }
-        self.held -= flight.request.bytes.len() + OVERHEAD;
+        self.held -= cost(&flight.request);
         Some(flight)
     }
 
+    // ---- cancelling --------------------------------------------------------------------------------------------
+
     pub(super) fn cancel(&mut self, id: RequestId) -> CancelOutcome<J> {
-        let queued = self.queued.iter().position(|flight| flight.request.id == id);
-        if let Some(flight) = queued.and_then(|at| self.queued.remove(at)) {
-            self.held -= flight.request.bytes.len() + OVERHEAD;
+        if let Some(flight) = self.again.remove(id).or_else(|| self.queued.remove(id)) {
+            self.held -= cost(&flight.request);
             return CancelOutcome::Dropped(flight.request.job);
         }
-        let Some(at) = self.flying.iter().position(|flight| flight.request.id == id) else {
-            return CancelOutcome::Unknown;
-        };
-        let flight = &mut self.flying[at];
+        let runs = self.flying.front_id() == Some(id);
+        let Some(flight) = self.flying.get_mut(id) else { return CancelOutcome::Unknown };
         if std::mem::replace(&mut flight.abandoned, true) {
             return CancelOutcome::Unknown;
         }
-        if at > 0 || self.window.is_some() {
+        if flight.attempt == Attempt::Hit {
+            // It has failed already: all that is wanted is that it does not run again.
+            flight.attempt = Attempt::First;
             return CancelOutcome::Discarding;
         }
-        self.window = Some(Window::new(id));
-        for neighbour in self.flying.iter_mut().skip(1) {
-            neighbour.exposed = true;
+        if runs && self.window.is_none() {
+            self.open_window(id);
+            return CancelOutcome::Running;
         }
-        CancelOutcome::Running
+        flight.cancel_due = runs;
+        CancelOutcome::Discarding
     }
 
-    /// The side connection reached its end. True while the target still runs, so that the caller may try again.
-    pub(super) fn cancel_delivered(&mut self, id: RequestId) -> bool {
-        let Some(window) = self.window.as_mut().filter(|window| window.target == id) else { return false };
+    /// The side connection reached its end.
+    pub(super) fn cancel_delivered(&mut self, id: RequestId) -> CancelDelivered {
+        let Some(window) = self.window.as_mut().filter(|window| window.target == id) else {
+            return CancelDelivered::Closed;
+        };
         window.delivered = true;
         self.close_window();
-        self.window.is_some()
+        if self.window.is_some() {
+            return CancelDelivered::StillRunning;
+        }
+        match self.flying.front().filter(|head| head.cancel_due).map(|head| head.request.id) {
+            Some(next) => {
+                self.open_window(next);
+                CancelDelivered::Next(next)
+            }
+            None => CancelDelivered::Closed,
+        }
+    }
+
+    /// A further CancelRequest for the target of the window is on its way. False when it has ended.
+    pub(super) fn cancel_again(&mut self, id: RequestId) -> bool {
+        let Some(window) = self.window.as_mut().filter(|window| window.target == id && !window.target_done) else {
+            return false;
+        };
+        window.delivered = false;
+        true
+    }
+
+    /// A CancelRequest for the head is on its way.
+    fn open_window(&mut self, target: RequestId) {
+        self.exposed = self.flying.end();
+        self.window = Some(Window::new(target));
     }
 
     fn close_window(&mut self) {
@@ -196,12 +281,38 @@ impl<J> Pipeline<J> {
         }
     }
 
+    /// Whether a cancel meant for another may have hit the head.
+    pub(super) fn head_is_exposed(&self) -> bool {
+        self.flying.front_place().is_some_and(|place| place < self.exposed)
+            && self.flying.front().is_some_and(|head| !head.abandoned)
+    }
+
+    /// The head was hit, outside a transaction: it is written again if that changes nothing for anybody.
+    pub(super) fn write_again(&mut self) {
+        let orderless = self.flying.iter().skip(1).all(|(_, flight)| flight.request.resend != Resend::Never);
+        if let Some(head) = self.flying.front_mut()
+            && match head.request.resend {
+                Resend::Never => false,
+                Resend::Once(_) => orderless && head.attempt == Attempt::First,
+                Resend::Always(_) => true,
+            }
+        {
+            head.attempt = Attempt::Hit;
+        }
+    }
+
+    pub(super) fn head_goes_again(&self) -> bool {
+        self.flying.front().is_some_and(|head| head.attempt == Attempt::Hit)
+    }
+
+    // ---- the end, and open requests ----------------------------------------------------------------------------
+
     /// Everything unfinished, in order, for a connection that is gone.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Flight<J>> + use<J> {
         self.held = 0;
         self.window = None;
         self.expected.clear();
-        std::mem::take(&mut self.flying).into_iter().chain(std::mem::take(&mut self.queued))
+        self.flying.take_all().chain(self.again.take_all()).chain(self.queued.take_all())
     }
 
     /// Appends messages to the open head.
@@ -217,4 +328,9 @@ impl<J> Pipeline<J> {
             _ => false,
         }
     }
+}
+
+/// What a request counts while it is unfinished.
+const fn cost<J>(request: &Request<J>) -> usize {
+    request.bytes.len() + OVERHEAD
 }

@@ -18,7 +18,7 @@
 //! and parameter changes are taken out before the match, because they may come anywhere.
 
 use super::frame::{self, Frame};
-use super::pipeline::{Resend, Step};
+use super::pipeline::Step;
 use super::{Connection, RequestId};
 use crate::codes::{TransactionStatus, backend};
 use crate::error::ProtocolError;
@@ -57,7 +57,7 @@ pub enum CopyDirection {
 pub enum Failure {
     /// Its own error.
     Request,
-    /// 57014 that another request's cancel brought, and running it again is not safe.
+    /// 57014 that another request's cancel brought. Unless [`Connection::running_resends`], it has failed.
     Neighbour,
     /// FATAL: the session ends. Also without any request in flight.
     Session,
@@ -302,14 +302,12 @@ impl<J> Connection<J> {
 
     /// Whose error is it? Only a request in flight while another's cancel was outstanding can be a victim.
     fn blame(&mut self, error: &ErrorResponse<'_>) -> Failure {
-        let opens_behind = self.pipeline.flying.iter().skip(1).any(|flight| flight.request.resend == Resend::Opens);
-        let outside_transaction = self.status == TransactionStatus::Idle && !opens_behind;
-        let Some(head) = self.pipeline.flying.front_mut() else { return Failure::Session };
-        if !head.exposed || head.abandoned || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
+        if !self.pipeline.head_is_exposed() || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
             return Failure::Request;
         }
-        if outside_transaction && matches!(head.request.resend, Resend::Once { .. }) {
-            head.resend_now = true;
+        // As of the request before: inside a transaction the server has rolled back more than this request.
+        if self.status == TransactionStatus::Idle {
+            self.pipeline.write_again();
         }
         Failure::Neighbour
     }

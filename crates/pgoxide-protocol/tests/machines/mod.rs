@@ -14,7 +14,8 @@
 #![allow(unreachable_pub, reason = "included as a module in several crates")]
 
 use pgoxide_protocol::client::{
-    CancelOutcome, Connection as Client, CopyDirection, Event, Limits, Request, RequestId, Resend, Step,
+    CancelDelivered, CancelOutcome, Connection as Client, CopyDirection, Event, Limits, Prefix, Request, RequestId,
+    Resend, Step,
 };
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::{EncodeError, ProtocolError};
@@ -175,12 +176,11 @@ fn asked(id: RequestId, choice: u8) -> Request<Job> {
         sync::write(out);
     }
     let resend = match kind {
-        Kind::Begin => Resend::Opens,
-        Kind::Run => Resend::Once { prefix: Vec::new(), closes: 0 },
+        Kind::Run => Resend::Once(Prefix::default()),
         Kind::OneFlight => {
-            let mut prefix = Vec::new();
-            close::write_statement(&mut prefix, b"o").unwrap();
-            Resend::Once { prefix, closes: 1 }
+            let mut prefix = Prefix { bytes: Vec::new(), steps: [Step::Close].into_iter().collect() };
+            close::write_statement(&mut prefix.bytes, b"o").unwrap();
+            Resend::Once(prefix)
         }
         _ => Resend::Never,
     };
@@ -342,10 +342,12 @@ impl Driver {
         if let Some((id, left)) = self.cancelling {
             if left > 0 {
                 self.cancelling = Some((id, left - 1));
-            } else if self.client.cancel_delivered(id) && self.client.cancel_again(id) {
-                self.cancelling = Some((id, 2));
             } else {
-                self.cancelling = None;
+                self.cancelling = match self.client.cancel_delivered(id) {
+                    CancelDelivered::StillRunning => self.client.cancel_again(id).then_some((id, 2)),
+                    CancelDelivered::Next(next) => Some((next, 2)),
+                    CancelDelivered::Closed => None,
+                };
             }
         }
         if !self.script.cancels.iter().any(|at| usize::from(*at) == self.count) {

@@ -1,0 +1,357 @@
+//! Calls that wait: for the description of their statement, or for their turn behind one that does. All calls keep
+//! their order, so the queue moves by its front alone.
+//!
+//! ```text
+//!   hold ──▶ held ──front, described, the machine has room──▶ encoded, submitted
+//!              │ └──its statement is refused──▶ fails
+//!              └──cancelled──▶ gone
+//! ```
+//!
+//! Each call is looked at once for what it needs described, and each step afterwards costs the same however many wait:
+//! sixty thousand calls of one new statement are an ordinary `gather`.
+
+use std::sync::Arc;
+
+use pgoxide_protocol::client::{Queue, Request, RequestId};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::arguments::weight;
+use crate::awaitable::Awaitable;
+use crate::batch::Batch;
+use crate::job::{Job, Kind, Prepare, Run};
+use crate::prepared::{Describing, Entry, Prepared, Stage};
+use crate::session::{Session, fits_one_flight};
+use crate::stream::{Shared, StreamCall};
+use crate::sync::lock;
+
+/// What a held call counts beside its arguments or bytes.
+const COST: usize = 1_024;
+
+/// What is held.
+pub(crate) enum Call {
+    /// Arguments are frozen: their types are not known yet.
+    Run(Box<Run>, Py<PyTuple>),
+    Batch(BatchCall),
+    Stream(StreamCall),
+    /// Only wants to know when the statement is described.
+    Described(Arc<Prepared>),
+    /// Needs nothing, only its turn.
+    Ready(Box<Request<Job>>),
+}
+
+/// A batch, and which of its statements were not described when it came, the first one last.
+pub(crate) struct BatchCall {
+    batch: Box<Batch>,
+    undescribed: Vec<Arc<Prepared>>,
+}
+
+impl BatchCall {
+    pub(crate) fn new(batch: Box<Batch>) -> Self {
+        let undescribed = batch.missing().into_iter().rev().collect();
+        Self { batch, undescribed }
+    }
+}
+
+impl Call {
+    /// The first statement whose description it waits for.
+    fn waits_for(&mut self, iso: bool) -> Option<&Arc<Prepared>> {
+        if let Self::Batch(call) = self {
+            while call.undescribed.last().is_some_and(|statement| statement.described().is_some()) {
+                call.undescribed.pop();
+            }
+        }
+        self.missing(iso).next()
+    }
+
+    /// All statements whose descriptions it waits for.
+    fn missing(&self, iso: bool) -> impl Iterator<Item = &Arc<Prepared>> {
+        let statements = match self {
+            Self::Run(run, _) if run.prepared.stage() == Stage::New => {
+                let alone = fits_one_flight(&run.prepared, run.arguments, iso);
+                if alone { &[] } else { std::slice::from_ref(&run.prepared) }
+            }
+            Self::Run(run, _) => std::slice::from_ref(&run.prepared),
+            Self::Batch(call) => &call.undescribed,
+            Self::Stream(stream) => std::slice::from_ref(&stream.run.prepared),
+            Self::Described(prepared) => std::slice::from_ref(prepared),
+            Self::Ready(_) => &[],
+        };
+        statements.iter().rev().filter(|statement| statement.described().is_none())
+    }
+
+    /// About how many bytes it keeps.
+    fn weight(&self, py: Python<'_>) -> usize {
+        match self {
+            Self::Run(_, arguments) => weight(arguments.bind(py)),
+            Self::Batch(call) => call.batch.weight(py),
+            Self::Stream(call) => weight(call.arguments.bind(py)),
+            Self::Described(_) => 0,
+            Self::Ready(request) => request.bytes.len(),
+        }
+    }
+}
+
+/// One call that waits.
+pub(crate) struct Held {
+    id: RequestId,
+    /// `Call::Ready` keeps its own.
+    reply: Option<Py<Awaitable>>,
+    call: Call,
+    cost: usize,
+}
+
+impl Held {
+    pub(crate) fn new(py: Python<'_>, id: RequestId, reply: Option<Py<Awaitable>>, call: Call) -> Self {
+        let cost = COST + call.weight(py);
+        Self { id, reply, call, cost }
+    }
+
+    /// Who waits for it.
+    pub(crate) const fn reply(&self) -> Option<&Py<Awaitable>> {
+        match &self.call {
+            Call::Ready(request) => request.job.reply.as_ref(),
+            _ => self.reply.as_ref(),
+        }
+    }
+
+    /// The reader of a stream.
+    pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
+        match &self.call {
+            Call::Stream(call) => Some(&call.shared),
+            Call::Ready(request) => request.job.stream(),
+            _ => None,
+        }
+    }
+
+    /// For the garbage collector.
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(reply) = &self.reply {
+            visit.call(reply)?;
+        }
+        match &self.call {
+            Call::Run(run, arguments) => {
+                visit.call(arguments)?;
+                run.visit(visit)
+            }
+            Call::Batch(call) => call.batch.visit(visit),
+            Call::Stream(stream) => {
+                visit.call(&stream.arguments)?;
+                stream.run.visit(visit)
+            }
+            Call::Ready(request) => request.job.visit(visit),
+            Call::Described(_) => Ok(()),
+        }
+    }
+
+    /// The job it would have been, to be told its end.
+    pub(crate) fn into_job(self) -> Job {
+        let kind = match self.call {
+            Call::Ready(request) => return request.job,
+            Call::Run(run, _) => Kind::Run(run),
+            Call::Batch(call) => Kind::Batch(call.batch),
+            Call::Stream(call) => Kind::StreamEnd(call.shared),
+            Call::Described(_) => Kind::Taken,
+        };
+        Job::new(kind, self.reply)
+    }
+}
+
+/// The calls that wait, oldest first.
+#[derive(Default)]
+pub(crate) struct HeldCalls {
+    calls: Queue<Held>,
+    /// The descriptions that calls before this place need have been asked for.
+    asked: u64,
+    cost: usize,
+}
+
+/// What the front of the queue needs.
+enum Front {
+    Nobody,
+    Description,
+    Turn(Held),
+}
+
+impl HeldCalls {
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.calls.iter().try_for_each(|(_, held)| held.visit(visit))
+    }
+
+    pub(crate) fn push(&mut self, held: Held) {
+        self.cost += held.cost;
+        self.calls.push_back(held.id, held);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// About how many bytes all of them keep.
+    pub(crate) const fn cost(&self) -> usize {
+        self.cost
+    }
+
+    pub(crate) fn get(&mut self, id: RequestId) -> Option<&Held> {
+        self.calls.get_mut(id).map(|held| &*held)
+    }
+
+    pub(crate) fn remove(&mut self, id: RequestId) -> Option<Held> {
+        let held = self.calls.remove(id)?;
+        self.cost -= held.cost;
+        Some(held)
+    }
+
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Held> + use<> {
+        self.cost = 0;
+        self.calls.take_all()
+    }
+
+    /// Takes the front out when its turn has come.
+    fn next(&mut self, iso: bool) -> Front {
+        let Some(front) = self.calls.front_mut() else { return Front::Nobody };
+        if front.call.waits_for(iso).is_some() {
+            return Front::Description;
+        }
+        let Some(front) = self.calls.pop_front() else { return Front::Nobody };
+        self.cost -= front.cost;
+        Front::Turn(front)
+    }
+
+    /// The statements to be described now, marked as such: all that the calls at the front need, as far as there are
+    /// only calls that need some. Behind another call a statement may mean something else.
+    fn undescribed(&mut self, iso: bool) -> Vec<Arc<Prepared>> {
+        let mut wanted = Vec::new();
+        let mut want = |statement: &Arc<Prepared>| {
+            if statement.stage() == Stage::New {
+                statement.set_stage(Stage::Describing);
+                wanted.push(Arc::clone(statement));
+            }
+        };
+        // The front in any case: who was to bring its description may have been given up.
+        if let Some(statement) = self.calls.front_mut().and_then(|front| front.call.waits_for(iso)) {
+            want(statement);
+        }
+        for (place, held) in self.calls.iter_from(self.asked) {
+            let mut missing = held.call.missing(iso).peekable();
+            if missing.peek().is_none() {
+                break;
+            }
+            missing.for_each(&mut want);
+            self.asked = place + 1;
+        }
+        wanted
+    }
+
+    /// Takes out all that wait for `statement`.
+    fn take_waiting(&mut self, statement: &Arc<Prepared>, iso: bool) -> Vec<Held> {
+        let waits = |held: &Held| held.call.missing(iso).any(|other| Arc::ptr_eq(other, statement));
+        let waiting: Vec<RequestId> =
+            self.calls.iter().filter(|(_, held)| waits(held)).map(|(_, held)| held.id).collect();
+        waiting.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+}
+
+/// A call that came to its end without reaching the server, and what its caller is told.
+pub(crate) type Ended = (Job, PyResult<Py<PyAny>>);
+
+impl Session {
+    /// Can this run be written at once, or must it wait for its turn or its description?
+    pub(crate) fn must_wait(&self, run: &Run) -> bool {
+        if !lock(&self.state).held.is_empty() {
+            return true;
+        }
+        match run.prepared.stage() {
+            Stage::Described => false,
+            Stage::New => !fits_one_flight(&run.prepared, run.arguments, self.writes_iso_dates()),
+            Stage::Describing => true,
+        }
+    }
+
+    /// Lets go what no longer has to wait, in order, as long as the machine has room; asks for the descriptions that are
+    /// missing. To be called when a request has finished or was dropped: each makes room.
+    pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        if lock(&self.state).held.is_empty() {
+            return ended;
+        }
+        let iso = self.writes_iso_dates();
+        loop {
+            let front = {
+                let mut state = lock(&self.state);
+                if state.conn.is_full() { Front::Nobody } else { state.held.next(iso) }
+            };
+            match front {
+                Front::Nobody => return ended,
+                Front::Description => {
+                    self.ask_for_descriptions(py, iso, &mut ended);
+                    return ended;
+                }
+                Front::Turn(held) => ended.extend(self.release(py, held)),
+            }
+        }
+    }
+
+    /// Encodes and submits a call whose turn has come.
+    fn release(&self, py: Python<'_>, held: Held) -> Option<Ended> {
+        let Held { id, reply, call, .. } = held;
+        let stream = if let Call::Stream(call) = &call { Some(Arc::clone(&call.shared)) } else { None };
+        let waiting = reply.as_ref().map(|reply| reply.clone_ref(py));
+        let request = match call {
+            Call::Described(prepared) => {
+                let entry = Py::new(py, Entry(prepared)).map(Py::into_any);
+                return Some((Job::new(Kind::Taken, reply), entry));
+            }
+            Call::Ready(request) => Ok(*request),
+            Call::Run(run, arguments) => self.run_request(py, id, run, arguments.bind(py), reply),
+            Call::Stream(call) => self.stream_request(py, id, call),
+            Call::Batch(call) => self.batch_request(py, id, call.batch, reply),
+        };
+        let error = request.and_then(|request| self.submit(py, request)).err()?;
+        let kind = stream.map_or(Kind::Taken, Kind::StreamEnd);
+        Some((Job::new(kind, waiting), Err(error)))
+    }
+
+    /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls.
+    fn ask_for_descriptions(&self, py: Python<'_>, iso: bool, ended: &mut Vec<Ended>) {
+        let wanted = lock(&self.state).held.undescribed(iso);
+        for statement in wanted {
+            let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
+            if let Err(error) = request.and_then(|request| self.submit(py, request)) {
+                statement.set_stage(Stage::New);
+                ended.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
+            }
+        }
+    }
+
+    /// Takes out all held calls that wait for `statement`.
+    fn fail_held(&self, py: Python<'_>, statement: &Arc<Prepared>, error: impl Fn(Python<'_>) -> PyErr) -> Vec<Ended> {
+        let iso = self.writes_iso_dates();
+        let waiting = lock(&self.state).held.take_waiting(statement, iso);
+        let fail = |held: Held| {
+            let mut job = held.into_job();
+            if let Kind::Batch(batch) = &mut job.kind {
+                batch.stop_at(statement);
+            }
+            (job, Err(error(py)))
+        };
+        waiting.into_iter().map(fail).collect()
+    }
+
+    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
+    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<Ended>> {
+        let mut ended = Vec::new();
+        for statement in prepare.refused().iter().map(Describing::statement) {
+            self.statements.forget(py, statement)?;
+            ended.extend(self.fail_held(py, statement, |py| prepare.error(py, statement)));
+        }
+        ended.extend(self.advance_held(py));
+        Ok(ended)
+    }
+}
