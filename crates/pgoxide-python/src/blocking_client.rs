@@ -19,6 +19,7 @@ use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Entry, Prepared, Stage, Statements};
 use crate::session::{Options, Outcome, Session, fits_one_flight};
+use crate::spin::Spin;
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::turn::Turn;
@@ -41,6 +42,7 @@ pub(crate) struct BlockingClient {
     socket: Mutex<Option<Socket>>,
     /// The same, to be cut while a call waits on it.
     line: OnceLock<Socket>,
+    spin: OnceLock<Spin>,
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
     feeding: Mutex<Option<Feeding>>,
@@ -208,6 +210,12 @@ impl BlockingClient {
                 }
             }
         };
+        if !blocked
+            && let Some(spin) = self.spin.get()
+            && let Some(moved) = spin.receive(socket, spare)?
+        {
+            return Ok(moved);
+        }
         match (blocked, wait) {
             (false, None) => socket.receive_waiting(spare),
             (writing, wait) => {
@@ -601,6 +609,7 @@ impl BlockingClient {
             session: Session::new(Statements::new(py, cache, nonce), limits, options),
             socket: Mutex::new(None),
             line: OnceLock::new(),
+            spin: OnceLock::new(),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn: Turn::new(stream_wait_warning),
             feeding: Mutex::new(None),
@@ -827,6 +836,7 @@ impl BlockingClient {
             return Err(error::interface_error(py, "the connection has been opened before"));
         }
         let socket = *self.line.get_or_init(|| Socket::new(descriptor));
+        self.spin.get_or_init(|| Spin::new(socket));
         *lock(&self.socket) = Some(socket);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags};
 
 /// What a transfer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,11 @@ impl Socket {
 
     fn borrow(&self) -> BorrowedFd<'_> {
         crate::ffi::descriptor::borrow(self.0)
+    }
+
+    /// The peer is a process on this machine, behind a Unix socket.
+    pub(crate) fn is_local(self) -> bool {
+        rustix::net::getsockname(self.borrow()).is_ok_and(|address| address.address_family() == AddressFamily::UNIX)
     }
 
     /// Receives what has arrived, at most `into`'s length.

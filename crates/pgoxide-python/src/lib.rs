@@ -22,6 +22,7 @@ mod pyimport;
 mod row;
 mod script;
 mod session;
+mod spin;
 mod stream;
 mod sync;
 mod tag;
