@@ -291,6 +291,25 @@ async def test_a_repeated_cancel_never_hits_the_next_call(face: str, runner: Any
 
 
 @ASYNC
+@pytest.mark.row("K01")
+async def test_the_task_that_cancels_is_cancelled_itself(face: str, runner: Any, peer: Any) -> None:
+    """As by a program that cancels all tasks before it ends. The cancel's effect is in doubt, so nothing may be written."""
+    at = peer([send(greeting()), expect(ONE_FLIGHT), stall], on_cancel="stall", lenient=True)
+    db = await open_at(face, at.where)
+    before = asyncio.all_tasks()
+    call = asyncio.create_task(db.fetch_value("show a"))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    while not at.cancels:
+        await asyncio.sleep(0.01)
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    with pytest.raises(errors.ConnectionClosed, match="cancelled"):
+        await asyncio.wait_for(db.fetch_value("show b"), 10)
+    assert db.closed
+
+
+@ASYNC
 @pytest.mark.row("P06")
 async def test_isolate_makes_a_barrier_on_first_use_too(face: str, db: Any, connect: Any, proxy: Any) -> None:
     """Nothing is written behind an isolated call before its answer, nor is it written behind others."""

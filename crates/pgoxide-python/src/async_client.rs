@@ -1317,7 +1317,6 @@ impl AsyncClient {
         if let Some(finished) = self.finished.get() {
             visit.call(finished)?;
         }
-        self.streaming.traverse(&visit)?;
         if let Some(loop_of) = self.loop_of.get() {
             visit.call(loop_of)?;
         }

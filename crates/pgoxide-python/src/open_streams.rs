@@ -101,12 +101,6 @@ impl OpenStreams {
         Self { inner: Mutex::new(Inner::default()), patience }
     }
 
-    /// For the garbage collector.
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
-        inner.open.iter().try_for_each(|open| visit.call(&open.task))
-    }
-
     pub(crate) fn opened(&self, py: Python<'_>, id: RequestId, task: Py<PyAny>) {
         let stream = Open { id, task, origin: Origin::here(py) };
         let mut inner = lock(&self.inner);

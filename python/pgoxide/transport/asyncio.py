@@ -193,6 +193,14 @@ class Line:
                     ConnectionClosed("a CancelRequest was not acknowledged; the connection is given up")
                 )
                 return
+            except asyncio.CancelledError:
+                # As a program does that cancels all tasks before it ends. Whether the request takes effect is in doubt.
+                client._end(
+                    ConnectionClosed(
+                        "the task that sent a CancelRequest was cancelled; the connection is given up"
+                    )
+                )
+                raise
             except OSError:
                 pass  # It never reached the server, or its end was a reset: either way it has no further effect.
             if not client._cancel_delivered(target) or request is None:
