@@ -634,7 +634,7 @@ def test_ctrl_c_while_data_flows(dsn: str) -> None:
     assert python(FLOODED, dsn).splitlines() == ["interrupted", "7 True", "interrupted", "True", "8 True"]
 
 
-@pytest.mark.row("K05", "Y06", face="blocking")
+@pytest.mark.row("K05", "Y05", face="blocking")
 def test_ctrl_c_while_feeding(dsn: str) -> None:
     """Nothing that was fed stays, and nothing of it goes on."""
     assert python(FEEDING, dsn).splitlines() == ["interrupted", "0 True", "interrupted", "0 True"]

@@ -283,7 +283,7 @@ def locked(server: Any) -> Iterator[pgoxide.Connection]:
         other.execute_script("rollback; drop table locked")
 
 
-@pytest.mark.row("Y06")
+@pytest.mark.row("Y05")
 async def test_copy_that_waits_for_a_lock_times_out(db: Any, locked: pgoxide.Connection) -> None:
     """The server is told to stop waiting; the connection goes on."""
     pid = db.backend_pid
@@ -294,7 +294,7 @@ async def test_copy_that_waits_for_a_lock_times_out(db: Any, locked: pgoxide.Con
     assert not db.closed
 
 
-@pytest.mark.row("Y06", "K03")
+@pytest.mark.row("Y05", "K03")
 async def test_execute_many_is_described_within_its_time(db: Any, locked: pgoxide.Connection) -> None:
     """The server describes an insert once it has the table."""
     with pytest.raises(QueryTimeout, match=r"0\.3 s"):
@@ -303,7 +303,7 @@ async def test_execute_many_is_described_within_its_time(db: Any, locked: pgoxid
     assert await db.fetch_value("select 1", timeout=10) == 1
 
 
-@pytest.mark.row("Y06")
+@pytest.mark.row("Y05")
 @pytest.mark.parametrize("why", ["timeout", "source"])
 async def test_what_was_fed_and_not_run_is_cancelled(db: Any, why: str) -> None:
     """Thousands of runs have been written; none of them stays, and the connection is free at once."""
@@ -324,7 +324,7 @@ async def test_what_was_fed_and_not_run_is_cancelled(db: Any, why: str) -> None:
 
 
 @ASYNC
-@pytest.mark.row("Y06")
+@pytest.mark.row("Y05")
 async def test_a_cancelled_task_that_feeds(face: str, db: Any) -> None:
     await table(db)
     pid = db.backend_pid
@@ -361,7 +361,7 @@ def columns_of_a_table() -> bytes:
 COPY_IN = message("G", b"\1\0\1\0\1")
 
 
-@pytest.mark.row("Y06")
+@pytest.mark.row("Y05")
 async def test_given_up_while_copy_begins(face: str, runner: Any, peer: Any) -> None:
     """The server begins to wait for data nobody will send: it is told so."""
     script = [
@@ -382,7 +382,7 @@ async def test_given_up_while_copy_begins(face: str, runner: Any, peer: Any) -> 
     await db.close()
 
 
-@pytest.mark.row("Y06", "K03")
+@pytest.mark.row("Y05", "K03")
 async def test_one_limit_over_all_steps(face: str, runner: Any, peer: Any) -> None:
     """What the catalogue took is not given to the COPY once more."""
     script = [
@@ -404,7 +404,7 @@ async def test_one_limit_over_all_steps(face: str, runner: Any, peer: Any) -> No
     await db.close()
 
 
-@pytest.mark.row("Y06", "K03")
+@pytest.mark.row("Y05", "K03")
 async def test_the_catalogue_is_asked_within_the_limit(face: str, runner: Any, peer: Any) -> None:
     at = peer([send(greeting()), expect(ONE_FLIGHT), wait(0.6), send(columns_of_a_table()), answer(ones)])
     db = await open_at(face, at.where)
@@ -415,7 +415,7 @@ async def test_the_catalogue_is_asked_within_the_limit(face: str, runner: Any, p
     await db.close()
 
 
-@pytest.mark.row("Y06", "K03")
+@pytest.mark.row("Y05", "K03")
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("-inf")])
 async def test_limits_that_make_no_sense(db: Any, bad: float) -> None:
     await table(db)
@@ -519,7 +519,7 @@ async def test_the_server_hears_why(face: str, runner: Any, peer: Any) -> None:
     await db.close()
 
 
-@pytest.mark.row("Y06")
+@pytest.mark.row("Y05")
 async def test_given_up_when_all_has_been_fed(face: str, runner: Any, peer: Any) -> None:
     """The server has the end of the data: no second end is sent behind it."""
     script = [

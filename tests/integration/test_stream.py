@@ -75,7 +75,7 @@ async def test_every_row_in_order(db: Any, batch: int) -> None:
     await is_free(db)
 
 
-@pytest.mark.row("P10")
+@pytest.mark.row("P09")
 @pytest.mark.parametrize(("rows", "sizes"), [(0, []), (10, [10]), (25, [10, 10, 5]), (30, [10, 10, 10])])
 async def test_batches(db: Any, rows: int, sizes: list[int]) -> None:
     """At most `batch` rows each, an empty list at the end and ever after."""
@@ -90,7 +90,7 @@ async def test_batches(db: Any, rows: int, sizes: list[int]) -> None:
     await is_free(db)
 
 
-@pytest.mark.row("P09", "P10")
+@pytest.mark.row("P09")
 async def test_rows_and_batches_of_one_stream(db: Any) -> None:
     """A batch begun row by row goes on as a batch; an iteration left can be taken up again."""
     async with db.stream(NUMBERS, 20, batch=5, into=int) as stream:
