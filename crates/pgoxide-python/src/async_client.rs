@@ -411,7 +411,7 @@ impl AsyncClient {
 
     /// Lets a forgotten connection be collected once nothing is in flight.
     fn release_if_idle(&self, py: Python<'_>) {
-        if lock(&self.session.state).conn.is_idle()
+        if self.session.is_quiet()
             && let Some(reader) = self.reader.get()
         {
             reader.bind(py).get().release();
