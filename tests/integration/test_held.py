@@ -35,6 +35,7 @@ from fixtures.fix_script import (
     row,
     send,
     stall,
+    text_columns,
     until_end,
     wait,
 )
@@ -166,6 +167,20 @@ async def test_nothing_overtakes_a_call_that_is_being_encoded(face: str, db: Any
     await asyncio.wait_for(asyncio.gather(*calls[2:]), 10)
     assert zone.act is None
     assert await db.fetch_column("select n from t order by at", timeout=10) == [0, 1, 2]
+
+
+@ASYNC
+@pytest.mark.row("P03")
+async def test_a_batch_is_told_when_encoding_ends_the_connection(face: str, db: Any) -> None:
+    zone = Meddling()
+    zone.act = db.abort
+    with pytest.raises(errors.ConnectionClosed):
+        async with db.batch(timeout=10) as several:
+            reply = several.fetch_value(new("select $1::timestamptz"), dt.datetime(2020, 1, 1, tzinfo=zone))
+            other = several.fetch_value(new("select 1"))
+    for one in (reply, other):
+        with pytest.raises((errors.ConnectionClosed, errors.BatchAborted)):
+            one.result()
 
 
 # ---- how many, and how much
@@ -369,4 +384,37 @@ async def test_in_a_transaction_it_is_the_neighbours_fault(face: str, runner: An
         await asyncio.wait_for(call, 10)
     assert isinstance(caught.value.__cause__, errors.QueryCanceled)
     assert await asyncio.wait_for(db.fetch_value("select $1::int4", 1), 10) == 1
+    db.abort()
+
+
+@ASYNC
+@pytest.mark.row("P06", "Q12")
+async def test_a_first_flight_that_is_hit_and_then_refused_is_parsed_anew(
+    face: str, runner: Any, peer: Any
+) -> None:
+    """Its description is known from the first attempt, but the second one closed the statement and could not parse it."""
+    described = PARSED + parameter_types(INT4) + text_columns(("a", INT4))
+    at = peer(
+        [
+            send(greeting()),
+            expect(ONE_FLIGHT * 2),
+            wait(0.2),
+            send(int4_answer(1) + described + BOUND + error("57014") + ready()),
+            expect("C" + ONE_FLIGHT),
+            send(CLOSED + error("42P01") + ready()),
+            expect(DESCRIBE[:-1]),
+            send(described),
+            expect("BES"),
+            send(BOUND + row(b"1") + complete("SELECT 1") + ready()),
+            until_end,
+        ]
+    )
+    db = await open_at(face, at.where)
+    slow = db.fetch_value("show 1")
+    call = asyncio.ensure_future(db.fetch_value("select f($1)", 1, types=TYPED))
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    with pytest.raises(errors.UndefinedTable):
+        await asyncio.wait_for(call, 10)
+    assert await asyncio.wait_for(db.fetch_value("select f($1)", 1, types=TYPED), 10) == 1
     db.abort()

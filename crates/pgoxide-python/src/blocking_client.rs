@@ -475,7 +475,7 @@ impl BlockingClient {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
                 Outcome::Finished(_, job, _) => {
                     // A stream that was given up before its end.
-                    if let Some(shared) = job.stream() {
+                    if let Some(shared) = &job.stream {
                         shared.end(None);
                     }
                 }

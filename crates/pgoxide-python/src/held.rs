@@ -120,7 +120,7 @@ impl Held {
     pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
         match &self.call {
             Call::Stream(call) => Some(&call.shared),
-            Call::Ready(request) => request.job.stream(),
+            Call::Ready(request) => request.job.stream.as_ref(),
             _ => None,
         }
     }
@@ -151,7 +151,7 @@ impl Held {
             Call::Ready(request) => return request.job,
             Call::Run(run, _) => Kind::Run(run),
             Call::Batch(call) => Kind::Batch(call.batch),
-            Call::Stream(call) => Kind::StreamEnd(call.shared),
+            Call::Stream(call) => return Job::new(Kind::Taken, None).of_stream(call.shared),
             Call::Described(_) => Kind::Taken,
         };
         Job::new(kind, self.reply)
@@ -321,8 +321,9 @@ impl Session {
             Call::Batch(call) => self.batch_request(py, id, call.batch, reply),
         };
         let error = request.and_then(|request| self.submit(py, request)).err()?;
-        let kind = stream.map_or(Kind::Taken, Kind::StreamEnd);
-        Some((Job::new(kind, waiting), Err(error)))
+        let mut job = Job::new(Kind::Taken, waiting);
+        job.stream = stream;
+        Some((job, Err(error)))
     }
 
     /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls. False when all
