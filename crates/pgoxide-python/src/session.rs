@@ -19,6 +19,7 @@ use pgoxide_protocol::client::{
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::authentication::Authentication;
+use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::{bind, close, describe, execute, fields, parse, query, sync};
 use pgoxide_sqltext::Command;
@@ -420,19 +421,9 @@ impl Session {
                 let _ = complete; // how many rows there were, the reader has counted
                 self.batch_ended(false, out);
             }
-            Event::Complete(complete) => self.with_job(|job| match &mut job.kind {
-                Kind::Run(run) => run.complete(&complete),
-                Kind::Script(script) => script.complete(Some(&complete)),
-                Kind::Batch(batch) => batch.complete(&complete),
-                Kind::Fed(fed) => fed.complete(&complete),
-                Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken => {}
-            }),
+            Event::Complete(complete) => self.completed(Some(&complete)),
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
-            Event::Empty => self.with_job(|job| match &mut job.kind {
-                Kind::Script(script) => script.complete(None),
-                Kind::Batch(batch) => batch.empty(),
-                _ => {}
-            }),
+            Event::Empty => self.completed(None),
             Event::Suspended => self.batch_ended(true, out),
             Event::Parsed => self.with_job(Job::parsed),
             Event::ParameterDescription(description) => {
@@ -503,6 +494,20 @@ impl Session {
         if let Some(job) = lock(&self.state).conn.running() {
             act(job);
         }
+    }
+
+    /// A statement came to its end. None: its text was empty.
+    fn completed(&self, complete: Option<&CommandComplete<'_>>) {
+        let mut over = None;
+        self.with_job(|job| match (&mut job.kind, complete) {
+            (Kind::Script(script), _) => over = script.complete(complete),
+            (Kind::Run(run), Some(complete)) => run.complete(complete),
+            (Kind::Fed(fed), Some(complete)) => fed.complete(complete),
+            (Kind::Batch(batch), Some(complete)) => batch.complete(complete),
+            (Kind::Batch(batch), None) => batch.empty(),
+            (Kind::Run(_) | Kind::Fed(_), None) | (Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken, _) => {}
+        });
+        drop(over);
     }
 
     /// Takes the head's job apart so that Python may run, and puts it together again. Nothing is done for a job
