@@ -6,6 +6,7 @@ import pytest
 
 from pgoxide.errors import (
     BatchAborted,
+    ConnectionClosed,
     DataError,
     InterfaceError,
     NoRow,
@@ -185,3 +186,20 @@ async def test_row_types(db):
         row = batch.fetch_one("select 1 as a", into=dict)
         rows = batch.fetch_all("select 1 as a", into=tuple)
     assert (row.result(), rows.result()) == ({"a": 1}, [(1,)])
+
+
+async def test_a_row_that_ends_the_connection(db):
+    class Ending:
+        def __init__(self, n):
+            db.abort()
+
+    with pytest.raises(ConnectionClosed):
+        async with db.batch() as batch:
+            first = batch.execute("set work_mem = '4MB'")
+            middle = batch.fetch_all("select 1 as n", into=Ending)
+            last = batch.execute("set work_mem = '5MB'")
+    with pytest.raises(ConnectionClosed):
+        middle.result()
+    for one in (first, last):
+        with pytest.raises(BatchAborted):
+            one.result()

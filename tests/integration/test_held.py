@@ -7,11 +7,12 @@ Semantics, sections 2 and 3.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import itertools
 import subprocess
 import sys
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,10 +35,14 @@ from fixtures.fix_script import (
     row,
     send,
     stall,
+    text_columns,
     until_end,
     wait,
 )
 from pgoxide import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.pg]
 ASYNC = pytest.mark.parametrize("face", ["async"])
@@ -98,6 +103,84 @@ async def test_one_that_waited_and_cannot_be_encoded_holds_up_nobody(face: str, 
     assert got[3] == 3
     assert [type(one) for one in got[1:3]] == [errors.DataError] * 2
     assert await db.fetch_value("select 1", timeout=10) == 1
+
+
+# ---- who lets others go while it fails, or is encoded
+
+
+@ASYNC
+@pytest.mark.row("P01", "Q11")
+async def test_one_that_fails_when_its_turn_comes_lets_the_next_one_go(face: str, connect: Any) -> None:
+    """With nothing in flight, nobody else would."""
+    db = await connect(max_queued=1 << 10)
+    length, one = new("select length($1)"), new("select 1")
+    assert [await db.fetch_value(length, ""), await db.fetch_value(one)] == [0, 1]
+    calls = [
+        db.fetch_value(length, "x" * 100_000),  # more than the machine takes at once
+        db.fetch_value(new("select '\0'")),
+        db.fetch_value(one),
+        db.fetch_value(new("select '\0'")),
+        db.fetch_value(new("select '\0'")),
+        db.fetch_value(new("select 2")),
+    ]
+    got = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert [got[n] for n in (0, 2, 5)] == [100_000, 1, 2]
+    assert [type(got[n]) for n in (1, 3, 4)] == [errors.DataError] * 3
+
+
+class Meddling(dt.tzinfo):
+    """Encoding a time of this zone runs `act`."""
+
+    act: Callable[[], object] | None = None
+
+    def utcoffset(self, moment: dt.datetime | None, /) -> dt.timedelta:
+        if self.act is not None:
+            act, self.act = self.act, None
+            act()
+        return dt.timedelta(0)
+
+
+@ASYNC
+@pytest.mark.row("P01")
+@pytest.mark.parametrize("what", ["cancel", "script", "fetch"])
+async def test_nothing_overtakes_a_call_that_is_being_encoded(face: str, db: Any, what: str) -> None:
+    """A call that the encoding makes, and calls that wait: behind it, as they were made."""
+    await db.execute("create temp table t (at serial, n int, moment timestamptz)")
+    known = "insert into t (n) values ($1)"
+    await db.execute(known, 0)
+    zone = Meddling()
+    calls = [
+        db.fetch_value(new("select $1::int4"), 1),  # the others wait until this is described
+        db.execute(new("insert into t (n, moment) values (1, $1)"), dt.datetime(2020, 1, 1, tzinfo=zone)),
+    ]
+    if what == "cancel":
+        calls.append(db.execute(known, 2))
+        last = db.execute(known, 3)
+        zone.act = last.cancel
+    else:
+        ask: dict[str, Any] = {
+            "script": lambda: db.execute_script("insert into t (n) values (2)"),
+            "fetch": lambda: db.execute(known, 2),
+        }
+        zone.act = lambda: calls.append(ask[what]())
+    await asyncio.wait_for(asyncio.gather(*calls), 10)
+    await asyncio.wait_for(asyncio.gather(*calls[2:]), 10)
+    assert zone.act is None
+    assert await db.fetch_column("select n from t order by at", timeout=10) == [0, 1, 2]
+
+
+@ASYNC
+@pytest.mark.row("P03")
+async def test_a_batch_is_told_when_encoding_ends_the_connection(face: str, db: Any) -> None:
+    zone = Meddling()
+    zone.act = db.abort
+    with pytest.raises(errors.ConnectionClosed):
+        async with db.batch(timeout=10) as several:
+            reply = several.fetch_value(new("select $1::timestamptz"), dt.datetime(2020, 1, 1, tzinfo=zone))
+            other = several.fetch_value(new("select 1"))
+    for one in (reply, other):
+        with pytest.raises((errors.ConnectionClosed, errors.BatchAborted)):
+            one.result()
 
 
 # ---- how many, and how much
@@ -301,4 +384,37 @@ async def test_in_a_transaction_it_is_the_neighbours_fault(face: str, runner: An
         await asyncio.wait_for(call, 10)
     assert isinstance(caught.value.__cause__, errors.QueryCanceled)
     assert await asyncio.wait_for(db.fetch_value("select $1::int4", 1), 10) == 1
+    db.abort()
+
+
+@ASYNC
+@pytest.mark.row("P06", "Q12")
+async def test_a_first_flight_that_is_hit_and_then_refused_is_parsed_anew(
+    face: str, runner: Any, peer: Any
+) -> None:
+    """Its description is known from the first attempt, but the second one closed the statement and could not parse it."""
+    described = PARSED + parameter_types(INT4) + text_columns(("a", INT4))
+    at = peer(
+        [
+            send(greeting()),
+            expect(ONE_FLIGHT * 2),
+            wait(0.2),
+            send(int4_answer(1) + described + BOUND + error("57014") + ready()),
+            expect("C" + ONE_FLIGHT),
+            send(CLOSED + error("42P01") + ready()),
+            expect(DESCRIBE[:-1]),
+            send(described),
+            expect("BES"),
+            send(BOUND + row(b"1") + complete("SELECT 1") + ready()),
+            until_end,
+        ]
+    )
+    db = await open_at(face, at.where)
+    slow = db.fetch_value("show 1")
+    call = asyncio.ensure_future(db.fetch_value("select f($1)", 1, types=TYPED))
+    await asyncio.sleep(0.05)
+    slow.cancel()
+    with pytest.raises(errors.UndefinedTable):
+        await asyncio.wait_for(call, 10)
+    assert await asyncio.wait_for(db.fetch_value("select f($1)", 1, types=TYPED), 10) == 1
     db.abort()

@@ -575,6 +575,21 @@ async def test_closed_connections(connect: Any) -> None:
     await stream.close()
 
 
+@pytest.mark.row("P09", "R05")
+@pytest.mark.parametrize("rows", [1, 100])
+async def test_a_row_that_ends_the_connection(db: Any, rows: int) -> None:
+    """The reader is told, and so is whoever calls later: no stream is open any more."""
+
+    class Ending:
+        def __init__(self, n: int) -> None:
+            db.abort()
+
+    with pytest.raises(errors.ConnectionClosed):
+        await _read_all(db.stream(NUMBERS, rows, into=Ending, batch=10))
+    with pytest.raises(errors.ConnectionClosed):
+        await db.fetch_value("select 1")
+
+
 @pytest.mark.row("P09")
 async def test_a_connection_closed_under_a_stream(connect: Any) -> None:
     db = await connect()

@@ -298,8 +298,8 @@ impl AsyncClient {
             if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
                 batch.abort(py, error);
             }
-            if let Kind::StreamEnd(shared) = &job.kind {
-                self.end_stream(py, shared.id, shared, result.err(), false)?;
+            if let Some(shared) = job.stream.take() {
+                self.end_stream(py, shared.id, &shared, result.err(), false)?;
                 continue;
             }
             if let Some(reply) = job.reply.take()
@@ -411,7 +411,7 @@ impl AsyncClient {
 
     /// Lets a forgotten connection be collected once nothing is in flight.
     fn release_if_idle(&self, py: Python<'_>) {
-        if lock(&self.session.state).conn.is_idle()
+        if self.session.is_quiet()
             && let Some(reader) = self.reader.get()
         {
             reader.bind(py).get().release();
@@ -559,8 +559,8 @@ impl AsyncClient {
                 {
                     Awaitable::wake(started.into_bound(py), direct)?;
                 }
-                if let Some(shared) = job.stream() {
-                    let (shared, error) = (Arc::clone(shared), job.error.take());
+                if let Some(shared) = job.stream.take() {
+                    let error = job.error.take();
                     return self.end_stream(py, id, &shared, error, direct);
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
@@ -640,7 +640,7 @@ impl AsyncClient {
             if let Kind::Fed(fed) = &mut job.kind {
                 fed_starts.extend(fed.started.take());
             }
-            if let Some(shared) = job.stream() {
+            if let Some(shared) = job.stream.take() {
                 self.streaming.ended(shared.id);
                 fed_starts.extend(shared.end(Some(self.session.closed_error(py))));
             }

@@ -30,6 +30,14 @@ enum Outcome {
     Cancelled(Option<Py<PyAny>>),
 }
 
+/// An outcome, copied for who asks.
+enum Seen {
+    Value(Py<PyAny>),
+    Error(PyErr),
+    Cancelled(Option<Py<PyAny>>),
+    Pending,
+}
+
 struct Callback {
     function: Py<PyAny>,
     context: Py<PyAny>,
@@ -90,7 +98,7 @@ impl Awaitable {
         }
     }
 
-    /// It never reached its caller, whose call raised instead: nobody is to be warned.
+    /// It never reached its caller, whose call raised instead, or its caller wants no result: nobody is to be warned.
     pub(crate) fn close_unseen(&self) {
         let site = lock(&self.inner).site.take();
         drop(site);
@@ -149,17 +157,28 @@ impl Awaitable {
 
     /// The result, as `Future.result` gives it.
     fn take(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let mut inner = lock(&self.inner);
-        let site = inner.site.take();
-        let result = match &inner.outcome {
-            Outcome::Value(value) => Ok(value.clone_ref(py)),
-            Outcome::Error(error) => Err(error.error(py)),
-            Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
-            Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
+        match self.see(py) {
+            Seen::Value(value) => Ok(value),
+            Seen::Error(error) => Err(error),
+            Seen::Cancelled(message) => Err(cancelled(py, message)),
+            Seen::Pending => Err(invalid_state(py, "the result is not there yet")),
+        }
+    }
+
+    /// What has come of it, taken out of the lock before anything is imported or raised. Nobody is to be warned any more.
+    fn see(&self, py: Python<'_>) -> Seen {
+        let (seen, site) = {
+            let mut inner = lock(&self.inner);
+            let seen = match &inner.outcome {
+                Outcome::Value(value) => Seen::Value(value.clone_ref(py)),
+                Outcome::Error(error) => Seen::Error(error.error(py)),
+                Outcome::Cancelled(message) => Seen::Cancelled(message.as_ref().map(|m| m.clone_ref(py))),
+                Outcome::Pending => Seen::Pending,
+            };
+            (seen, inner.site.take())
         };
-        drop(inner);
         drop(site);
-        result
+        seen
     }
 
     fn cancel_with(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
@@ -168,7 +187,7 @@ impl Awaitable {
             drop(unused);
             return Ok(false);
         }
-        drop(lock(&this.inner).site.take());
+        this.close_unseen();
         AsyncClient::cancel_request(this.client.bind(slf.py()), this.id)?;
         Self::wake(slf.clone(), false)?;
         Ok(true)
@@ -267,14 +286,14 @@ impl Awaitable {
         traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         Self::cancel_with(&slf, None)?;
-        drop(lock(&slf.get().inner).site.take());
+        slf.get().close_unseen();
         Err(thrown(exception, value, traceback)?)
     }
 
     /// As a coroutine's: gives the call up if it has not finished.
     fn close(slf: Bound<'_, Self>) -> PyResult<()> {
         Self::cancel_with(&slf, None)?;
-        drop(lock(&slf.get().inner).site.take());
+        slf.get().close_unseen();
         Ok(())
     }
 
@@ -317,17 +336,12 @@ impl Awaitable {
 
     /// The call's error or None; raises CancelledError, or InvalidStateError while it is pending.
     fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let mut inner = lock(&self.inner);
-        let site = inner.site.take();
-        let result = match &inner.outcome {
-            Outcome::Value(_) => Ok(None),
-            Outcome::Error(error) => Ok(Some(error.error(py))),
-            Outcome::Cancelled(message) => Err(cancelled(py, message.as_ref().map(|m| m.clone_ref(py)))),
-            Outcome::Pending => Err(invalid_state(py, "the result is not there yet")),
-        };
-        drop(inner);
-        drop(site);
-        result.map(|error| error.map(|error| error.into_value(py).into_any()))
+        match self.see(py) {
+            Seen::Value(_) => Ok(None),
+            Seen::Error(error) => Ok(Some(error.into_value(py).into_any())),
+            Seen::Cancelled(message) => Err(cancelled(py, message)),
+            Seen::Pending => Err(invalid_state(py, "the result is not there yet")),
+        }
     }
 
     /// For asyncio's own use, as `gather` expects of every future.

@@ -38,11 +38,13 @@ impl BatchReply {
     }
 
     fn get(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match &*lock(&self.answer) {
-            Some(Ok(value)) => Ok(value.clone_ref(py)),
-            Some(Err(error)) => Err(error.error(py)),
-            None => Err(error::interface_error(py, "the batch has not run yet: take results after its block")),
-        }
+        let answer = lock(&self.answer).as_ref().map(|answer| match answer {
+            Ok(value) => Ok(value.clone_ref(py)),
+            Err(error) => Err(error.error(py)),
+        });
+        answer.unwrap_or_else(|| {
+            Err(error::interface_error(py, "the batch has not run yet: take results after its block"))
+        })
     }
 }
 

@@ -417,11 +417,12 @@ impl BlockingClient {
 
     /// Until when the fed request may take: raises when that has passed. None once it has finished.
     fn check_feed_deadline(&self, py: Python<'_>) -> PyResult<Option<Deadline>> {
-        let deadline = match &*lock(&self.feeding) {
-            Some(feeding) if feeding.finished.is_some() => return Ok(None),
-            Some(feeding) => feeding.deadline,
-            None => return Err(error::interface_error(py, "the COPY or execute_many is over")),
+        let deadline =
+            lock(&self.feeding).as_ref().map(|feeding| feeding.finished.is_none().then_some(feeding.deadline));
+        let Some(deadline) = deadline else {
+            return Err(error::interface_error(py, "the COPY or execute_many is over"));
         };
+        let Some(deadline) = deadline else { return Ok(None) };
         if deadline.has_passed() {
             return Err(error::query_timeout(py, format!("not finished within {} s", deadline.seconds)));
         }
@@ -475,7 +476,7 @@ impl BlockingClient {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
                 Outcome::Finished(_, job, _) => {
                     // A stream that was given up before its end.
-                    if let Some(shared) = job.stream() {
+                    if let Some(shared) = &job.stream {
                         shared.end(None);
                     }
                 }

@@ -120,7 +120,7 @@ impl Held {
     pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
         match &self.call {
             Call::Stream(call) => Some(&call.shared),
-            Call::Ready(request) => request.job.stream(),
+            Call::Ready(request) => request.job.stream.as_ref(),
             _ => None,
         }
     }
@@ -151,7 +151,7 @@ impl Held {
             Call::Ready(request) => return request.job,
             Call::Run(run, _) => Kind::Run(run),
             Call::Batch(call) => Kind::Batch(call.batch),
-            Call::Stream(call) => Kind::StreamEnd(call.shared),
+            Call::Stream(call) => return Job::new(Kind::Taken, None).of_stream(call.shared),
             Call::Described(_) => Kind::Taken,
         };
         Job::new(kind, self.reply)
@@ -162,6 +162,8 @@ impl Held {
 #[derive(Default)]
 pub(crate) struct HeldCalls {
     calls: Queue<Held>,
+    /// One of them is being let go. Encoding it may run code that uses the connection: what that asks comes behind it.
+    advancing: bool,
     /// The descriptions that calls before this place need have been asked for.
     asked: u64,
     cost: usize,
@@ -185,8 +187,9 @@ impl HeldCalls {
         self.calls.push_back(held.id, held);
     }
 
+    /// None waits, and none is being let go.
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && !self.advancing
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -275,11 +278,15 @@ impl Session {
     }
 
     /// Lets go what no longer has to wait, in order, as long as the machine has room; asks for the descriptions that are
-    /// missing. To be called when a request has finished or was dropped: each makes room.
+    /// missing. To be called when a request has finished or was dropped: each makes room. Called by code that runs
+    /// meanwhile it does nothing: the outer call goes on with whatever has changed.
     pub(crate) fn advance_held(&self, py: Python<'_>) -> Vec<Ended> {
         let mut ended = Vec::new();
-        if lock(&self.state).held.is_empty() {
-            return ended;
+        {
+            let held = &mut lock(&self.state).held;
+            if held.is_empty() || std::mem::replace(&mut held.advancing, true) {
+                return ended;
+            }
         }
         let iso = self.writes_iso_dates();
         loop {
@@ -288,14 +295,14 @@ impl Session {
                 if state.conn.is_full() { Front::Nobody } else { state.held.next(iso) }
             };
             match front {
-                Front::Nobody => return ended,
-                Front::Description => {
-                    self.ask_for_descriptions(py, iso, &mut ended);
-                    return ended;
-                }
+                // What cannot be asked for fails its calls, and then there is another front.
+                Front::Description if self.ask_for_descriptions(py, iso, &mut ended) => {}
+                Front::Description | Front::Nobody => break,
                 Front::Turn(held) => ended.extend(self.release(py, held)),
             }
         }
+        lock(&self.state).held.advancing = false;
+        ended
     }
 
     /// Encodes and submits a call whose turn has come.
@@ -314,13 +321,16 @@ impl Session {
             Call::Batch(call) => self.batch_request(py, id, call.batch, reply),
         };
         let error = request.and_then(|request| self.submit(py, request)).err()?;
-        let kind = stream.map_or(Kind::Taken, Kind::StreamEnd);
-        Some((Job::new(kind, waiting), Err(error)))
+        let mut job = Job::new(Kind::Taken, waiting);
+        job.stream = stream;
+        Some((job, Err(error)))
     }
 
-    /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls.
-    fn ask_for_descriptions(&self, py: Python<'_>, iso: bool, ended: &mut Vec<Ended>) {
+    /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls. False when all
+    /// have been asked for before.
+    fn ask_for_descriptions(&self, py: Python<'_>, iso: bool, ended: &mut Vec<Ended>) -> bool {
         let wanted = lock(&self.state).held.undescribed(iso);
+        let asked = !wanted.is_empty();
         for statement in wanted {
             let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
             if let Err(error) = request.and_then(|request| self.submit(py, request)) {
@@ -328,6 +338,7 @@ impl Session {
                 ended.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
             }
         }
+        asked
     }
 
     /// Takes out all held calls that wait for `statement`.

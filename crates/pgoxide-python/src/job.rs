@@ -330,8 +330,6 @@ pub(crate) enum Kind {
     Fed(Box<Fed>),
     /// An open portal whose rows are handed out as they come.
     Stream(StreamState),
-    /// A stream that was refused before it was written.
-    StreamEnd(Arc<Shared>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -345,19 +343,37 @@ pub(crate) struct Job {
     pub(crate) error: Option<PyErr>,
     /// The server has skipped the rest of the request.
     pub(crate) refused: bool,
+    /// The reader of a stream, to be told how it ended. Not part of `kind`, which may be out when that happens.
+    pub(crate) stream: Option<Arc<Shared>>,
+    /// ParseComplete has come, since it was last written.
+    pub(crate) parsed: bool,
     /// Statements that its flight closes.
     closing: Option<Box<Closing>>,
 }
 
 impl Job {
     pub(crate) const fn new(kind: Kind, reply: Option<Py<Awaitable>>) -> Self {
-        Self { kind, reply, error: None, refused: false, closing: None }
+        Self { kind, reply, error: None, refused: false, stream: None, parsed: false, closing: None }
     }
 
     /// With the statements its flight closes before anything else.
     pub(crate) fn closing(mut self, closing: Option<Box<Closing>>) -> Self {
         self.closing = closing;
         self
+    }
+
+    /// With the reader of its rows.
+    pub(crate) fn of_stream(mut self, shared: Arc<Shared>) -> Self {
+        self.stream = Some(shared);
+        self
+    }
+
+    /// The server has the statement it was sent.
+    pub(crate) fn parsed(&mut self) {
+        self.parsed = true;
+        if let Some(statement) = self.statement() {
+            statement.set_exists(true);
+        }
     }
 
     /// The server has answered the whole request: what it closed is closed.
@@ -372,7 +388,7 @@ impl Job {
             Kind::Run(run) => run.fulfilled(),
             Kind::Batch(batch) => batch.fulfilled(),
             Kind::Fed(fed) => fed.fulfilled(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::Taken => {}
         }
     }
 
@@ -386,7 +402,7 @@ impl Job {
             Kind::Batch(batch) => batch.visit(visit),
             Kind::Fed(fed) => fed.visit(visit),
             // A stream's rows are its reader's.
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::Taken => Ok(()),
         }
     }
 
@@ -403,16 +419,7 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(py.None()),
-        }
-    }
-
-    /// The reader of a stream, to be told how it ended.
-    pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
-        match &self.kind {
-            Kind::Stream(stream) => Some(&stream.shared),
-            Kind::StreamEnd(shared) => Some(shared),
-            _ => None,
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken => Ok(py.None()),
         }
     }
 

@@ -65,13 +65,14 @@ impl Script {
         Ok(())
     }
 
-    pub(crate) fn complete(&mut self, complete: Option<&CommandComplete<'_>>) {
+    /// A statement came to its end. What described its rows comes back, to be dropped once nothing is locked.
+    pub(crate) fn complete(&mut self, complete: Option<&CommandComplete<'_>>) -> Option<Arc<Plan>> {
         let tag = complete.map_or_else(
             || CommandTag::new(String::new(), None),
             |complete| CommandTag::new(String::from_utf8_lossy(complete.tag).into_owned(), complete.rows_affected()),
         );
-        self.plan = None;
         self.results.push((tag, std::mem::take(&mut self.rows)));
+        self.plan.take()
     }
 
     /// How many statements came to their end: the one after them is the one an error is about.

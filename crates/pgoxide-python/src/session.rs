@@ -19,6 +19,7 @@ use pgoxide_protocol::client::{
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::authentication::Authentication;
+use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::{bind, close, describe, execute, fields, parse, query, sync};
 use pgoxide_sqltext::Command;
@@ -323,9 +324,12 @@ impl Session {
         };
         match refused {
             None => Ok(()),
-            Some(request) => {
-                drop(request);
-                Err(self.closed_error(py))
+            Some(mut request) => {
+                let closed = self.closed_error(py);
+                if let Kind::Batch(batch) = &mut request.job.kind {
+                    batch.abort(py, &closed);
+                }
+                Err(closed)
             }
         }
     }
@@ -363,7 +367,7 @@ impl Session {
         let State { conn, held, .. } = &mut *state;
         let shared = match held.get(id) {
             Some(held) => held.stream(),
-            None => conn.job(id).and_then(|job| job.stream()),
+            None => conn.job(id).and_then(|job| job.stream.as_ref()),
         };
         shared.cloned()
     }
@@ -417,25 +421,11 @@ impl Session {
                 let _ = complete; // how many rows there were, the reader has counted
                 self.batch_ended(false, out);
             }
-            Event::Complete(complete) => self.with_job(|job| match &mut job.kind {
-                Kind::Run(run) => run.complete(&complete),
-                Kind::Script(script) => script.complete(Some(&complete)),
-                Kind::Batch(batch) => batch.complete(&complete),
-                Kind::Fed(fed) => fed.complete(&complete),
-                Kind::Prepare(_) | Kind::Stream(_) | Kind::StreamEnd(_) | Kind::Taken => {}
-            }),
+            Event::Complete(complete) => self.completed(Some(&complete)),
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
-            Event::Empty => self.with_job(|job| match &mut job.kind {
-                Kind::Script(script) => script.complete(None),
-                Kind::Batch(batch) => batch.empty(),
-                _ => {}
-            }),
+            Event::Empty => self.completed(None),
             Event::Suspended => self.batch_ended(true, out),
-            Event::Parsed => self.with_job(|job| {
-                if let Some(statement) = job.statement() {
-                    statement.set_exists(true);
-                }
-            }),
+            Event::Parsed => self.with_job(Job::parsed),
             Event::ParameterDescription(description) => {
                 let oids: Vec<u32> = description.types.iter().collect();
                 self.with_job(|job| match &mut job.kind {
@@ -506,15 +496,34 @@ impl Session {
         }
     }
 
+    /// A statement came to its end. None: its text was empty.
+    fn completed(&self, complete: Option<&CommandComplete<'_>>) {
+        let mut over = None;
+        self.with_job(|job| match (&mut job.kind, complete) {
+            (Kind::Script(script), _) => over = script.complete(complete),
+            (Kind::Run(run), Some(complete)) => run.complete(complete),
+            (Kind::Fed(fed), Some(complete)) => fed.complete(complete),
+            (Kind::Batch(batch), Some(complete)) => batch.complete(complete),
+            (Kind::Batch(batch), None) => batch.empty(),
+            (Kind::Run(_) | Kind::Fed(_), None) | (Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken, _) => {}
+        });
+        drop(over);
+    }
+
     /// Takes the head's job apart so that Python may run, and puts it together again. Nothing is done for a job
     /// nobody waits for.
-    fn with_kind<R>(&self, act: impl FnOnce(&mut Kind) -> Result<R, Fault>) -> Result<Option<R>, Fault> {
+    fn with_kind<R>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut Kind) -> Result<R, Fault>,
+    ) -> Result<Option<R>, Fault> {
         let abandoned = lock(&self.state).conn.running_abandoned();
-        self.with_kind_if(!abandoned, act)
+        self.with_kind_if(py, !abandoned, act)
     }
 
     fn with_kind_if<R>(
         &self,
+        py: Python<'_>,
         wanted: bool,
         act: impl FnOnce(&mut Kind) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
@@ -528,31 +537,48 @@ impl Session {
         };
         let Some((has_failed, mut kind)) = taken else { return Ok(None) };
         let result = if has_failed { Ok(None) } else { act(&mut kind).map(Some) };
-        let orphan = {
+        self.put_together(py, kind)?;
+        result
+    }
+
+    /// The head's job is whole again. When the connection has ended meanwhile, who waits for parts of `kind` is told, as
+    /// those of all other jobs have been.
+    fn put_together(&self, py: Python<'_>, kind: Kind) -> PyResult<()> {
+        let mut orphan = {
             let mut state = lock(&self.state);
             match state.conn.running() {
                 Some(job) => std::mem::replace(&mut job.kind, kind),
                 None => kind,
             }
         };
-        drop(orphan);
-        result
+        match &mut orphan {
+            Kind::Batch(batch) => batch.abort(py, &self.closed_error(py)),
+            Kind::Fed(fed) => {
+                if let Some(started) = fed.started.take()
+                    && started.get().settle(Err(self.closed_error(py)))
+                {
+                    Awaitable::wake(started.into_bound(py), false)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn rows(&self, py: Python<'_>, frames: &[u8], count: usize) -> PyResult<()> {
-        let result = self.with_kind(|kind| match kind {
+        let result = self.with_kind(py, |kind| match kind {
             Kind::Run(run) => run.rows(py, frames, count),
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
 
     fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>, sent: SentAs) -> PyResult<()> {
         // Also for a call that was given up: others wait for the description it carried.
-        let result = self.with_kind_if(true, |kind| {
+        let result = self.with_kind_if(py, true, |kind| {
             match kind {
                 Kind::Prepare(prepare) => prepare.described(plan),
                 Kind::Run(run) => run.described(py, plan, sent)?,
@@ -563,7 +589,7 @@ impl Session {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::StreamEnd(_) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -605,7 +631,8 @@ impl Session {
             return Ok(());
         }
         if failure == Failure::Neighbour && lock(&self.state).conn.running_resends() {
-            let restart = self.with_kind(|kind| {
+            self.with_job(|job| job.parsed = false);
+            let restart = self.with_kind(py, |kind| {
                 match kind {
                     Kind::Run(run) => run.restart(),
                     Kind::Prepare(prepare) => prepare.restart(),
@@ -615,26 +642,32 @@ impl Session {
             });
             return self.settle_fault(py, restart.map(|_| ()));
         }
-        let (kind, abandoned) = {
+        let (taken, abandoned) = {
             let mut state = lock(&self.state);
             let abandoned = state.conn.running_abandoned();
             let running = state.conn.running();
-            let kind = running.map(|job| {
+            let taken = running.map(|job| {
                 job.refused = true;
-                std::mem::replace(&mut job.kind, Kind::Taken)
+                (std::mem::replace(&mut job.kind, Kind::Taken), job.parsed)
             });
-            (kind, abandoned)
+            (taken, abandoned)
         };
-        let Some(mut kind) = kind else { return Ok(()) };
+        let Some((mut kind, parsed)) = taken else { return Ok(()) };
         if let Kind::Prepare(prepare) = &mut kind {
             prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
         }
         if let Kind::Run(run) = &mut kind
-            && run.prepared.described().is_none()
+            && let Some(first) = run.first.take()
         {
-            run.first = None;
-            if refusal.fields.find(fields::SQLSTATE) != Some(b"57014") {
-                self.statements.forget(py, &run.prepared)?;
+            let statement = Arc::clone(first.statement());
+            // Sent again it may be described already, but what was described is closed.
+            let gone = !parsed && statement.described().is_some();
+            if gone {
+                statement.set_exists(false);
+            }
+            let cancelled = refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
+            if gone || (statement.described().is_none() && !cancelled) {
+                self.statements.forget(py, &statement)?;
             }
         }
         let which = match &kind {
@@ -650,15 +683,7 @@ impl Session {
             }
             if failure == Failure::Neighbour { victim(py, error) } else { error }
         });
-        let kind = job.kind;
-        let orphan = {
-            let mut state = lock(&self.state);
-            match state.conn.running() {
-                Some(job) => std::mem::replace(&mut job.kind, kind),
-                None => kind,
-            }
-        };
-        drop(orphan);
+        self.put_together(py, job.kind)?;
         if let Some(error) = error {
             self.remember(error);
         }

@@ -192,7 +192,8 @@ impl Session {
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
         steps.push(Step::Execute);
-        let job = Job::new(Kind::Stream(StreamState { run, shared, size }), None).closing(closing);
+        let kind = Kind::Stream(StreamState { run, shared: Arc::clone(&shared), size });
+        let job = Job::new(kind, None).of_stream(shared).closing(closing);
         Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
     }
 
