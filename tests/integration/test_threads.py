@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import signal
 import socket
 import subprocess
 import sys
@@ -122,6 +123,131 @@ def test_ending_from_another_thread(server: EmbeddedServer, how: str) -> None:
     else:
         assert got[0] is None or isinstance(got[0], errors.ConnectionClosed), got
     assert db.closed
+
+
+@pytest.mark.row("Z11", face="blocking")
+def test_a_signal_handler_inside_a_wait_for_the_turn(shared: Any) -> None:
+    """Its own thread's wait goes on only when it has returned: it is told so, and the wait ends as it would have."""
+    got: list[BaseException] = []
+    waits, main = threading.Event(), threading.get_ident()
+
+    def call(number: int, frame: object) -> None:
+        try:
+            shared.fetch_value("select 1", timeout=20)
+        except BaseException as error:
+            got.append(error)
+
+    def keep() -> None:
+        with shared.stream("select generate_series(1, 1000)", batch=10) as rows:
+            assert len(rows.next_batch()) == 10
+            waits.set()
+            time.sleep(0.3)
+            signal.pthread_kill(main, signal.SIGUSR1)
+            until = time.monotonic() + 15
+            while not got and time.monotonic() < until:
+                time.sleep(0.01)
+
+    before = signal.signal(signal.SIGUSR1, call)
+    thread = threading.Thread(target=keep)
+    try:
+        thread.start()
+        assert waits.wait(30)
+        assert shared.fetch_value("select 2", timeout=40) == 2
+    finally:
+        thread.join(40)
+        signal.signal(signal.SIGUSR1, before)
+    assert [type(error) for error in got] == [errors.InterfaceError], got
+    assert "signal handler" in str(got[0])
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None:
+    """It has no turn to wait for; the call that it interrupted fails, and so does the other thread's."""
+    db = pgoxide.Connection.connect(server.config())
+    got: list[BaseException] = []
+    closed_after: list[float] = []
+    waits, main = threading.Event(), threading.get_ident()
+
+    def close(number: int, frame: object) -> None:
+        begun = time.monotonic()
+        db.close()
+        closed_after.append(time.monotonic() - begun)
+
+    def keep() -> None:
+        try:
+            timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGUSR1))
+            timer.start()
+            waits.set()
+            db.fetch_value("select pg_sleep(20)")
+        except BaseException as error:
+            got.append(error)
+
+    before = signal.signal(signal.SIGUSR1, close)
+    thread = threading.Thread(target=keep)
+    try:
+        thread.start()
+        assert waits.wait(30)
+        time.sleep(0.1)
+        with pytest.raises(errors.ConnectionClosed):
+            db.fetch_value("select 2")
+    finally:
+        thread.join(30)
+        signal.signal(signal.SIGUSR1, before)
+    assert not thread.is_alive()
+    assert isinstance(got[0], errors.ConnectionClosed), got
+    assert closed_after[0] < 4, "it waited for a turn that its own thread was waiting for"
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+@pytest.mark.parametrize("keeps", ["stream", "feed"])
+def test_abort_reaches_those_who_wait_for_the_turn(server: EmbeddedServer, keeps: str) -> None:
+    """Every unfinished call of whatever thread fails, also while the one who has the turn does something else."""
+    db = pgoxide.Connection.connect(server.config())
+    db.execute("create temp table fed (n int4)")
+    kept, go_on = threading.Event(), threading.Event()
+    got: dict[str, BaseException] = {}
+
+    def source() -> Iterator[tuple[int]]:
+        kept.set()
+        go_on.wait(60)
+        yield (1,)
+
+    def keep() -> None:
+        try:
+            if keeps == "feed":
+                db.copy_in("fed", source())
+            else:
+                rows = db.stream("select generate_series(1, 100000)", batch=10)
+                next(rows)
+                kept.set()
+                go_on.wait(60)
+                # Its own stream keeps the turn, which is no reason any more.
+                db.fetch_value("select 1")
+        except BaseException as error:
+            got["keeps"] = error
+
+    def wait() -> None:
+        try:
+            db.fetch_value("select 1")
+        except BaseException as error:
+            got["waits"] = error
+
+    keeper, waiter = threading.Thread(target=keep), threading.Thread(target=wait)
+    try:
+        keeper.start()
+        assert kept.wait(30)
+        waiter.start()
+        time.sleep(0.3)
+        db.abort()
+        waiter.join(20)
+        assert isinstance(got.get("waits"), errors.ConnectionClosed), got
+        with pytest.raises(errors.ConnectionClosed):
+            db.fetch_value("select 1")
+    finally:
+        go_on.set()
+        keeper.join(30)
+        waiter.join(30)
+    assert isinstance(got.get("keeps"), errors.ConnectionClosed), got
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")

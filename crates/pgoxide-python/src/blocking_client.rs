@@ -22,7 +22,7 @@ use crate::session::{Options, Outcome, Session, fits_one_flight};
 use crate::spin::Spin;
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
-use crate::turn::Turn;
+use crate::turn::{self, Taken, Turn};
 
 /// What one read takes at most.
 const PAGE: usize = 128 << 10;
@@ -85,11 +85,20 @@ struct Feeding {
 }
 
 impl BlockingClient {
+    fn take_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<turn::Held<'_>> {
+        self.turn.take(py, deadline.at)?.ok_or_else(|| self.session.closed_error(py))
+    }
+
+    /// Takes the turn until it is given back.
+    fn keep_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
+        if self.turn.keep(py, deadline.at)? { Ok(()) } else { Err(self.session.closed_error(py)) }
+    }
+
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
         // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
         self.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
         if prepared.stage() != Stage::Described
@@ -374,9 +383,9 @@ impl BlockingClient {
 
     // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
 
-    fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn begin_feeding(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        self.turn.keep(py, deadline.at)?;
+        self.keep_turn(py, deadline)?;
         // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
         self.session.check_open(py).inspect_err(|_| self.turn.give_back())?;
         let feeding = Feeding { deadline, finished: None };
@@ -561,6 +570,7 @@ impl BlockingClient {
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
         let first = !self.session.is_ended();
         let jobs = self.session.end(py, reason);
+        self.turn.end();
         drop(lock(&self.page).take());
         if first {
             self.line.get().inspect(|line| line.cut());
@@ -732,7 +742,7 @@ impl BlockingClient {
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
-        this.turn.keep(py, deadline.at)?;
+        this.keep_turn(py, deadline)?;
         this.turn.stream_opened(py);
         *lock(&this.streaming) = Some((id, deadline));
         // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
@@ -752,7 +762,7 @@ impl BlockingClient {
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
         self.run(py, request, deadline)
@@ -761,7 +771,7 @@ impl BlockingClient {
     /// Runs a collected batch.
     fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let mut collected = batch.take(py)?;
         for statement in collected.missing() {
@@ -785,7 +795,7 @@ impl BlockingClient {
     ) -> PyResult<Entry> {
         let py = sql.py();
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = self.session.statements.get(sql, &types)?;
@@ -805,7 +815,7 @@ impl BlockingClient {
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
-        this.keep_turn(py, timeout)?;
+        this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::copy(slf.as_any(), sql, columns))
     }
 
@@ -813,7 +823,7 @@ impl BlockingClient {
     fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
-        this.keep_turn(py, timeout)?;
+        this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
@@ -843,7 +853,7 @@ impl BlockingClient {
 
     /// Writes StartupMessage and waits for the first ReadyForQuery, at most `timeout` seconds.
     fn _start(&self, py: Python<'_>, parameters: Vec<(Vec<u8>, Vec<u8>)>, timeout: Option<f64>) -> PyResult<()> {
-        let _turn = self.turn.take(py, None)?;
+        let _turn = self.take_turn(py, Deadline::after(None))?;
         let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
         let started = lock(&self.session.state).conn.start(&pairs);
         started.map_err(|e| error::encode_error(py, &e))?;
@@ -868,7 +878,7 @@ impl BlockingClient {
     }
 
     /// Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection for longer
-    /// than `timeout` seconds.
+    /// than `timeout` seconds, or this one is in the middle of a call.
     fn _terminate(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         if self.turn.is_mine() {
             // A stream or COPY of this thread that was left open: it ends with the session.
@@ -876,7 +886,7 @@ impl BlockingClient {
             open.into_iter().for_each(|id| self.stream_forgotten(id));
             drop(self.end_feeding());
         }
-        let Some(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
+        let Taken::Turn(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
         let socket = lock(&self.socket);
         let Some(socket) = *socket else { return Ok(()) };
         let mut state = lock(&self.session.state);
