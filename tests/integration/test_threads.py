@@ -250,6 +250,87 @@ def test_abort_reaches_those_who_wait_for_the_turn(server: EmbeddedServer, keeps
     assert isinstance(got.get("keeps"), errors.ConnectionClosed), got
 
 
+def _interrupts(method: Any, at: str) -> Any:
+    """The method, with a Ctrl-C before it has begun or once it has returned, when nobody has its result yet."""
+
+    def interrupted(*arguments: Any) -> Any:
+        if at == "before":
+            signal.raise_signal(signal.SIGINT)
+        try:
+            return method(*arguments)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    return interrupted
+
+
+def _elsewhere(work: Any) -> Any:
+    """What `work` returns on another thread, which has 20 s for it."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(20)
+
+
+@pytest.mark.row("K05", "Z11", face="blocking")
+@pytest.mark.parametrize("verb", ["copy_in", "execute_many"])
+def test_ctrl_c_before_feeding_has_begun(server: EmbeddedServer, verb: str) -> None:
+    """The request is undone and the turn given back: others may use the connection."""
+
+    class Interrupted(pgoxide.Connection):
+        _copy_in = _interrupts(pgoxide.Connection._copy_in, "after")
+        _execute_many = _interrupts(pgoxide.Connection._execute_many, "after")
+
+    with Interrupted.connect(server.config()) as db:
+        db.execute("create temp table fed (n int4)")
+        pid = db.backend_pid
+        with pytest.raises(KeyboardInterrupt):
+            if verb == "copy_in":
+                db.copy_in("fed", [(1,)])
+            else:
+                db.execute_many("insert into fed values ($1)", [(1,)])
+        assert _elsewhere(lambda: db.fetch_value("select count(*) from fed", timeout=10)) == 0
+        assert db.backend_pid == pid
+        assert db.transaction_status == "idle"
+
+
+@pytest.mark.row("K05", "Z11", face="blocking")
+@pytest.mark.parametrize("verb", ["copy_in", "execute_many"])
+@pytest.mark.parametrize("records", [0, 1, 30_000])
+def test_a_feed_that_is_dropped(shared: Any, verb: str, records: int) -> None:
+    """As after a second Ctrl-C, before the first one's clean-up: whatever was fed is undone, the turn given back."""
+    shared.execute("create temp table fed (n int4)")
+    if verb == "copy_in":
+        feed = shared._copy_in("copy fed from stdin (format binary)", [("n", 23)], None)
+    else:
+        feed = shared._execute_many(shared._describe("insert into fed values ($1)", None), None)
+    if records:
+        assert feed.wait_started()
+        source = iter([(n,) for n in range(records)])
+        while feed.feed(source):
+            pass
+    del feed
+    assert _elsewhere(lambda: shared.fetch_value("select count(*) from fed", timeout=10)) == 0
+    assert shared.transaction_status == "idle"
+
+
+@pytest.mark.row("K05", face="blocking")
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_ctrl_c_while_a_plan_begins_to_own(server: EmbeddedServer, at: str) -> None:
+    """Nobody owns the connection afterwards: it takes calls from everywhere."""
+
+    class Interrupted(pgoxide.Connection):
+        _own = _interrupts(pgoxide.Connection._own, at)
+
+    def plan() -> pgoxide.statement.Plan[None]:
+        yield pgoxide.statement.Begin()
+        yield pgoxide.statement.Commit()
+
+    with Interrupted.connect(server.config()) as db:
+        with pytest.raises(KeyboardInterrupt):
+            db.run(plan())
+        assert db.fetch_value("select 1") == 1
+        assert _elsewhere(lambda: db.fetch_value("select 2", timeout=10)) == 2
+
+
 @pytest.mark.row("S11", "Z11", face="blocking")
 @pytest.mark.parametrize("keeps", ["call", "stream", "feed"])
 def test_close_does_not_wait_for_ever(

@@ -79,6 +79,8 @@ impl Deadline {
 
 /// A fed request: the turn is kept as long as it is there.
 struct Feeding {
+    /// None until it has been submitted.
+    id: Option<RequestId>,
     deadline: Deadline,
     /// It may finish before its feeding does.
     finished: Option<Job>,
@@ -388,7 +390,7 @@ impl BlockingClient {
         self.keep_turn(py, deadline)?;
         // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
         self.session.check_open(py).inspect_err(|_| self.turn.give_back())?;
-        let feeding = Feeding { deadline, finished: None };
+        let feeding = Feeding { id: None, deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);
         Ok(())
@@ -404,7 +406,12 @@ impl BlockingClient {
     /// Begins a fed request.
     fn begin(&self, py: Python<'_>, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
         match made.and_then(|(feed, request)| self.session.submit(py, request).map(|()| feed)) {
-            Ok(feed) => Ok(feed),
+            Ok(feed) => {
+                if let Some(feeding) = &mut *lock(&self.feeding) {
+                    feeding.id = Some(feed.id());
+                }
+                Ok(feed)
+            }
             Err(error) => {
                 self.end_feeding();
                 Err(error)
@@ -468,10 +475,17 @@ impl BlockingClient {
         }
     }
 
+    /// Is the turn kept for request `id`?
+    pub(crate) fn is_feeding(&self, id: RequestId) -> bool {
+        lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.id == Some(id))
+    }
+
     /// The source failed, a signal came, or the time is over: after the failure message, cancels what runs and waits for
     /// the server's end of it, so that the connection is in step; gives the turn back in every case.
     pub(crate) fn abandon(&self, py: Python<'_>, id: RequestId) {
-        if !self.session.is_ended() && lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none()) {
+        let unfinished = lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none());
+        let known = lock(&self.session.state).conn.job(id).is_some();
+        if unfinished && known {
             self.cancel_and_drain(py, id);
         }
         drop(self.end_feeding());
