@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,6 +238,25 @@ async def test_nobody_answers_the_cancel_port(face: str, runner: Any, peer: Any)
     assert await asyncio.wait_for(db.fetch_value("show 1"), 5) == 1
     assert len(at.cancels) >= 1
     assert all(one == at.cancels[0] for one in at.cancels)
+    await db.close()
+
+
+def _unreachable(at: Any) -> None:
+    """From now on nobody can connect to the peer."""
+    Path(at.folder, f".s.PGSQL.{at.port}").unlink()
+
+
+@BLOCKING
+@pytest.mark.row("K01", "K03")
+async def test_a_cancel_that_cannot_connect(face: str, runner: Any, peer: Any) -> None:
+    """It never reached the server: the answer is drained when it comes, the connection lives."""
+    at = peer([send(greeting()), expect(ONE_FLIGHT), wait(1), send(int4_answer(1)), answer(ones)])
+    db = await open_at(face, at.where)
+    _unreachable(at)
+    with pytest.raises(errors.QueryTimeout):
+        await db.fetch_value("show 1", timeout=0.2)
+    assert await db.fetch_value("show 1") == 1
+    assert not at.cancels
     await db.close()
 
 

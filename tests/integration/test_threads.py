@@ -332,6 +332,53 @@ def test_ctrl_c_while_a_plan_begins_to_own(server: EmbeddedServer, at: str) -> N
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")
+def test_two_threads_end_it_at_once(server: EmbeddedServer) -> None:
+    """One of them closes the line. By the time the other one comes the descriptor's number may be somebody else's."""
+    both = threading.Barrier(2)
+
+    class Slow(errors.ConnectionClosed):
+        def __init__(self, text: str) -> None:
+            super().__init__(text)
+            self.met = False
+
+        def __str__(self) -> str:
+            if not self.met:
+                self.met = True
+                both.wait(20)
+            return super().__str__()
+
+    db = pgoxide.Connection.connect(server.config())
+    told: list[object] = []
+    line = db._listening()
+    line.ended = told.append  # type: ignore[method-assign]  # the core tells it once; it closes the descriptor
+    with ThreadPoolExecutor(2) as pool:
+        for ending in [pool.submit(db._end, Slow(text)) for text in ("one", "two")]:
+            ending.result(30)
+    line.close()
+    assert db.closed
+    assert len(told) == 1, told
+
+
+@pytest.mark.row("S11", face="blocking")
+def test_it_stays_closed_while_its_error_is_made(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads may look just then: to them it would be open again."""
+    db = pgoxide.Connection.connect(server.config())
+    db.abort()
+    seen: list[bool] = []
+    real = errors.ConnectionClosed.__init__
+
+    def looks(error: Any, *arguments: Any, **options: Any) -> None:
+        seen.append(db.closed)
+        real(error, *arguments, **options)
+
+    monkeypatch.setattr(errors.ConnectionClosed, "__init__", looks)
+    with pytest.raises(errors.ConnectionClosed, match="was aborted"):
+        db.fetch_value("select 1")
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
 @pytest.mark.parametrize("keeps", ["call", "stream", "feed"])
 def test_close_does_not_wait_for_ever(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, keeps: str

@@ -582,8 +582,7 @@ impl BlockingClient {
     /// Ends the connection, from any thread. One that waits on the socket is woken by its end, and has left it before
     /// the descriptor is closed: else its number could be another connection's by the time it is used again.
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
-        let first = !self.session.is_ended();
-        let jobs = self.session.end(py, reason);
+        let (first, jobs) = self.session.end(py, reason);
         self.turn.end();
         drop(lock(&self.page).take());
         if first {
