@@ -360,7 +360,9 @@ def test_two_threads_end_it_at_once(server: EmbeddedServer) -> None:
 
 
 @pytest.mark.row("S11", face="blocking")
-def test_it_stays_closed_while_its_error_is_made(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stays_closed_while_its_error_is_made(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Other threads may look just then: to them it would be open again."""
     db = pgoxide.Connection.connect(server.config())
     db.abort()

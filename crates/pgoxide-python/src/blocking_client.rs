@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
 use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, Limits, Request, RequestId};
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -168,22 +169,20 @@ impl BlockingClient {
             Err(cause) => Err(lost_line(py, cause.into())),
         };
         self.put_back(page);
-        let finished = self.act(py, outcomes, id)?;
-        match fate {
-            Ok(()) => {
-                // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the
-                // connection's end: the caller decides what becomes of the call.
-                if finished.is_none() {
-                    py.check_signals()?;
-                }
-                Ok(finished)
-            }
-            Err(reason) => {
-                self.finish(py, reason)?;
-                // The answer may have come whole before the end.
-                finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)))
-            }
+        let (finished, told) = self.act(py, outcomes, id);
+        if let Err(reason) = fate {
+            let ended = self.finish(py, reason);
+            told.and(ended)?;
+            // The answer may have come whole before the end.
+            return finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)));
         }
+        told?;
+        // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the connection's
+        // end: the caller decides what becomes of the call.
+        if finished.is_none() {
+            py.check_signals()?;
+        }
+        Ok(finished)
     }
 
     /// Why there is no page to read into: the connection has ended, or another call has it, as `otherwise` says.
@@ -259,10 +258,12 @@ impl BlockingClient {
         Ok(())
     }
 
-    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words.
-    fn look(&self, py: Python<'_>) {
+    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words. An error is a
+    /// Ctrl-C, or what else a listener must not keep to itself.
+    fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let mut interrupted = Ok(());
         loop {
-            let Some(mut page) = lock(&self.page).take() else { return };
+            let Some(mut page) = lock(&self.page).take() else { return interrupted };
             let moved = lock(&self.socket).map_or(Ok(Moved::WouldBlock), |socket| socket.receive(page.spare()));
             let mut outcomes = Vec::new();
             let fate = match moved {
@@ -272,23 +273,24 @@ impl BlockingClient {
                 }
                 Ok(Moved::WouldBlock) => {
                     self.put_back(page);
-                    return;
+                    return interrupted;
                 }
                 Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
                 Err(cause) => Err(lost_line(py, cause.into())),
             };
             self.put_back(page);
-            let acted = self.act(py, outcomes, None).map(|_| ());
-            let ended = match fate {
-                Ok(()) => acted,
-                Err(reason) => self.finish(py, reason),
-            };
-            if let Err(error) = ended {
-                // `closed` is a question; a listener's trouble is no answer to it.
-                error.write_unraisable(py, None);
+            let (_, told) = self.act(py, outcomes, None);
+            let ended = fate.or_else(|reason| self.finish(py, reason));
+            for error in [told, ended].into_iter().filter_map(Result::err) {
+                if interrupted.is_ok() && !error.is_instance_of::<PyException>(py) {
+                    interrupted = Err(error);
+                } else {
+                    // `closed` is a question; a listener's trouble is no answer to it.
+                    error.write_unraisable(py, None);
+                }
             }
             if self.session.is_ended() {
-                return;
+                return interrupted;
             }
         }
     }
@@ -491,8 +493,10 @@ impl BlockingClient {
         drop(self.end_feeding());
     }
 
-    fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> PyResult<Option<Job>> {
-        let mut finished = None;
+    /// Acts on what a page brought: the finished job when it was `id`'s, and the first thing a listener raised, which keeps
+    /// nothing of the rest from being acted on.
+    fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> (Option<Job>, PyResult<()>) {
+        let (mut finished, mut told) = (None, Ok(()));
         for outcome in outcomes {
             match outcome {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
@@ -506,13 +510,17 @@ impl BlockingClient {
                 Outcome::Batch { id, shared, rows, more, size } => {
                     self.session.stream_batch(id, &shared, rows, more, size);
                 }
-                Outcome::Notice(fields) => self.tell(py, "notice", (fields,))?,
+                Outcome::Notice(fields) => {
+                    let raised = self.tell(py, "notice", (fields,));
+                    told = told.and(raised);
+                }
                 Outcome::Notification { channel, payload, process_id } => {
-                    self.tell(py, "notification", (channel, payload, process_id))?;
+                    let raised = self.tell(py, "notification", (channel, payload, process_id));
+                    told = told.and(raised);
                 }
             }
         }
-        Ok(finished)
+        (finished, told)
     }
 
     fn tell<'py>(&self, py: Python<'py>, method: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyResult<()> {
@@ -563,7 +571,8 @@ impl BlockingClient {
         let until = Instant::now() + DRAIN;
         let mut again = Instant::now() + SLICE;
         loop {
-            if self.turn_once(py, Some(id), Some(100))?.is_some() || lock(&self.session.state).conn.is_idle() {
+            // Its answer may have come with the page that a listener interrupted.
+            if lock(&self.session.state).conn.is_idle() || self.turn_once(py, Some(id), Some(100))?.is_some() {
                 return Ok(());
             }
             let now = Instant::now();
@@ -945,11 +954,11 @@ impl BlockingClient {
 
     /// Looks at the socket: a server that has gone is noticed before the next call.
     #[getter]
-    fn closed(&self, py: Python<'_>) -> bool {
+    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         if let Some(_turn) = self.turn.take_if_free() {
-            self.look(py);
+            self.look(py)?;
         }
-        self.session.is_ended()
+        Ok(self.session.is_ended())
     }
 
     #[getter]
