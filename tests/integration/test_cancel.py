@@ -14,10 +14,12 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pgoxide
 from fixtures.fix_script import (
     ONE_FLIGHT,
     answer,
@@ -26,6 +28,8 @@ from fixtures.fix_script import (
     greeting,
     hits,
     int4_answer,
+    message,
+    notice,
     ones,
     open_at,
     ready,
@@ -237,6 +241,25 @@ async def test_nobody_answers_the_cancel_port(face: str, runner: Any, peer: Any)
     assert await asyncio.wait_for(db.fetch_value("show 1"), 5) == 1
     assert len(at.cancels) >= 1
     assert all(one == at.cancels[0] for one in at.cancels)
+    await db.close()
+
+
+def _unreachable(at: Any) -> None:
+    """From now on nobody can connect to the peer."""
+    Path(at.folder, f".s.PGSQL.{at.port}").unlink()
+
+
+@BLOCKING
+@pytest.mark.row("K01", "K03")
+async def test_a_cancel_that_cannot_connect(face: str, runner: Any, peer: Any) -> None:
+    """It never reached the server: the answer is drained when it comes, the connection lives."""
+    at = peer([send(greeting()), expect(ONE_FLIGHT), wait(1), send(int4_answer(1)), answer(ones)])
+    db = await open_at(face, at.where)
+    _unreachable(at)
+    with pytest.raises(errors.QueryTimeout):
+        await db.fetch_value("show 1", timeout=0.2)
+    assert await db.fetch_value("show 1") == 1
+    assert not at.cancels
     await db.close()
 
 
@@ -648,6 +671,65 @@ def test_second_ctrl_c_closes(peer: Any, on_cancel: str) -> None:
     """The server does not end the call, whether or not it takes the cancel: the second Ctrl-C gives it up."""
     at = peer([send(greeting()), expect(ONE_FLIGHT), stall], on_cancel=on_cancel, lenient=True)
     assert python(TWICE, at.folder).splitlines() == ["interrupted True", "True", "closed"]
+
+
+def _listening(at: Any) -> tuple[pgoxide.Connection, list[str]]:
+    """A connection on whose first notice Ctrl-C comes, while its listener runs; and the notices."""
+    db = pgoxide.Connection.connect(**at.where)
+    seen: list[str] = []
+
+    def listener(told: pgoxide.Notice) -> None:
+        seen.append(told.message)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    db.add_notice_listener(listener)
+    return db, seen
+
+
+@pytest.mark.row("K05", face="blocking")
+def test_ctrl_c_in_a_listener_loses_nothing_of_the_page(peer: Any) -> None:
+    """What came with the notice is acted on all the same, and the connection is in step."""
+    page = notice("one") + notice("two") + int4_answer(1)
+    at = peer([send(greeting()), expect(ONE_FLIGHT), send(page), answer(ones)])
+    db, seen = _listening(at)
+    with pytest.raises(KeyboardInterrupt):
+        db.fetch_value("show 1")
+    assert seen == ["one", "two"]
+    assert db.fetch_value("show 1") == 1
+    assert not at.cancels
+    db.close()
+
+
+@pytest.mark.row("K05", face="blocking")
+def test_ctrl_c_in_a_listener_hides_no_broken_conversation(peer: Any) -> None:
+    """What cannot be read ends the connection, for that reason."""
+    at = peer([send(greeting()), expect(ONE_FLIGHT), send(notice("one") + message("?")), stall], lenient=True)
+    db, seen = _listening(at)
+    told: list[errors.Error] = []
+    db.add_close_listener(told.append)
+    with pytest.raises(KeyboardInterrupt):
+        db.fetch_value("show 1")
+    assert seen == ["one"]
+    assert isinstance(told[0].__cause__, errors.ProtocolError), told
+    assert db.closed
+    assert not at.cancels
+
+
+@pytest.mark.row("K05", face="blocking")
+def test_ctrl_c_in_a_listener_comes_out_of_closed(peer: Any) -> None:
+    """`closed` looks at the socket, finds a notice, and must not keep Ctrl-C to itself."""
+    at = peer([send(greeting()), wait(0.2), send(notice("one")), answer(ones)])
+    db, seen = _listening(at)
+    until = time.monotonic() + 20
+    with pytest.raises(KeyboardInterrupt):
+        while time.monotonic() < until:
+            assert not db.closed
+            time.sleep(0.01)
+    assert seen == ["one"]
+    assert not db.closed
+    assert db.fetch_value("show 1") == 1
+    db.close()
 
 
 @BLOCKING

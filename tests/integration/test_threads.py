@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import signal
 import socket
 import subprocess
 import sys
@@ -122,6 +123,261 @@ def test_ending_from_another_thread(server: EmbeddedServer, how: str) -> None:
     else:
         assert got[0] is None or isinstance(got[0], errors.ConnectionClosed), got
     assert db.closed
+
+
+@pytest.mark.row("Z11", face="blocking")
+def test_a_signal_handler_inside_a_wait_for_the_turn(shared: Any) -> None:
+    """Its own thread's wait goes on only when it has returned: it is told so, and the wait ends as it would have."""
+    got: list[BaseException] = []
+    waits, main = threading.Event(), threading.get_ident()
+
+    def call(number: int, frame: object) -> None:
+        try:
+            shared.fetch_value("select 1", timeout=20)
+        except BaseException as error:
+            got.append(error)
+
+    def keep() -> None:
+        with shared.stream("select generate_series(1, 1000)", batch=10) as rows:
+            assert len(rows.next_batch()) == 10
+            waits.set()
+            time.sleep(0.3)
+            signal.pthread_kill(main, signal.SIGUSR1)
+            until = time.monotonic() + 15
+            while not got and time.monotonic() < until:
+                time.sleep(0.01)
+
+    before = signal.signal(signal.SIGUSR1, call)
+    thread = threading.Thread(target=keep)
+    try:
+        thread.start()
+        assert waits.wait(30)
+        assert shared.fetch_value("select 2", timeout=40) == 2
+    finally:
+        thread.join(40)
+        signal.signal(signal.SIGUSR1, before)
+    assert [type(error) for error in got] == [errors.InterfaceError], got
+    assert "signal handler" in str(got[0])
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None:
+    """It has no turn to wait for; the call that it interrupted fails, and so does the other thread's."""
+    db = pgoxide.Connection.connect(server.config())
+    got: list[BaseException] = []
+    closed_after: list[float] = []
+    waits, main = threading.Event(), threading.get_ident()
+
+    def close(number: int, frame: object) -> None:
+        begun = time.monotonic()
+        db.close()
+        closed_after.append(time.monotonic() - begun)
+
+    def keep() -> None:
+        try:
+            timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGUSR1))
+            timer.start()
+            waits.set()
+            db.fetch_value("select pg_sleep(20)")
+        except BaseException as error:
+            got.append(error)
+
+    before = signal.signal(signal.SIGUSR1, close)
+    thread = threading.Thread(target=keep)
+    try:
+        thread.start()
+        assert waits.wait(30)
+        time.sleep(0.1)
+        with pytest.raises(errors.ConnectionClosed):
+            db.fetch_value("select 2")
+    finally:
+        thread.join(30)
+        signal.signal(signal.SIGUSR1, before)
+    assert not thread.is_alive()
+    assert isinstance(got[0], errors.ConnectionClosed), got
+    assert closed_after[0] < 4, "it waited for a turn that its own thread was waiting for"
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+@pytest.mark.parametrize("keeps", ["stream", "feed"])
+def test_abort_reaches_those_who_wait_for_the_turn(server: EmbeddedServer, keeps: str) -> None:
+    """Every unfinished call of whatever thread fails, also while the one who has the turn does something else."""
+    db = pgoxide.Connection.connect(server.config())
+    db.execute("create temp table fed (n int4)")
+    kept, go_on = threading.Event(), threading.Event()
+    got: dict[str, BaseException] = {}
+
+    def source() -> Iterator[tuple[int]]:
+        kept.set()
+        go_on.wait(60)
+        yield (1,)
+
+    def keep() -> None:
+        try:
+            if keeps == "feed":
+                db.copy_in("fed", source())
+            else:
+                rows = db.stream("select generate_series(1, 100000)", batch=10)
+                next(rows)
+                kept.set()
+                go_on.wait(60)
+                # Its own stream keeps the turn, which is no reason any more.
+                db.fetch_value("select 1")
+        except BaseException as error:
+            got["keeps"] = error
+
+    def wait() -> None:
+        try:
+            db.fetch_value("select 1")
+        except BaseException as error:
+            got["waits"] = error
+
+    keeper, waiter = threading.Thread(target=keep), threading.Thread(target=wait)
+    try:
+        keeper.start()
+        assert kept.wait(30)
+        waiter.start()
+        time.sleep(0.3)
+        db.abort()
+        waiter.join(20)
+        assert isinstance(got.get("waits"), errors.ConnectionClosed), got
+        with pytest.raises(errors.ConnectionClosed):
+            db.fetch_value("select 1")
+    finally:
+        go_on.set()
+        keeper.join(30)
+        waiter.join(30)
+    assert isinstance(got.get("keeps"), errors.ConnectionClosed), got
+
+
+def _interrupts(method: Any, at: str) -> Any:
+    """The method, with a Ctrl-C before it has begun or once it has returned, when nobody has its result yet."""
+
+    def interrupted(*arguments: Any) -> Any:
+        if at == "before":
+            signal.raise_signal(signal.SIGINT)
+        try:
+            return method(*arguments)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    return interrupted
+
+
+def _elsewhere(work: Any) -> Any:
+    """What `work` returns on another thread, which has 20 s for it."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(20)
+
+
+@pytest.mark.row("K05", "Z11", face="blocking")
+@pytest.mark.parametrize("verb", ["copy_in", "execute_many"])
+def test_ctrl_c_before_feeding_has_begun(server: EmbeddedServer, verb: str) -> None:
+    """The request is undone and the turn given back: others may use the connection."""
+
+    class Interrupted(pgoxide.Connection):
+        _copy_in = _interrupts(pgoxide.Connection._copy_in, "after")
+        _execute_many = _interrupts(pgoxide.Connection._execute_many, "after")
+
+    with Interrupted.connect(server.config()) as db:
+        db.execute("create temp table fed (n int4)")
+        pid = db.backend_pid
+        with pytest.raises(KeyboardInterrupt):
+            if verb == "copy_in":
+                db.copy_in("fed", [(1,)])
+            else:
+                db.execute_many("insert into fed values ($1)", [(1,)])
+        assert _elsewhere(lambda: db.fetch_value("select count(*) from fed", timeout=10)) == 0
+        assert db.backend_pid == pid
+        assert db.transaction_status == "idle"
+
+
+@pytest.mark.row("K05", "Z11", face="blocking")
+@pytest.mark.parametrize("verb", ["copy_in", "execute_many"])
+@pytest.mark.parametrize("records", [0, 1, 30_000])
+def test_a_feed_that_is_dropped(shared: Any, verb: str, records: int) -> None:
+    """As after a second Ctrl-C, before the first one's clean-up: whatever was fed is undone, the turn given back."""
+    shared.execute("create temp table fed (n int4)")
+    if verb == "copy_in":
+        feed = shared._copy_in("copy fed from stdin (format binary)", [("n", 23)], None)
+    else:
+        feed = shared._execute_many(shared._describe("insert into fed values ($1)", None), None)
+    if records:
+        assert feed.wait_started()
+        source = iter([(n,) for n in range(records)])
+        while feed.feed(source):
+            pass
+    del feed
+    assert _elsewhere(lambda: shared.fetch_value("select count(*) from fed", timeout=10)) == 0
+    assert shared.transaction_status == "idle"
+
+
+@pytest.mark.row("K05", face="blocking")
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_ctrl_c_while_a_plan_begins_to_own(server: EmbeddedServer, at: str) -> None:
+    """Nobody owns the connection afterwards: it takes calls from everywhere."""
+
+    class Interrupted(pgoxide.Connection):
+        _own = _interrupts(pgoxide.Connection._own, at)
+
+    def plan() -> pgoxide.statement.Plan[None]:
+        yield pgoxide.statement.Begin()
+        yield pgoxide.statement.Commit()
+
+    with Interrupted.connect(server.config()) as db:
+        with pytest.raises(KeyboardInterrupt):
+            db.run(plan())
+        assert db.fetch_value("select 1") == 1
+        assert _elsewhere(lambda: db.fetch_value("select 2", timeout=10)) == 2
+
+
+@pytest.mark.row("S11", "Z11", face="blocking")
+def test_two_threads_end_it_at_once(server: EmbeddedServer) -> None:
+    """One of them closes the line. By the time the other one comes the descriptor's number may be somebody else's."""
+    both = threading.Barrier(2)
+
+    class Slow(errors.ConnectionClosed):
+        def __init__(self, text: str) -> None:
+            super().__init__(text)
+            self.met = False
+
+        def __str__(self) -> str:
+            if not self.met:
+                self.met = True
+                both.wait(20)
+            return super().__str__()
+
+    db = pgoxide.Connection.connect(server.config())
+    told: list[object] = []
+    line = db._listening()
+    line.ended = told.append  # type: ignore[method-assign]  # the core tells it once; it closes the descriptor
+    with ThreadPoolExecutor(2) as pool:
+        for ending in [pool.submit(db._end, Slow(text)) for text in ("one", "two")]:
+            ending.result(30)
+    line.close()
+    assert db.closed
+    assert len(told) == 1, told
+
+
+@pytest.mark.row("S11", face="blocking")
+def test_it_stays_closed_while_its_error_is_made(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads may look just then: to them it would be open again."""
+    db = pgoxide.Connection.connect(server.config())
+    db.abort()
+    seen: list[bool] = []
+    real = errors.ConnectionClosed.__init__
+
+    def looks(error: Any, *arguments: Any, **options: Any) -> None:
+        seen.append(db.closed)
+        real(error, *arguments, **options)
+
+    monkeypatch.setattr(errors.ConnectionClosed, "__init__", looks)
+    with pytest.raises(errors.ConnectionClosed, match="was aborted"):
+        db.fetch_value("select 1")
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")

@@ -627,8 +627,7 @@ impl AsyncClient {
     /// Ends the connection: every unfinished call fails, the transport closes the line.
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
         *lock(&self.line) = Line::None;
-        let first = !self.session.is_ended();
-        let jobs = self.session.end(py, reason);
+        let (first, jobs) = self.session.end(py, reason);
         drop(lock(&self.page).take());
         let starting = lock(&self.starting).take();
         let mut fed_starts = std::mem::take(&mut *lock(&self.room_wanted));

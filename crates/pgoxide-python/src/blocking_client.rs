@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
 use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, Limits, Request, RequestId};
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -22,7 +23,7 @@ use crate::session::{Options, Outcome, Session, fits_one_flight};
 use crate::spin::Spin;
 use crate::stream::{Shared, Stream, StreamCall};
 use crate::sync::lock;
-use crate::turn::Turn;
+use crate::turn::{self, Taken, Turn};
 
 /// What one read takes at most.
 const PAGE: usize = 128 << 10;
@@ -79,17 +80,28 @@ impl Deadline {
 
 /// A fed request: the turn is kept as long as it is there.
 struct Feeding {
+    /// None until it has been submitted.
+    id: Option<RequestId>,
     deadline: Deadline,
     /// It may finish before its feeding does.
     finished: Option<Job>,
 }
 
 impl BlockingClient {
+    fn take_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<turn::Held<'_>> {
+        self.turn.take(py, deadline.at)?.ok_or_else(|| self.session.closed_error(py))
+    }
+
+    /// Takes the turn until it is given back.
+    fn keep_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
+        if self.turn.keep(py, deadline.at)? { Ok(()) } else { Err(self.session.closed_error(py)) }
+    }
+
     fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
         // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
         self.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
         if prepared.stage() != Stage::Described
@@ -157,22 +169,20 @@ impl BlockingClient {
             Err(cause) => Err(lost_line(py, cause.into())),
         };
         self.put_back(page);
-        let finished = self.act(py, outcomes, id)?;
-        match fate {
-            Ok(()) => {
-                // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the
-                // connection's end: the caller decides what becomes of the call.
-                if finished.is_none() {
-                    py.check_signals()?;
-                }
-                Ok(finished)
-            }
-            Err(reason) => {
-                self.finish(py, reason)?;
-                // The answer may have come whole before the end.
-                finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)))
-            }
+        let (finished, told) = self.act(py, outcomes, id);
+        if let Err(reason) = fate {
+            let ended = self.finish(py, reason);
+            told.and(ended)?;
+            // The answer may have come whole before the end.
+            return finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)));
         }
+        told?;
+        // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the connection's
+        // end: the caller decides what becomes of the call.
+        if finished.is_none() {
+            py.check_signals()?;
+        }
+        Ok(finished)
     }
 
     /// Why there is no page to read into: the connection has ended, or another call has it, as `otherwise` says.
@@ -248,10 +258,12 @@ impl BlockingClient {
         Ok(())
     }
 
-    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words.
-    fn look(&self, py: Python<'_>) {
+    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words. An error is a
+    /// Ctrl-C, or what else a listener must not keep to itself.
+    fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let mut interrupted = Ok(());
         loop {
-            let Some(mut page) = lock(&self.page).take() else { return };
+            let Some(mut page) = lock(&self.page).take() else { return interrupted };
             let moved = lock(&self.socket).map_or(Ok(Moved::WouldBlock), |socket| socket.receive(page.spare()));
             let mut outcomes = Vec::new();
             let fate = match moved {
@@ -261,23 +273,24 @@ impl BlockingClient {
                 }
                 Ok(Moved::WouldBlock) => {
                     self.put_back(page);
-                    return;
+                    return interrupted;
                 }
                 Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
                 Err(cause) => Err(lost_line(py, cause.into())),
             };
             self.put_back(page);
-            let acted = self.act(py, outcomes, None).map(|_| ());
-            let ended = match fate {
-                Ok(()) => acted,
-                Err(reason) => self.finish(py, reason),
-            };
-            if let Err(error) = ended {
-                // `closed` is a question; a listener's trouble is no answer to it.
-                error.write_unraisable(py, None);
+            let (_, told) = self.act(py, outcomes, None);
+            let ended = fate.or_else(|reason| self.finish(py, reason));
+            for error in [told, ended].into_iter().filter_map(Result::err) {
+                if interrupted.is_ok() && !error.is_instance_of::<PyException>(py) {
+                    interrupted = Err(error);
+                } else {
+                    // `closed` is a question; a listener's trouble is no answer to it.
+                    error.write_unraisable(py, None);
+                }
             }
             if self.session.is_ended() {
-                return;
+                return interrupted;
             }
         }
     }
@@ -374,12 +387,12 @@ impl BlockingClient {
 
     // ---- fed requests: the turn is kept from their beginning to their end -------------------------------------
 
-    fn keep_turn(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn begin_feeding(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        self.turn.keep(py, deadline.at)?;
+        self.keep_turn(py, deadline)?;
         // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
         self.session.check_open(py).inspect_err(|_| self.turn.give_back())?;
-        let feeding = Feeding { deadline, finished: None };
+        let feeding = Feeding { id: None, deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);
         Ok(())
@@ -395,7 +408,12 @@ impl BlockingClient {
     /// Begins a fed request.
     fn begin(&self, py: Python<'_>, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
         match made.and_then(|(feed, request)| self.session.submit(py, request).map(|()| feed)) {
-            Ok(feed) => Ok(feed),
+            Ok(feed) => {
+                if let Some(feeding) = &mut *lock(&self.feeding) {
+                    feeding.id = Some(feed.id());
+                }
+                Ok(feed)
+            }
             Err(error) => {
                 self.end_feeding();
                 Err(error)
@@ -460,17 +478,26 @@ impl BlockingClient {
         }
     }
 
+    /// Is the turn kept for request `id`?
+    pub(crate) fn is_feeding(&self, id: RequestId) -> bool {
+        lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.id == Some(id))
+    }
+
     /// The source failed, a signal came, or the time is over: after the failure message, cancels what runs and waits for
     /// the server's end of it, so that the connection is in step; gives the turn back in every case.
     pub(crate) fn abandon(&self, py: Python<'_>, id: RequestId) {
-        if !self.session.is_ended() && lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none()) {
+        let unfinished = lock(&self.feeding).as_ref().is_some_and(|feeding| feeding.finished.is_none());
+        let known = lock(&self.session.state).conn.job(id).is_some();
+        if unfinished && known {
             self.cancel_and_drain(py, id);
         }
         drop(self.end_feeding());
     }
 
-    fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> PyResult<Option<Job>> {
-        let mut finished = None;
+    /// Acts on what a page brought: the finished job when it was `id`'s, and the first thing a listener raised, which keeps
+    /// nothing of the rest from being acted on.
+    fn act(&self, py: Python<'_>, outcomes: Vec<Outcome>, id: Option<RequestId>) -> (Option<Job>, PyResult<()>) {
+        let (mut finished, mut told) = (None, Ok(()));
         for outcome in outcomes {
             match outcome {
                 Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
@@ -484,13 +511,17 @@ impl BlockingClient {
                 Outcome::Batch { id, shared, rows, more, size } => {
                     self.session.stream_batch(id, &shared, rows, more, size);
                 }
-                Outcome::Notice(fields) => self.tell(py, "notice", (fields,))?,
+                Outcome::Notice(fields) => {
+                    let raised = self.tell(py, "notice", (fields,));
+                    told = told.and(raised);
+                }
                 Outcome::Notification { channel, payload, process_id } => {
-                    self.tell(py, "notification", (channel, payload, process_id))?;
+                    let raised = self.tell(py, "notification", (channel, payload, process_id));
+                    told = told.and(raised);
                 }
             }
         }
-        Ok(finished)
+        (finished, told)
     }
 
     fn tell<'py>(&self, py: Python<'py>, method: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyResult<()> {
@@ -541,7 +572,8 @@ impl BlockingClient {
         let until = Instant::now() + DRAIN;
         let mut again = Instant::now() + SLICE;
         loop {
-            if self.turn_once(py, Some(id), Some(100))?.is_some() || lock(&self.session.state).conn.is_idle() {
+            // Its answer may have come with the page that a listener interrupted.
+            if lock(&self.session.state).conn.is_idle() || self.turn_once(py, Some(id), Some(100))?.is_some() {
                 return Ok(());
             }
             let now = Instant::now();
@@ -560,8 +592,8 @@ impl BlockingClient {
     /// Ends the connection, from any thread. One that waits on the socket is woken by its end, and has left it before
     /// the descriptor is closed: else its number could be another connection's by the time it is used again.
     fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
-        let first = !self.session.is_ended();
-        let jobs = self.session.end(py, reason);
+        let (first, jobs) = self.session.end(py, reason);
+        self.turn.end();
         drop(lock(&self.page).take());
         if first {
             self.line.get().inspect(|line| line.cut());
@@ -733,7 +765,7 @@ impl BlockingClient {
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
-        this.turn.keep(py, deadline.at)?;
+        this.keep_turn(py, deadline)?;
         this.turn.stream_opened(py);
         *lock(&this.streaming) = Some((id, deadline));
         // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
@@ -753,7 +785,7 @@ impl BlockingClient {
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
         self.run(py, request, deadline)
@@ -762,7 +794,7 @@ impl BlockingClient {
     /// Runs a collected batch.
     fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let mut collected = batch.take(py)?;
         for statement in collected.missing() {
@@ -786,7 +818,7 @@ impl BlockingClient {
     ) -> PyResult<Entry> {
         let py = sql.py();
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.turn.take(py, deadline.at)?;
+        let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
         let prepared = self.session.statements.get(sql, &types)?;
@@ -806,7 +838,7 @@ impl BlockingClient {
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
-        this.keep_turn(py, timeout)?;
+        this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::copy(slf.as_any(), sql, columns))
     }
 
@@ -814,7 +846,7 @@ impl BlockingClient {
     fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
-        this.keep_turn(py, timeout)?;
+        this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
     }
 
@@ -844,7 +876,7 @@ impl BlockingClient {
 
     /// Writes StartupMessage and waits for the first ReadyForQuery, at most `timeout` seconds.
     fn _start(&self, py: Python<'_>, parameters: Vec<(Vec<u8>, Vec<u8>)>, timeout: Option<f64>) -> PyResult<()> {
-        let _turn = self.turn.take(py, None)?;
+        let _turn = self.take_turn(py, Deadline::after(None))?;
         let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
         let started = lock(&self.session.state).conn.start(&pairs);
         started.map_err(|e| error::encode_error(py, &e))?;
@@ -869,7 +901,7 @@ impl BlockingClient {
     }
 
     /// Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection for longer
-    /// than `timeout` seconds.
+    /// than `timeout` seconds, or this one is in the middle of a call.
     fn _terminate(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         if self.turn.is_mine() {
             // A stream or COPY of this thread that was left open: it ends with the session.
@@ -877,7 +909,7 @@ impl BlockingClient {
             open.into_iter().for_each(|id| self.stream_forgotten(id));
             drop(self.end_feeding());
         }
-        let Some(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
+        let Taken::Turn(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
         let socket = lock(&self.socket);
         let Some(socket) = *socket else { return Ok(()) };
         let mut state = lock(&self.session.state);
@@ -923,11 +955,11 @@ impl BlockingClient {
 
     /// Looks at the socket: a server that has gone is noticed before the next call.
     #[getter]
-    fn closed(&self, py: Python<'_>) -> bool {
+    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
         if let Some(_turn) = self.turn.take_if_free() {
-            self.look(py);
+            self.look(py)?;
         }
-        self.session.is_ended()
+        Ok(self.session.is_ended())
     }
 
     #[getter]

@@ -118,6 +118,11 @@ impl Kept {
         PyErr::from_value(self.0.bind(py).clone().into_any())
     }
 
+    /// Counts one reference more: no Python runs.
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self(self.0.clone_ref(py))
+    }
+
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.0)
     }

@@ -231,6 +231,10 @@ impl Feed {
         Ok(false)
     }
 
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
     fn rules(&self) -> &Rules {
         &self.client.session().options.rules
     }
@@ -311,6 +315,13 @@ impl Feed {
         pushed
     }
 
+    /// Writes the failure, waits for the server's end of it, gives the turn back.
+    fn give_up(&self, reason: &Bound<'_, PyAny>, client: &BlockingClient) -> PyResult<()> {
+        let failed = if client.session.is_ended() { Ok(()) } else { self.write_failure(reason) };
+        client.abandon(reason.py(), self.id);
+        failed
+    }
+
     fn write_failure(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = reason.py();
         if self.ended.swap(true, Ordering::Relaxed) {
@@ -346,6 +357,28 @@ impl Feed {
             Client::Async(client) => client.get().flush(py),
             Client::Blocking(client) => client.get().push_out(py, self.id),
         }
+    }
+}
+
+impl Drop for Feed {
+    /// A signal came between the call that made it and the block that sees to its end, or before that end was written: it is
+    /// ended here, else nobody would ever get the turn again. Blocking face only, where others wait for that.
+    fn drop(&mut self) {
+        let Client::Blocking(client) = &self.client else { return };
+        if !client.get().is_feeding(self.id) {
+            return;
+        }
+        // Not while the interpreter shuts down: the line goes with it.
+        let _ = Python::try_attach(|py| {
+            let pending = PyErr::take(py);
+            let dropped = error::interface_error(py, "the COPY or execute_many was dropped before its end");
+            if let Err(error) = self.give_up(dropped.value(py), client.get()) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(error) = pending {
+                error.restore(py);
+            }
+        });
     }
 }
 
@@ -590,13 +623,10 @@ impl Feed {
 
     /// As `fail`, and waits for the server's end of it. Blocking face only.
     fn abandon(&self, reason: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = reason.py();
-        if let Client::Blocking(client) = &self.client {
-            let failed = if client.get().session.is_ended() { Ok(()) } else { self.write_failure(reason) };
-            client.get().abandon(py, self.id);
-            return failed;
+        match &self.client {
+            Client::Blocking(client) => self.give_up(reason, client.get()),
+            Client::Async(_) => Err(error::interface_error(reason.py(), "use `fail`")),
         }
-        Err(error::interface_error(py, "use `fail`"))
     }
 
     /// Records taken from the source so far.

@@ -175,15 +175,16 @@ impl Session {
     /// ConnectionClosed with the reason as its cause.
     #[cold]
     pub(crate) fn closed_error(&self, py: Python<'_>) -> PyErr {
-        // The reason is moved out and back, since cloning it under the lock would touch a Python object.
-        let ended = lock(&self.state).ended.take();
-        let Some(ended) = ended else { return error::connection_closed(py, "the connection is closed") };
-        let closed = error::connection_closed(py, format!("the connection is closed: {}", ended.text));
-        let reason = ended.reason.as_ref().map(|reason| reason.error(py));
-        let displaced = lock(&self.state).ended.replace(ended);
-        drop(displaced);
+        // `ended` stays in its place: to whoever looks meanwhile, the connection would be open again.
+        let ended = {
+            let state = lock(&self.state);
+            let copy = |ended: &Ended| (ended.text.clone(), ended.reason.as_ref().map(|reason| reason.clone_ref(py)));
+            state.ended.as_ref().map(copy)
+        };
+        let Some((text, reason)) = ended else { return error::connection_closed(py, "the connection is closed") };
+        let closed = error::connection_closed(py, format!("the connection is closed: {text}"));
         match reason {
-            Some(reason) => error::caused_by(py, closed, reason),
+            Some(reason) => error::caused_by(py, closed, reason.error(py)),
             None => closed,
         }
     }
@@ -724,20 +725,22 @@ impl Session {
     // ---- the end ---------------------------------------------------------------------------------------------
 
     /// The connection is gone. All unfinished jobs come back, held ones too; `reason` is what later calls hear,
-    /// unless the server announced the end itself.
-    pub(crate) fn end(&self, py: Python<'_>, reason: PyErr) -> Vec<Job> {
+    /// unless the server announced the end itself. The flag: it had not ended before. Two threads may end it at once, and
+    /// what must be done once is the first one's to do.
+    pub(crate) fn end(&self, py: Python<'_>, reason: PyErr) -> (bool, Vec<Job>) {
         let words = lock(&self.state).last_words.take();
         let reason = words.unwrap_or(reason);
         let ended = Ended { text: reason.value(py).to_string(), reason: Some(Kept::new(py, reason)) };
-        let (jobs, held, unused) = {
+        let (jobs, held, first, unused) = {
             let mut state = lock(&self.state);
-            let unused = if state.ended.is_none() { state.ended.replace(ended) } else { Some(ended) };
-            (state.conn.abort(), state.held.take_all(), unused)
+            let first = state.ended.is_none();
+            let unused = if first { state.ended.replace(ended) } else { Some(ended) };
+            (state.conn.abort(), state.held.take_all(), first, unused)
         };
         drop(unused);
         self.statements.clear(py);
         let held = held.map(Held::into_job);
-        jobs.into_iter().map(|(_, job, _)| job).chain(held).collect()
+        (first, jobs.into_iter().map(|(_, job, _)| job).chain(held).collect())
     }
 
     /// For the garbage collector, whom nothing may keep waiting.

@@ -19,9 +19,17 @@ const SLICE: Duration = Duration::from_millis(100);
 #[derive(Default)]
 struct Line {
     holder: Option<ThreadId>,
-    /// Tickets of those who wait, first come first.
-    waiting: VecDeque<u64>,
+    /// Tickets of those who wait, first come first, and whose they are.
+    waiting: VecDeque<(u64, ThreadId)>,
     last: u64,
+    /// The connection has ended: nobody gets the turn any more, whoever keeps it.
+    ended: bool,
+}
+
+impl Line {
+    fn is_next(&self, ticket: u64) -> bool {
+        self.holder.is_none() && self.waiting.front().is_some_and(|(first, _)| *first == ticket)
+    }
 }
 
 /// An open stream, which keeps the turn.
@@ -41,6 +49,17 @@ pub(crate) struct Turn {
 /// Gives the turn back when dropped.
 pub(crate) struct Held<'a>(&'a Turn);
 
+/// What became of a wait for the turn.
+pub(crate) enum Taken<'a> {
+    Turn(Held<'a>),
+    /// It took too long.
+    Late,
+    /// The connection has ended.
+    Ended,
+    /// This thread has the turn already, or waits for it further out: it would wait for itself.
+    Nested,
+}
+
 impl Turn {
     pub(crate) fn new(patience: Option<f64>) -> Self {
         Self {
@@ -51,42 +70,52 @@ impl Turn {
         }
     }
 
-    /// Waits for the turn, at most until `until`; signals are handled meanwhile.
+    /// Waits for the turn, at most until `until`; signals are handled meanwhile. None when the connection has ended.
     #[inline]
-    pub(crate) fn take(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Held<'_>> {
-        self.take_until(py, until)?.ok_or_else(|| late(py))
+    pub(crate) fn take(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<Held<'_>>> {
+        match self.take_until(py, until)? {
+            Taken::Turn(held) => Ok(Some(held)),
+            Taken::Ended => Ok(None),
+            Taken::Late => Err(late(py)),
+            Taken::Nested => Err(nested(py)),
+        }
     }
 
-    /// As `take`; None when it took too long.
+    /// As `take`, for who has something else to do without it.
     #[inline]
-    pub(crate) fn take_until(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Option<Held<'_>>> {
+    pub(crate) fn take_until(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<Taken<'_>> {
         let me = std::thread::current().id();
         let ticket = {
             let mut line = lock(&self.line);
-            match line.holder {
-                None if line.waiting.is_empty() => {
-                    line.holder = Some(me);
-                    return Ok(Some(Held(self)));
-                }
-                Some(other) if other == me => return Err(nested(py)),
-                _ => {}
+            if line.ended {
+                return Ok(Taken::Ended);
+            }
+            if line.holder.is_none() && line.waiting.is_empty() {
+                line.holder = Some(me);
+                return Ok(Taken::Turn(Held(self)));
+            }
+            // A signal handler, warning or finalizer that runs inside this thread's own wait: only the wait can take the
+            // turn, and it does not go on before they return.
+            if line.holder == Some(me) || line.waiting.iter().any(|(_, thread)| *thread == me) {
+                return Ok(Taken::Nested);
             }
             line.last += 1;
             let ticket = line.last;
-            line.waiting.push_back(ticket);
+            line.waiting.push_back((ticket, me));
             ticket
         };
         let (began, mut told) = (Instant::now(), false);
         loop {
             if py.detach(|| self.wait(ticket, me, until)) {
-                return Ok(Some(Held(self)));
+                return Ok(Taken::Turn(Held(self)));
             }
             let interrupted = py.check_signals().and_then(|()| self.tell(py, began, &mut told));
             let late = until.is_some_and(|until| Instant::now() >= until);
-            if interrupted.is_err() || late {
-                lock(&self.line).waiting.retain(|other| *other != ticket);
+            let ended = lock(&self.line).ended;
+            if interrupted.is_err() || late || ended {
+                lock(&self.line).waiting.retain(|(other, _)| *other != ticket);
                 self.changed.notify_all();
-                return interrupted.map(|()| None);
+                return interrupted.map(|()| if ended { Taken::Ended } else { Taken::Late });
             }
         }
     }
@@ -120,14 +149,20 @@ impl Turn {
         let line = lock(&self.line);
         let (mut line, _) = self
             .changed
-            .wait_timeout_while(line, left, |line| line.holder.is_some() || line.waiting.front() != Some(&ticket))
+            .wait_timeout_while(line, left, |line| !line.ended && !line.is_next(ticket))
             .unwrap_or_else(PoisonError::into_inner);
-        let ours = line.holder.is_none() && line.waiting.front() == Some(&ticket);
+        let ours = !line.ended && line.is_next(ticket);
         if ours {
             line.waiting.pop_front();
             line.holder = Some(me);
         }
         ours
+    }
+
+    /// The connection has ended: whoever waits is told, whatever the one does who has the turn.
+    pub(crate) fn end(&self) {
+        lock(&self.line).ended = true;
+        self.changed.notify_all();
     }
 
     /// The turn, if nobody has it or waits for it.
@@ -145,10 +180,10 @@ impl Turn {
         lock(&self.line).holder == Some(std::thread::current().id())
     }
 
-    /// Takes the turn for several calls, until [`give_back`](Self::give_back).
-    pub(crate) fn keep(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<()> {
-        std::mem::forget(self.take(py, until)?);
-        Ok(())
+    /// Takes the turn for several calls, until [`give_back`](Self::give_back). False when the connection has ended.
+    pub(crate) fn keep(&self, py: Python<'_>, until: Option<Instant>) -> PyResult<bool> {
+        let held = self.take(py, until)?;
+        Ok(held.map(std::mem::forget).is_some())
     }
 
     /// Gives back a turn that was kept.
@@ -180,6 +215,7 @@ fn nested(py: Python<'_>) -> PyErr {
     error::interface_error(
         py,
         "the connection is busy with another call of this thread: a stream must be read to its end or closed first, and a \
-         row class, codec, source or listener cannot use the connection it is called by; or open a second connection",
+         row class, codec, source, listener, signal handler or finalizer cannot use the connection whose call it \
+         interrupts; or open a second connection",
     )
 }

@@ -448,7 +448,10 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the session has ended, by either side. Looks at the socket: a server that went away is noticed."""
+        """Whether the session has ended, by either side. Looks at the socket: a server that went away is noticed.
+
+        So a listener may be called. Raises only what that one may not keep to itself: a KeyboardInterrupt, a SystemExit.
+        """
 
     @property
     def statement_cache(self) -> dict[str, int]:

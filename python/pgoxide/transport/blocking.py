@@ -41,8 +41,13 @@ class Line:
         client._attach(self, self._sock.fileno())
 
     def cancel(self, request: bytes) -> None:
-        """The core gives a call up."""
-        send_cancel(self.address, request, CANCEL_DEADLINE)
+        """The core gives a call up. Raises TimeoutError when the request may still take effect at any time."""
+        try:
+            send_cancel(self.address, request, CANCEL_DEADLINE)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # It never reached the server, or its end was a reset: either way it has no further effect.
 
     def notice(self, fields: dict[str, str]) -> None:
         """A notice has come."""

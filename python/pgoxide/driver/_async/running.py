@@ -242,9 +242,10 @@ class _Running:
         return not self._connection.closed and (self._unsure or self._connection.transaction_status != "idle")
 
     def _disown(self) -> None:
-        if self._owns:
-            self._connection._disown(self._token)
-            self._owns = False
+        # Whatever `_owns` says: a signal may have come between the connection's knowing it and ours. Another's token is
+        # not touched.
+        self._connection._disown(self._token)
+        self._owns = False
 
 
 def _holder(plan: Plan[Any]) -> str:
