@@ -57,7 +57,7 @@ def between(data: bytes) -> bytes:
 async def test_between_all_messages(
     face: str, runner: Any, peer: Callable[..., Any], chunk: int | None
 ) -> None:
-    """Start-up, both flights, errors, scripts and a refused COPY, each message wrapped."""
+    """Start-up, both flights, errors and scripts, each message wrapped."""
     two = PARSED + parameter_types(23) + columns(("a", 23)) + ready()
     copy = text_columns(("x", 23)) + row(b"5") + complete("SELECT 1")
     at = peer(
@@ -152,6 +152,29 @@ async def test_a_raising_listener_breaks_nothing(
     with pytest.raises(ValueError, match=r"list\.remove"):
         db.remove_notice_listener(broken)
     assert await db.fetch_value("show 1") == 1
+    await db.close()
+
+
+@pytest.mark.row("S04")
+async def test_listeners_that_come_and_go_while_they_are_told(
+    face: str, runner: Any, peer: Callable[..., Any]
+) -> None:
+    """One that takes itself back hides nothing from the next; one that is added meanwhile waits for the next notice."""
+    at = peer(
+        [send(greeting()), expect(ONE_FLIGHT), send(notice("a") + notice("b") + int4_answer(7)), until_end]
+    )
+    db = await open_at(face, at.where)
+    heard: list[str] = []
+
+    def once(one: Notice) -> None:
+        heard.append(f"once {one.message}")
+        db.remove_notice_listener(once)
+        db.add_notice_listener(lambda later: heard.append(f"added {later.message}"))
+
+    db.add_notice_listener(once)
+    db.add_notice_listener(lambda one: heard.append(f"second {one.message}"))
+    assert await db.fetch_value("show 7") == 7
+    assert heard == ["once a", "second a", "second b", "added b"]
     await db.close()
 
 

@@ -148,3 +148,27 @@ async def test_a_slow_line_changes_nothing(
     assert (
         await conversation(face, {"user": config.user, "database": config.database} | relay.where) == EXPECTED
     )
+
+
+@pytest.mark.row("S09")
+async def test_asynchronous_messages_within_copy(
+    face: str, connect: Any, server: Any, faults: Callable[..., Any]
+) -> None:
+    """Between CopyInResponse and its end, accepted or refused, and among the data of a COPY to us."""
+    from fixtures.fix_script import notice, notification, open_at, parameter
+
+    relay = faults(notice("within") + notification() + parameter("TimeZone", "Asia/Tokyo"))
+    config = server.config()
+    db = await open_at(face, {"user": config.user, "database": config.database} | relay.where)
+    await db.execute_script("create temp table copied (n int4 primary key)")
+    for _ in range(2):
+        tag = await db.copy_in("copied", [(n,) for n in range(3)])
+        assert tag.rows_affected == 3
+        with pytest.raises(errors.UniqueViolation):
+            await db.copy_in("copied", [(1,)])
+        for refused in ("copy copied to stdout", "copy copied from stdin"):
+            with pytest.raises(errors.Error, match="COPY"):
+                await db.execute_script(refused)
+        assert await db.fetch_column("delete from copied returning n") == [0, 1, 2]
+    assert db.parameter("TimeZone") == "Asia/Tokyo"
+    await db.close()

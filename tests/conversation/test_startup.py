@@ -366,14 +366,19 @@ async def test_closing_after_its_loop_has_gone(face: str, runner: Any, peer: Cal
 
 
 @pytest.mark.row("C18")
-async def test_tcp_nodelay(face: str, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_tcp_nodelay(face: str, runner: Any, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """Every TCP socket has TCP_NODELAY before it is used."""
     import socket
     import threading
 
     seen: list[tuple[int, int]] = []
     plain = socket.socket.connect
-    listener = socket.create_server(("127.0.0.1", 0))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
 
     def serve() -> None:
         sock, _ = listener.accept()
@@ -385,7 +390,7 @@ async def test_tcp_nodelay(face: str, runner: Any, monkeypatch: pytest.MonkeyPat
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     where = {
-        "host": "127.0.0.1",
+        "host": host,
         "port": listener.getsockname()[1],
         "user": "u",
         "database": "d",

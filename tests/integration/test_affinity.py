@@ -291,6 +291,23 @@ async def test_one_transaction_after_the_other_in_one_flight(face: str, db: Any,
     assert await seats.fetch_column("select who from seats") == ["first"]
 
 
+async def test_a_transaction_that_begins_in_the_middle_of_a_flight(face: str, db: Any, seats: Any) -> None:
+    """What comes before BEGIN in its batch changes nothing: the transaction is the plan's."""
+    told: list[Any] = []
+
+    def plan() -> Plan[None]:
+        yield from batch(execute(insert("before")), begin(), execute(insert("owner")))
+        told.append(outsider(face, db, CALLS["execute"]))
+        yield from sleep(0.05)
+        yield from commit()
+
+    await db.run(plan())
+    problem = await told[0] if face == "async" else told[0]
+    assert isinstance(problem, InterfaceError), problem
+    assert "has a transaction open" in str(problem)
+    assert await seats.fetch_column("select who from seats") == ["before", "owner"]
+
+
 async def test_nesting_is_told_to_use_a_savepoint(face: str, db: Any, seats: Any) -> None:
     def plan(nested: Callable[[], Plan[Any]]) -> Plan[None]:
         yield from begin()

@@ -38,6 +38,7 @@ from fixtures.fix_script import (
     wait,
 )
 from pgoxide import errors
+from pgoxide.statement import Statement, execute
 
 pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 ASYNC = pytest.mark.parametrize("face", ["async"])
@@ -484,6 +485,44 @@ async def test_timeout_covers_waiting_for_the_turn(face: str, db: Any) -> None:
     finally:
         thread.join()
     assert await db.fetch_value("select 1") == 1
+
+
+@BLOCKING
+@pytest.mark.row("K03")
+@pytest.mark.parametrize("call", ["execute", "script", "batch", "stream", "execute_many", "copy_in", "run"])
+async def test_timeout_of_every_call_covers_waiting_for_the_turn(face: str, db: Any, call: str) -> None:
+    real = db.real
+    real.execute("create temp table waits (n int4)")
+
+    def batch() -> None:
+        with real.batch(timeout=0.3) as one:
+            one.fetch_value("select 1")
+
+    def stream() -> None:
+        with real.stream("select 1", timeout=0.3) as rows:
+            list(rows)
+
+    insert = "insert into waits values ($1)"
+    calls: dict[str, Any] = {
+        "execute": lambda: real.execute("select 1", timeout=0.3),
+        "script": lambda: real.execute_script("select 1", timeout=0.3),
+        "batch": batch,
+        "stream": stream,
+        "execute_many": lambda: real.execute_many(insert, [(1,)], timeout=0.3),
+        "copy_in": lambda: real.copy_in("waits", [(1,)], timeout=0.3),
+        "run": lambda: real.run(execute(Statement(insert, (1,))), timeout=0.3),
+    }
+    thread = threading.Thread(target=lambda: real.fetch_value("select pg_sleep(1.5)"))
+    thread.start()
+    time.sleep(0.1)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(errors.QueryTimeout):
+            calls[call]()
+        assert time.monotonic() - begun < 0.8
+    finally:
+        thread.join()
+    assert await db.fetch_value("select count(*) from waits") == 0
 
 
 @pytest.mark.row("K03")

@@ -223,6 +223,21 @@ async def test_errors_of_a_batch_name_their_statement(db):
     assert caught.value.statement == "select nope"
 
 
+@pytest.mark.row("E03")
+async def test_errors_of_fed_statements_name_their_statement(db):
+    await db.execute("create temp table fed (n int4 primary key)")
+    sql = "insert into fed values ($1)"
+    for _ in range(2):
+        with pytest.raises(errors.UniqueViolation) as caught:
+            await db.execute_many(sql, [(1,), (1,)])
+        assert caught.value.statement == sql
+        assert caught.value.parameter_types == ("int4",)
+        with pytest.raises(errors.UniqueViolation) as caught:
+            await db.copy_in("fed", [(1,), (1,)])
+        assert caught.value.statement.lower().startswith("copy ")
+        assert '"fed"' in caught.value.statement
+
+
 # ---- E05, flags
 
 

@@ -64,6 +64,34 @@ async def test_all_are_written_before_the_first_answer(connect, proxy):
 
 @pytest.mark.row("P01")
 @pytest.mark.parametrize("face", ["async"])
+async def test_commands_of_every_kind_are_written_back_to_back(connect, proxy):
+    """No command but COPY travels alone."""
+    line = proxy(delay=0.05)
+    db = await connect(to=line)
+    commands = [
+        "begin",
+        "savepoint s",
+        "create temp table t (n int)",
+        "set local work_mem = '4MB'",
+        "insert into t values (1)",
+        "show work_mem",
+        "release s",
+        "rollback",
+    ]
+    for command in commands:
+        await db.execute(command)
+    line.forget()
+    calls = asyncio.gather(*(db.execute(command) for command in commands))
+    begun = time.perf_counter()
+    while line.sent.count("S") < len(commands) and time.perf_counter() < begun + 0.08:  # noqa: ASYNC110  the record has no event
+        await asyncio.sleep(0.001)
+    assert line.sent.count("S") == len(commands)
+    assert not calls.done()
+    assert [tag.text for tag in await calls][-1] == "ROLLBACK"
+
+
+@pytest.mark.row("P01")
+@pytest.mark.parametrize("face", ["async"])
 async def test_order_is_the_order_of_the_calls(db):
     """Undescribed, described and simple-protocol calls mixed: they run as they were made."""
     await db.execute("create temp table t (at serial, n int)")

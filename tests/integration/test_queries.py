@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,24 @@ async def test_columns_without_a_codec_are_text_beside_binary_ones(db):
         row = await db.fetch_one(sql)
         assert row == ("postgres=r/postgres", 1, "(1,2)", Decimal("1.50"))
         assert list(map(type, row)) == [str, int, str, Decimal]
+
+
+@pytest.mark.row("Q02")
+@pytest.mark.parametrize(
+    "kinds", [kinds for n in range(1, 5) for kinds in product("tb", repeat=n)], ids="".join
+)
+async def test_the_format_is_chosen_column_by_column(db, kinds):
+    """Every order of columns with (b) and without (t) a codec."""
+    columns = {"t": ("'(1,2)'::point", "(1,2)"), "b": ("7", 7)}
+    sql = f"select {', '.join(columns[kind][0] for kind in kinds)}"
+    expected = tuple(columns[kind][1] for kind in kinds)
+    for _ in range(2):
+        assert await db.fetch_all(sql) == [expected]
+        async with db.stream(sql) as rows:
+            assert [row async for row in rows] == [expected]
+        async with db.batch() as batch:
+            one = batch.fetch_one(sql)
+        assert one.result() == expected
 
 
 @pytest.mark.row("Q02")

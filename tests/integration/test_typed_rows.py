@@ -31,6 +31,12 @@ class Turned(NamedTuple):
     id: int
 
 
+class DefaultInBetween(NamedTuple):
+    id: int
+    age: int = 40
+    name: str = "?"
+
+
 class WithDefault(NamedTuple):
     id: int
     name: str
@@ -208,6 +214,7 @@ class ByHand:
         (Pair, Pair(1, "Ada")),
         (Turned, Turned("Ada", 1)),
         (WithDefault, WithDefault(1, "Ada", 40)),
+        (DefaultInBetween, DefaultInBetween(1, 40, "Ada")),
         (SubPair, SubPair(1, "Ada")),
         (Grown, Grown(1, "Ada")),
         (Plain2, Plain2(1, "Ada")),

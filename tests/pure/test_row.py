@@ -125,6 +125,9 @@ def test_get(row):
     assert row.get("c", 5) is None
     assert row.get("d") is None
     assert row.get("d", 5) == 5
+    for own in ("count", "index", "keys", "get", "_fields", "__len__"):  # attributes, but no columns
+        assert row.get(own) is None
+        assert row.get(own, 5) == 5
     assert make(get=1)["get"] == 1
 
 

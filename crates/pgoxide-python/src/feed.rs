@@ -61,6 +61,11 @@ impl Fed {
         Self { sql, started, copying: false, prepared, rows: 0, tag: None, text: String::new() }
     }
 
+    /// The statement of `execute_many`; COPY goes by the simple protocol.
+    pub(crate) const fn statement(&self) -> Option<&Arc<Prepared>> {
+        self.prepared.as_ref()
+    }
+
     /// All of it has run, the Close of a statement that is not kept included.
     pub(crate) fn fulfilled(&self) {
         if let Some(prepared) = &self.prepared

@@ -430,7 +430,8 @@ impl Job {
             Kind::Prepare(prepare) => prepare.statement(),
             Kind::Batch(batch) => batch.statement(),
             Kind::Stream(stream) => Some(stream.statement()),
-            _ => None,
+            Kind::Fed(fed) => fed.statement(),
+            Kind::Script(_) | Kind::Taken => None,
         }
     }
 
