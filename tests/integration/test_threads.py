@@ -141,7 +141,7 @@ def test_a_signal_handler_inside_a_wait_for_the_turn(shared: Any) -> None:
         with shared.stream("select generate_series(1, 1000)", batch=10) as rows:
             assert len(rows.next_batch()) == 10
             waits.set()
-            time.sleep(0.3)
+            time.sleep(1)  # by then the main thread waits
             signal.pthread_kill(main, signal.SIGUSR1)
             until = time.monotonic() + 15
             while not got and time.monotonic() < until:
@@ -161,8 +161,13 @@ def test_a_signal_handler_inside_a_wait_for_the_turn(shared: Any) -> None:
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")
-def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None:
+def test_close_in_a_signal_handler_inside_a_wait(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has no turn to wait for; the call that it interrupted fails, and so does the other thread's."""
+    from pgoxide.driver._sync import connection
+
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 40)
     db = pgoxide.Connection.connect(server.config())
     got: list[BaseException] = []
     closed_after: list[float] = []
@@ -175,10 +180,11 @@ def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None
 
     def keep() -> None:
         try:
-            timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGUSR1))
-            timer.start()
-            waits.set()
-            db.fetch_value("select pg_sleep(20)")
+            with db.stream("select pg_sleep(60)") as rows:
+                waits.set()
+                timer = threading.Timer(1, signal.pthread_kill, (main, signal.SIGUSR1))  # by then it waits
+                timer.start()
+                next(rows)
         except BaseException as error:
             got.append(error)
 
@@ -187,7 +193,6 @@ def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None
     try:
         thread.start()
         assert waits.wait(30)
-        time.sleep(0.1)
         with pytest.raises(errors.ConnectionClosed):
             db.fetch_value("select 2")
     finally:
@@ -195,7 +200,7 @@ def test_close_in_a_signal_handler_inside_a_wait(server: EmbeddedServer) -> None
         signal.signal(signal.SIGUSR1, before)
     assert not thread.is_alive()
     assert isinstance(got[0], errors.ConnectionClosed), got
-    assert closed_after[0] < 4, "it waited for a turn that its own thread was waiting for"
+    assert closed_after[0] < 20, "it waited for a turn that its own thread was waiting for"
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")
@@ -332,7 +337,7 @@ def test_ctrl_c_while_a_plan_begins_to_own(server: EmbeddedServer, at: str) -> N
 
 
 @pytest.mark.row("S11", "Z11", face="blocking")
-def test_two_threads_end_it_at_once(server: EmbeddedServer) -> None:
+def test_two_threads_end_it_at_once(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them closes the line. By the time the other one comes the descriptor's number may be somebody else's."""
     both = threading.Barrier(2)
 
@@ -350,7 +355,7 @@ def test_two_threads_end_it_at_once(server: EmbeddedServer) -> None:
     db = pgoxide.Connection.connect(server.config())
     told: list[object] = []
     line = db._listening()
-    line.ended = told.append  # type: ignore[method-assign]  # the core tells it once; it closes the descriptor
+    monkeypatch.setattr(line, "ended", told.append)  # the core tells it once; it closes the descriptor
     with ThreadPoolExecutor(2) as pool:
         for ending in [pool.submit(db._end, Slow(text)) for text in ("one", "two")]:
             ending.result(30)
