@@ -1,4 +1,4 @@
-"""The asynchronous client: what `AsyncConnection` inherits its verbs from. Stub of async_client.rs."""
+"""The asynchronous client: what `AsyncConnection` inherits its verbs from. Stub of async_client/."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The blocking client: what `Connection` inherits its verbs from. Stub of blocking_client.rs."""
+"""The blocking client: what `Connection` inherits its verbs from. Stub of blocking_client/."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, Self, TypeVar, overload

@@ -1,0 +1,133 @@
+//! From a call to a submitted request, or to its place among the calls that wait.
+
+use pgoxide_protocol::client::{Request, RequestId};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::AsyncClient;
+use crate::arguments::freeze;
+use crate::awaitable::Awaitable;
+use crate::call::Asked;
+use crate::held::{Call, Ended, Held};
+use crate::job::{Job, Kind, Run, Verb};
+use crate::stream::Shared;
+use crate::sync::lock;
+
+impl AsyncClient {
+    /// One statement: submitted when this returns.
+    pub(super) fn ask(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
+        let py = slf.py();
+        let this = slf.get();
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        run.isolate = asked.isolate;
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb.name()))?;
+        if this.session.must_wait(&run) {
+            if let Err(error) = this.hold(py, id, reply.clone_ref(py), run, &asked.arguments) {
+                reply.get().close_unseen();
+                return Err(error);
+            }
+        } else {
+            let made = this.session.run_request(py, id, run, &asked.arguments, Some(reply.clone_ref(py)));
+            if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
+                reply.get().close_unseen();
+                // What its arguments' own code asked meanwhile may wait for the description it was to bring.
+                Self::advance(slf)?;
+                return Err(error);
+            }
+        }
+        this.set_deadline(py, asked.timeout, id)?;
+        this.note_wait(py, id)?;
+        this.flush_soon(slf)?;
+        Ok(reply)
+    }
+
+    /// Keeps a call until its statement is described, or until those before it have gone.
+    pub(super) fn hold(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        reply: Py<Awaitable>,
+        run: Box<Run>,
+        arguments: &Bound<'_, PyTuple>,
+    ) -> PyResult<()> {
+        let call = if run.prepared.described().is_some() {
+            let request = self.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)))?;
+            Call::Ready(Box::new(request))
+        } else {
+            Call::Run(run, freeze(arguments)?)
+        };
+        self.push_held(py, Held::new(py, id, Some(reply), call))
+    }
+
+    pub(super) fn push_held(&self, py: Python<'_>, held: Held) -> PyResult<()> {
+        lock(&self.session.state).held.push(held);
+        self.settle_held(py, self.session.advance_held(py))
+    }
+
+    /// Lets go what no longer has to wait: something before it is gone.
+    pub(super) fn advance(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if lock(&this.session.state).held.is_empty() {
+            return Ok(());
+        }
+        this.settle_held(slf.py(), this.session.advance_held(slf.py()))?;
+        this.flush_soon(slf)
+    }
+
+    /// Submits a request made by somebody else than `ask`, in its turn.
+    pub(super) fn submit(slf: &Bound<'_, Self>, request: Request<Job>) -> PyResult<()> {
+        let this = slf.get();
+        let waiting = {
+            let mut state = lock(&this.session.state);
+            if state.held.is_empty() {
+                state.conn.submit(request);
+                None
+            } else {
+                Some(request)
+            }
+        };
+        if let Some(request) = waiting {
+            let held = Held::new(slf.py(), request.id, None, Call::Ready(Box::new(request)));
+            this.push_held(slf.py(), held)?;
+        }
+        this.flush_soon(slf)
+    }
+
+    pub(super) fn settle_held(&self, py: Python<'_>, ended: Vec<Ended>) -> PyResult<()> {
+        for (mut job, result) in ended {
+            if let (Kind::Batch(batch), Err(error)) = (&mut job.kind, &result) {
+                batch.abort(py, error);
+            }
+            if let Some(shared) = job.stream.take() {
+                self.end_stream(py, shared.id, &shared, result.err(), false)?;
+                continue;
+            }
+            if let Some(reply) = job.reply.take()
+                && reply.get().settle(result)
+            {
+                Awaitable::wake(reply.into_bound(py), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a stream's reader that it is over.
+    pub(crate) fn end_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        shared: &Shared,
+        error: Option<PyErr>,
+        direct: bool,
+    ) -> PyResult<()> {
+        self.stream_ended(id);
+        match shared.end(error) {
+            Some(waiting) if waiting.get().settle(Ok(py.None())) => Awaitable::wake(waiting.into_bound(py), direct),
+            _ => Ok(()),
+        }
+    }
+}

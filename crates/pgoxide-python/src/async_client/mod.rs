@@ -1,0 +1,649 @@
+//! The asynchronous client: the session on the caller's own event loop.
+//!
+//! The loop tells when the descriptor can be read or written; everything between a call and its bytes, and between
+//! bytes and a woken task, happens in one call into this module. Requests made while others are in flight are written
+//! together, once per turn of the loop.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `asking.rs` | from a call to a submitted request, or to its place among the calls that wait |
+//! | `writing.rs` | from requests to bytes |
+//! | `reading.rs` | from bytes to woken tasks |
+//! | `deadlines.rs` | time limits |
+//! | `ending.rs` | calls that are given up, and the connection's own end |
+//! | `reader.rs` | what the event loop calls |
+
+mod asking;
+mod deadlines;
+mod ending;
+mod reader;
+mod reading;
+mod writing;
+
+use std::collections::BinaryHeap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{CancelDelivered, Limits, RequestId};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString, PyTuple, PyWeakrefReference};
+
+use self::deadlines::Deadline;
+pub(crate) use self::reader::Reader;
+use crate::arguments::freeze;
+use crate::awaitable::{Awaitable, LoopOf};
+use crate::batch::BatchBuilder;
+use crate::call::{self, Asked};
+use crate::feed::Feed;
+use crate::held::{BatchCall, Call, Held};
+use crate::io::Socket;
+use crate::job::{Run, Verb};
+use crate::open_streams::OpenStreams;
+use crate::prepared::Entry;
+use crate::session::{Options, Session};
+use crate::stream::{Stream, StreamCall};
+use crate::sync::lock;
+use crate::{error, pyimport};
+
+/// What one read takes at most. Large enough that a bulk result costs few turns of the loop, small enough to stay
+/// in the second-level cache while its rows are decoded.
+const PAGE: usize = 128 << 10;
+
+/// Where the bytes go.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// Not yet, or no longer.
+    None,
+    /// Our own descriptor, non-blocking.
+    Descriptor(Socket),
+    /// A transport that takes bytes objects: loops without `add_reader`, or TLS by Python.
+    Transport,
+}
+
+/// The core of `AsyncConnection`: its verbs, and what a transport needs.
+#[pyclass(frozen, subclass, weakref, module = "pgoxide._core")]
+pub(crate) struct AsyncClient {
+    pub(crate) session: Session,
+    line: Mutex<Line>,
+    /// Out while it is read into or decoded from.
+    page: Mutex<Option<RecvBuffer>>,
+    event_loop: OnceLock<Py<PyAny>>,
+    /// A future of the loop that has finished long ago, see `Awaitable::wake`.
+    finished: OnceLock<Py<PyAny>>,
+    /// See `Awaitable::get_loop`.
+    loop_of: OnceLock<Py<LoopOf>>,
+    /// The transport: `want_write`, `write`, `cancel`, `arm`, `ended`, `notice`, `notification`.
+    hooks: OnceLock<Py<PyAny>>,
+    /// What the loop holds; see `Reader`.
+    reader: OnceLock<Py<Reader>>,
+    starting: Mutex<Option<Py<Awaitable>>>,
+    /// Answers are being handed out: what is asked meanwhile is written afterwards, together.
+    delivering: AtomicBool,
+    flush_armed: AtomicBool,
+    write_armed: AtomicBool,
+    /// The transport holds as many bytes as it wants to.
+    transport_full: AtomicBool,
+    deadlines: Mutex<BinaryHeap<Deadline>>,
+    /// Sources that wait until less is unsent.
+    room_wanted: Mutex<Vec<Py<Awaitable>>>,
+    max_queued: usize,
+    /// Another call of a task that reads one would wait for itself; other tasks' calls wait.
+    streaming: OpenStreams,
+    default_timeout: Option<f64>,
+}
+
+impl AsyncClient {
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.event_loop.get() {
+            Some(event_loop) => Ok(event_loop.bind(py).clone()),
+            None => Err(error::interface_error(py, "the connection has not been opened")),
+        }
+    }
+
+    pub(crate) fn loop_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopOf>> {
+        if let Some(loop_of) = self.loop_of.get() {
+            return Ok(loop_of.bind(py).clone());
+        }
+        let made = Bound::new(py, LoopOf(self.event_loop(py)?.unbind()))?;
+        let _ = self.loop_of.set(made.clone().unbind()); // made twice, both are alike
+        Ok(made)
+    }
+
+    pub(crate) fn finished_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(finished) = self.finished.get() {
+            return Ok(finished.bind(py).clone());
+        }
+        let made = pyimport::future(py)?.call((), Some(&[("loop", self.event_loop(py)?)].into_py_dict(py)?))?;
+        made.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        // Both are alike, should the call above have come back here.
+        let _ = self.finished.set(made.clone().unbind());
+        Ok(made)
+    }
+
+    fn reader<'a, 'py>(&'a self, py: Python<'py>) -> PyResult<&'a Bound<'py, Reader>> {
+        match self.reader.get() {
+            Some(reader) => Ok(reader.bind(py)),
+            None => Err(error::interface_error(py, "the connection has not been opened")),
+        }
+    }
+
+    fn hooks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.hooks.get() {
+            Some(hooks) => Ok(hooks.bind(py).clone()),
+            None => Err(error::interface_error(py, "the connection has not been opened")),
+        }
+    }
+
+    /// `loop.call_soon(function, argument, context=context)`.
+    pub(crate) fn call_soon(
+        &self,
+        py: Python<'_>,
+        function: &Bound<'_, PyAny>,
+        argument: &Bound<'_, PyAny>,
+        context: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let options = PyDict::new(py);
+        if let Some(context) = context {
+            options.set_item(intern!(py, "context"), context)?;
+        }
+        self.event_loop(py)?.call_method(intern!(py, "call_soon"), (function, argument), Some(&options))?;
+        Ok(())
+    }
+
+    /// Raises unless the caller is a task or callback of the connection's own loop.
+    #[inline]
+    fn check_caller(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_loop(py)?;
+        self.check_stream(py)
+    }
+
+    /// As `check_caller`, for the task that reads a stream.
+    pub(crate) fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
+        let running = pyimport::running_loop(py)?.call0()?;
+        match self.event_loop.get() {
+            Some(own) if running.is(own) => Ok(()),
+            own => Err(wrong_loop(py, &running, own.is_some())),
+        }
+    }
+
+    /// Raises when the current task has a stream open on this connection.
+    #[inline]
+    fn check_stream(&self, py: Python<'_>) -> PyResult<()> {
+        let readers = self.streaming.readers(py);
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let current = pyimport::current_task(py)?.call0()?;
+        if !current.is_none() && readers.iter().any(|reader| current.is(reader)) {
+            return Err(own_stream(py));
+        }
+        Ok(())
+    }
+
+    /// A call has been made; if a stream is open, it is told after a while what it waits for.
+    #[inline]
+    fn note_wait(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        if self.streaming.waits(py, id)
+            && let Some(due) = self.streaming.due()
+            && lock(&self.deadlines).peek().is_none_or(|first| due < first.0)
+        {
+            let seconds = due.saturating_duration_since(Instant::now()).as_secs_f64();
+            self.hooks(py)?.call_method1(intern!(py, "arm"), (seconds,))?;
+        }
+        Ok(())
+    }
+
+    /// The stream is over or given up.
+    pub(crate) fn stream_ended(&self, id: RequestId) {
+        self.streaming.ended(id);
+    }
+}
+
+#[cold]
+fn own_stream(py: Python<'_>) -> PyErr {
+    error::interface_error(
+        py,
+        "this task reads a stream of this connection, so another call would wait for itself: end the stream first, \
+         collect what it gives, or use a second connection",
+    )
+}
+
+#[cold]
+fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr {
+    error::interface_error(
+        py,
+        if !opened {
+            "the connection has not been opened: use AsyncConnection.connect()"
+        } else if running.is_none() {
+            "an asynchronous connection is used outside its event loop; from a thread, use asyncio.run_coroutine_threadsafe, \
+             or the blocking pgoxide.Connection"
+        } else {
+            "this connection belongs to another event loop; open one in each loop"
+        },
+    )
+}
+
+#[pymethods]
+impl AsyncClient {
+    #[new]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
+    fn new(
+        py: Python<'_>,
+        nonce: String,
+        statement_cache_size: usize,
+        statement_cache_longest: usize,
+        statement_cache_lifetime: Option<f64>,
+        beyond: &str,
+        float4: &str,
+        timestamptz_zone: &Bound<'_, PyAny>,
+        naive_timestamptz: &str,
+        duplicate_columns: &str,
+        max_message: usize,
+        max_queued: usize,
+        max_queued_hard: usize,
+        command_timeout: Option<f64>,
+        stream_wait_warning: Option<f64>,
+    ) -> PyResult<Self> {
+        let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
+        let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
+        let options = Options { rules: Arc::new(rules), max_queued_hard };
+        let limits = Limits { message: max_message, send_buffer: max_queued };
+        Ok(Self {
+            session: Session::new(crate::prepared::Statements::new(py, cache, nonce), limits, options),
+            line: Mutex::new(Line::None),
+            page: Mutex::new(Some(RecvBuffer::new(PAGE))),
+            event_loop: OnceLock::new(),
+            finished: OnceLock::new(),
+            loop_of: OnceLock::new(),
+            hooks: OnceLock::new(),
+            reader: OnceLock::new(),
+            starting: Mutex::new(None),
+            delivering: AtomicBool::new(false),
+            flush_armed: AtomicBool::new(false),
+            write_armed: AtomicBool::new(false),
+            transport_full: AtomicBool::new(false),
+            deadlines: Mutex::new(BinaryHeap::new()),
+            room_wanted: Mutex::new(Vec::new()),
+            max_queued,
+            streaming: OpenStreams::new(stream_wait_warning),
+            default_timeout: command_timeout,
+        })
+    }
+
+    // ---- the verbs -------------------------------------------------------------------------------------------
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_all<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::All, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_one<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::One, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_optional<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::Optional, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_first<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::First, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_value<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::Value, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_column<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::Column, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false))]
+    fn execute<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<Awaitable>> {
+        Self::ask(slf, Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
+    }
+
+    /// Rows as they come.
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    fn stream<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        batch: u32,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let size = call::batch_size(py, batch)?;
+        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
+        let stream = Py::new(py, stream)?;
+        let reader = pyimport::current_task(py)?.call0()?.unbind();
+        let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
+        this.note_wait(py, id)?;
+        this.streaming.opened(py, id, reader);
+        this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
+        this.set_deadline(py, asked.timeout, id)?;
+        this.flush_soon(slf)?;
+        Ok(stream)
+    }
+
+    /// Runs a text of several statements by the simple protocol.
+    #[pyo3(signature = (sql, /, *, timeout=None))]
+    fn execute_script(slf: &Bound<'_, Self>, sql: String, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
+        match this.session.script_request(py, id, sql, Some(reply.clone_ref(py))) {
+            Ok(request) => Self::submit(slf, request)?,
+            Err(error) => {
+                reply.get().close_unseen();
+                return Err(error);
+            }
+        }
+        this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
+        Ok(reply)
+    }
+
+    /// Submits a collected batch; the reply settles when all of it has run.
+    fn _run_batch(slf: &Bound<'_, Self>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let timeout = call::timeout(py, timeout)?;
+        let id = this.session.next_id();
+        let collected = batch.take(py)?;
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
+        let call = Call::Batch(BatchCall::new(collected));
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call))?;
+        this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
+        this.flush_soon(slf)?;
+        Ok(reply)
+    }
+
+    /// Settles when the statement of an `execute_many` is described.
+    #[pyo3(signature = (sql, types, timeout=None))]
+    fn _describe(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
+        let prepared = this.session.statements.get(sql, &types)?;
+        prepared.refuse_copy(py, "execute_many")?;
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)))?;
+        this.note_wait(py, id)?;
+        this.set_deadline(py, timeout, id)?;
+        this.flush_soon(slf)?;
+        Ok(reply)
+    }
+
+    /// Begins COPY FROM STDIN of columns given by name and type.
+    fn _copy_in(slf: &Bound<'_, Self>, sql: String, columns: Vec<(Bound<'_, PyString>, u32)>) -> PyResult<Feed> {
+        slf.get().check_caller(slf.py())?;
+        slf.get().session.check_open(slf.py())?;
+        let (feed, request) = Feed::copy(slf.as_any(), sql, columns)?;
+        let id = request.id;
+        Self::submit(slf, request)?;
+        slf.get().note_wait(slf.py(), id)?;
+        Ok(feed)
+    }
+
+    /// Begins a statement with many parameter sets; it has been described.
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry) -> PyResult<Feed> {
+        slf.get().check_caller(slf.py())?;
+        slf.get().session.check_open(slf.py())?;
+        let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0))?;
+        let id = request.id;
+        Self::submit(slf, request)?;
+        slf.get().note_wait(slf.py(), id)?;
+        Ok(feed)
+    }
+
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
+    /// has one.
+    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        self.session.own(py, token, holder)
+    }
+
+    /// The transaction of `token` is over.
+    fn _disown(&self, token: &Bound<'_, PyAny>) {
+        self.session.disown(token);
+    }
+
+    // ---- for the transport -----------------------------------------------------------------------------------
+
+    /// Ties the client to its loop and transport, and gives what the loop is to call. `descriptor`: a non-blocking
+    /// socket's, or None for a transport that moves bytes itself.
+    fn _attach(
+        slf: &Bound<'_, Self>,
+        event_loop: Py<PyAny>,
+        hooks: Py<PyAny>,
+        descriptor: Option<i32>,
+    ) -> PyResult<Py<Reader>> {
+        let (py, this) = (slf.py(), slf.get());
+        let reader = Py::new(py, Reader { client: PyWeakrefReference::new(slf)?.unbind(), busy: Mutex::new(None) })?;
+        let fresh = this.event_loop.set(event_loop).is_ok()
+            && this.hooks.set(hooks).is_ok()
+            && this.reader.set(reader.clone_ref(py)).is_ok();
+        if !fresh {
+            return Err(error::interface_error(py, "the connection has been opened before"));
+        }
+        *lock(&this.line) = descriptor.map_or(Line::Transport, |fd| Line::Descriptor(Socket::new(fd)));
+        Ok(reader)
+    }
+
+    /// Writes StartupMessage; the reply settles at the first ReadyForQuery.
+    fn _start(slf: &Bound<'_, Self>, parameters: Vec<(Vec<u8>, Vec<u8>)>) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+        let started = lock(&this.session.state).conn.start(&pairs);
+        started.map_err(|e| error::encode_error(py, &e))?;
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), 0, "connect"))?;
+        let earlier = lock(&this.starting).replace(reply.clone_ref(py));
+        drop(earlier);
+        this.flush(py)?;
+        Ok(reply)
+    }
+
+    /// The line is gone, or is to be given up: every unfinished call fails with `reason` as the cause.
+    fn _end(&self, py: Python<'_>, reason: Bound<'_, PyAny>) -> PyResult<()> {
+        self.finish(py, PyErr::from_value(reason))
+    }
+
+    /// A reply that settles when all that was asked before it has finished; None when nothing is unfinished.
+    fn _settled(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.session.is_quiet() {
+            return Ok(None);
+        }
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "close"))?;
+        Self::submit(slf, Session::sync_request(id, Some(reply.clone_ref(py))))?;
+        Ok(Some(reply))
+    }
+
+    /// Writes Terminate behind everything that was written. True once nothing is left to send.
+    fn _terminate(&self, py: Python<'_>) -> PyResult<bool> {
+        lock(&self.session.state).conn.terminate();
+        self.flush(py)?;
+        Ok(lock(&self.session.state).conn.outgoing().is_empty())
+    }
+
+    /// The bytes of a CancelRequest for this session; None when the server gave no key.
+    fn _cancel_request<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let key = lock(&self.session.state).conn.cancel_key().cloned();
+        match key {
+            None => Ok(None),
+            Some(key) => {
+                let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
+                Ok(Some(PyBytes::new(py, &bytes)))
+            }
+        }
+    }
+
+    /// The side connection ended. True: the target still runs, and a further CancelRequest may be sent after
+    /// `_cancel_again`.
+    fn _cancel_delivered(slf: &Bound<'_, Self>, request_id: RequestId) -> PyResult<bool> {
+        let this = slf.get();
+        let after = lock(&this.session.state).conn.cancel_delivered(request_id);
+        match after {
+            CancelDelivered::StillRunning => return Ok(true),
+            CancelDelivered::Next(next) => this.send_cancel(slf, next)?,
+            CancelDelivered::Closed => {}
+        }
+        this.flush(slf.py())?;
+        Ok(false)
+    }
+
+    fn _cancel_again(&self, request_id: RequestId) -> bool {
+        lock(&self.session.state).conn.cancel_again(request_id)
+    }
+
+    /// Whether request `id` still runs and its cancel is wanted.
+    fn _cancel_wanted(&self, request_id: RequestId) -> bool {
+        lock(&self.session.state).conn.cancel_wanted(request_id)
+    }
+
+    // ---- what is known without asking the server -------------------------------------------------------------
+
+    /// The value the server last reported for a setting, or None.
+    fn parameter(&self, name: &str) -> Option<String> {
+        lock(&self.session.state).conn.parameter(name).map(str::to_owned)
+    }
+
+    #[getter]
+    fn backend_pid(&self) -> Option<i32> {
+        lock(&self.session.state).conn.cancel_key().map(|key| key.process_id)
+    }
+
+    #[getter]
+    fn transaction_status(&self) -> &'static str {
+        call::status_name(self.session.status())
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.session.is_ended()
+    }
+
+    #[getter]
+    fn statement_cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        call::cache_stats(py, &self.session)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(hooks) = self.hooks.get() {
+            visit.call(hooks)?;
+        }
+        if let Some(reader) = self.reader.get() {
+            visit.call(reader)?;
+        }
+        if let Some(finished) = self.finished.get() {
+            visit.call(finished)?;
+        }
+        if let Some(loop_of) = self.loop_of.get() {
+            visit.call(loop_of)?;
+        }
+        if let Ok(Some(starting)) = self.starting.try_lock().as_deref() {
+            visit.call(starting)?;
+        }
+        self.streaming.visit(&visit)?;
+        if let Ok(waiting) = self.room_wanted.try_lock() {
+            waiting.iter().try_for_each(|reply| visit.call(reply))?;
+        }
+        self.session.visit(&visit)?;
+        self.event_loop.get().map_or(Ok(()), |event_loop| visit.call(event_loop))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let starting = lock(&self.starting).take();
+        self.streaming.clear();
+        let waiting = std::mem::take(&mut *lock(&self.room_wanted));
+        drop((starting, waiting));
+        self.session.clear(py);
+    }
+}

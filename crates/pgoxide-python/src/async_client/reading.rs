@@ -1,0 +1,174 @@
+//! From bytes to woken tasks: what a page brought is taken from the session and handed out.
+
+use std::sync::atomic::Ordering;
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::AsyncClient;
+use super::ending::lost_line;
+use crate::awaitable::Awaitable;
+use crate::error;
+use crate::io::{Moved, Socket};
+use crate::job::Kind;
+use crate::session::Outcome;
+use crate::sync::lock;
+
+/// Reads in one turn before other descriptors of the loop get theirs.
+const READS_PER_TURN: usize = 8;
+
+impl AsyncClient {
+    pub(super) fn read(slf: &Bound<'_, Self>, socket: Socket) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        // Out already: somebody runs the loop inside a callback of ours. The outer read goes on.
+        let Some(mut page) = lock(&this.page).take() else { return Ok(()) };
+        let mut outcomes = Vec::with_capacity(lock(&this.session.state).conn.unfinished().min(128));
+        let mut end = None;
+        for _ in 0..READS_PER_TURN {
+            let spare = page.spare();
+            let room = spare.len();
+            match socket.receive(spare) {
+                Ok(Moved::Bytes(count)) => {
+                    page.filled(count);
+                    if let Err(error) = this.session.process(py, &mut page, &mut outcomes) {
+                        end = Some(error);
+                        break;
+                    }
+                    if count < room {
+                        break;
+                    }
+                }
+                Ok(Moved::WouldBlock) => break,
+                Ok(Moved::End) => {
+                    end = Some(error::connection_closed(py, "the server closed the connection"));
+                    break;
+                }
+                Err(cause) => {
+                    end = Some(lost_line(py, cause.into()));
+                    break;
+                }
+            }
+        }
+        this.put_back(page);
+        let delivered = this.deliver(py, outcomes, true);
+        if let Some(reason) = end {
+            this.finish(py, reason)?;
+            return delivered;
+        }
+        this.flush(py)?;
+        this.release_if_idle(py);
+        delivered
+    }
+
+    pub(super) fn received(slf: &Bound<'_, Self>, bytes: &[u8]) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let Some(mut page) = lock(&this.page).take() else {
+            return Err(error::interface_error(py, "the event loop was run inside one of the connection's callbacks"));
+        };
+        let (mut outcomes, mut end, mut rest) = (Vec::new(), None, bytes);
+        while !rest.is_empty() && end.is_none() {
+            let spare = page.spare();
+            let count = spare.len().min(rest.len());
+            spare[..count].copy_from_slice(&rest[..count]);
+            page.filled(count);
+            rest = &rest[count..];
+            end = this.session.process(py, &mut page, &mut outcomes).err();
+        }
+        this.put_back(page);
+        let delivered = this.deliver(py, outcomes, true);
+        match end {
+            Some(reason) => this.finish(py, reason)?,
+            None => this.flush(py)?,
+        }
+        this.release_if_idle(py);
+        delivered
+    }
+
+    /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
+    pub(super) fn put_back(&self, page: RecvBuffer) {
+        if !self.session.is_ended() {
+            *lock(&self.page) = Some(page);
+        }
+    }
+
+    /// Acts on what a page brought. `direct`: called by the loop, no task runs.
+    ///
+    /// A task that ends with KeyboardInterrupt or SystemExit raises here; the others still get their answers.
+    pub(super) fn deliver(&self, py: Python<'_>, outcomes: Vec<Outcome>, direct: bool) -> PyResult<()> {
+        let nested = self.delivering.swap(true, Ordering::Relaxed);
+        let mut result = Ok(());
+        for outcome in outcomes {
+            let acted = self.act(py, outcome, direct && !nested && result.is_ok());
+            if result.is_ok() {
+                result = acted;
+            }
+        }
+        self.delivering.store(nested, Ordering::Relaxed);
+        result
+    }
+
+    pub(super) fn act(&self, py: Python<'_>, outcome: Outcome, direct: bool) -> PyResult<()> {
+        match outcome {
+            Outcome::Finished(id, mut job, abandoned) => {
+                if let Kind::Prepare(prepare) = &job.kind {
+                    let ended = self.session.prepared(py, prepare)?;
+                    return self.settle_held(py, ended);
+                }
+                // A first flight may have carried the description that held calls wait for, or failed to.
+                if !lock(&self.session.state).held.is_empty() {
+                    let ended = self.session.advance_held(py);
+                    self.settle_held(py, ended)?;
+                }
+                if let Kind::Fed(fed) = &mut job.kind
+                    && let Some(started) = fed.started.take()
+                    && started.get().settle(Ok(false.into_pyobject(py)?.to_owned().into_any().unbind()))
+                {
+                    Awaitable::wake(started.into_bound(py), direct)?;
+                }
+                if let Some(shared) = job.stream.take() {
+                    let error = job.error.take();
+                    return self.end_stream(py, id, &shared, error, direct);
+                }
+                let Some(reply) = job.reply.take() else { return Ok(()) };
+                if abandoned || !reply.get().is_pending() {
+                    return Ok(());
+                }
+                let result = job.conclude(py);
+                // Before the task goes on: what the job holds (its statement) is free again.
+                drop(job);
+                if reply.get().settle(result) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }
+            }
+            Outcome::Started => {
+                let Some(reply) = lock(&self.starting).take() else { return Ok(()) };
+                if reply.get().settle(Ok(py.None())) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }
+            }
+            Outcome::FeedStarted(id) => {
+                let started = match lock(&self.session.state).conn.job(id).map(|job| &mut job.kind) {
+                    Some(Kind::Fed(fed)) => fed.started.take(),
+                    _ => None,
+                };
+                let Some(started) = started else { return Ok(()) };
+                let yes = true.into_pyobject(py)?.to_owned().into_any().unbind();
+                if started.get().settle(Ok(yes)) { Awaitable::wake(started.into_bound(py), direct) } else { Ok(()) }
+            }
+            Outcome::Batch { id, shared, rows, more, size } => {
+                match self.session.stream_batch(id, &shared, rows, more, size) {
+                    Some(waiting) if waiting.get().settle(Ok(py.None())) => {
+                        Awaitable::wake(waiting.into_bound(py), direct)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Outcome::Notice(fields) => {
+                self.hooks(py)?.call_method1(intern!(py, "notice"), (fields,))?;
+                Ok(())
+            }
+            Outcome::Notification { channel, payload, process_id } => {
+                self.hooks(py)?.call_method1(intern!(py, "notification"), (channel, payload, process_id))?;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One call after the other: a request is written, and read for until it has finished.
+
+use std::sync::Arc;
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{Request, RequestId};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use super::ending::lost_line;
+use super::{BlockingClient, Deadline};
+use crate::call::Asked;
+use crate::error;
+use crate::io::Moved;
+use crate::job::{Job, Kind, Run, Verb};
+use crate::prepared::{Prepared, Stage};
+use crate::session::{Outcome, fits_one_flight};
+use crate::stream::{Shared, StreamCall};
+use crate::sync::lock;
+use crate::turn::{self};
+
+impl BlockingClient {
+    pub(super) fn take_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<turn::Held<'_>> {
+        self.turn.take(py, deadline.at)?.ok_or_else(|| self.session.closed_error(py))
+    }
+
+    /// Takes the turn until it is given back.
+    pub(super) fn keep_turn(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
+        if self.turn.keep(py, deadline.at)? { Ok(()) } else { Err(self.session.closed_error(py)) }
+    }
+
+    pub(super) fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+        // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
+        self.session.check_owner(py)?;
+        let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
+        if prepared.stage() != Stage::Described
+            && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates())
+        {
+            self.prepare(py, &prepared, deadline)?;
+        }
+        let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        let request = self.session.run_request(py, self.session.next_id(), run, &asked.arguments, None)?;
+        self.run(py, request, deadline)
+    }
+
+    pub(super) fn prepare(&self, py: Python<'_>, prepared: &Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
+        let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
+        let job = self.drive(py, request, deadline)?;
+        if let Kind::Prepare(prepare) = &job.kind
+            && !prepare.refused().is_empty()
+        {
+            self.session.statements.forget(py, prepared)?;
+            return Err(prepare.error(py, prepared));
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Py<PyAny>> {
+        self.drive(py, request, deadline)?.conclude(py)
+    }
+
+    /// Submits a request and works until it has finished.
+    pub(super) fn drive(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Job> {
+        let id = request.id;
+        self.session.submit(py, request)?;
+        loop {
+            match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
+                Ok(Some(job)) => return Ok(job),
+                Ok(None) if deadline.has_passed() => {
+                    let late = error::query_timeout(py, format!("no answer within {} s", deadline.seconds));
+                    return Err(self.give_up(py, id, late));
+                }
+                Ok(None) => {}
+                Err(interrupt) if self.session.is_ended() => return Err(interrupt),
+                Err(interrupt) => return Err(self.give_up(py, id, interrupt)),
+            }
+        }
+    }
+
+    /// Sends what there is, waits for something to arrive, reads it. The finished job when it was `id`'s; an error
+    /// is a signal handler's, or the connection's end.
+    pub(super) fn turn_once(&self, py: Python<'_>, id: Option<RequestId>, wait: Option<u32>) -> PyResult<Option<Job>> {
+        let Some(mut page) = lock(&self.page).take() else {
+            return Err(self.no_page(py, "the connection is being read by another call"));
+        };
+        let moved = {
+            let spare = page.spare();
+            py.detach(|| self.exchange(spare, wait))
+        };
+        let mut outcomes = Vec::new();
+        let fate = match moved {
+            Ok(Moved::Bytes(count)) => {
+                page.filled(count);
+                self.session.process(py, &mut page, &mut outcomes)
+            }
+            Ok(Moved::WouldBlock) => Ok(()),
+            Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
+            Err(cause) => Err(lost_line(py, cause.into())),
+        };
+        self.put_back(page);
+        let (finished, told) = self.act(py, outcomes, id);
+        if let Err(reason) = fate {
+            let ended = self.finish(py, reason);
+            told.and(ended)?;
+            // The answer may have come whole before the end.
+            return finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)));
+        }
+        told?;
+        // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the connection's
+        // end: the caller decides what becomes of the call.
+        if finished.is_none() {
+            py.check_signals()?;
+        }
+        Ok(finished)
+    }
+
+    /// Why there is no page to read into: the connection has ended, or another call has it, as `otherwise` says.
+    #[cold]
+    pub(super) fn no_page(&self, py: Python<'_>, otherwise: &'static str) -> PyErr {
+        if self.session.is_ended() { self.session.closed_error(py) } else { error::interface_error(py, otherwise) }
+    }
+
+    /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
+    pub(super) fn put_back(&self, page: RecvBuffer) {
+        if !self.session.is_ended() {
+            *lock(&self.page) = Some(page);
+        }
+    }
+
+    /// System calls only; the GIL is released. The descriptor is not closed meanwhile: see [`finish`](Self::finish).
+    pub(super) fn exchange(&self, spare: &mut [u8], wait: Option<u32>) -> std::io::Result<Moved> {
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return Ok(Moved::End) };
+        let blocked = {
+            let mut state = lock(&self.session.state);
+            loop {
+                state.conn.pump();
+                if state.conn.outgoing().is_empty() {
+                    break false;
+                }
+                match socket.send(state.conn.outgoing()) {
+                    Ok(Moved::Bytes(count)) => state.conn.sent(count),
+                    Ok(Moved::WouldBlock | Moved::End) => break true,
+                    // What the server said before it went is still there to be read.
+                    Err(error) => match socket.receive(spare) {
+                        Ok(moved @ (Moved::Bytes(_) | Moved::End)) => return Ok(moved),
+                        Ok(Moved::WouldBlock) | Err(_) => return Err(error),
+                    },
+                }
+            }
+        };
+        if !blocked
+            && let Some(spin) = self.spin.get()
+            && let Some(moved) = spin.receive(socket, spare)?
+        {
+            return Ok(moved);
+        }
+        match (blocked, wait) {
+            (false, None) => socket.receive_waiting(spare),
+            (writing, wait) => {
+                // Reading never stops while writing: whichever is possible first.
+                socket.wait(writing, wait.unwrap_or(100))?;
+                socket.receive(spare)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller, which took them apart")]
+    pub(super) fn open_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        prepared: Arc<Prepared>,
+        asked: Asked<'_>,
+        shared: Arc<Shared>,
+        size: u32,
+        deadline: Deadline,
+    ) -> PyResult<()> {
+        if prepared.stage() != Stage::Described {
+            self.prepare(py, &prepared, deadline)?;
+        }
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let call = StreamCall { run, arguments: asked.arguments.unbind(), shared, size };
+        let request = self.session.stream_request(py, id, call)?;
+        self.session.submit(py, request)?;
+        self.send_some();
+        Ok(())
+    }
+
+    /// Reads what has arrived on an idle connection: notices, changed settings, and the server's last words. An error is a
+    /// Ctrl-C, or what else a listener must not keep to itself.
+    pub(super) fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let mut interrupted = Ok(());
+        loop {
+            let Some(mut page) = lock(&self.page).take() else { return interrupted };
+            let moved = lock(&self.socket).map_or(Ok(Moved::WouldBlock), |socket| socket.receive(page.spare()));
+            let mut outcomes = Vec::new();
+            let fate = match moved {
+                Ok(Moved::Bytes(count)) => {
+                    page.filled(count);
+                    self.session.process(py, &mut page, &mut outcomes)
+                }
+                Ok(Moved::WouldBlock) => {
+                    self.put_back(page);
+                    return interrupted;
+                }
+                Ok(Moved::End) => Err(error::connection_closed(py, "the server closed the connection")),
+                Err(cause) => Err(lost_line(py, cause.into())),
+            };
+            self.put_back(page);
+            let (_, told) = self.act(py, outcomes, None);
+            let ended = fate.or_else(|reason| self.finish(py, reason));
+            for error in [told, ended].into_iter().filter_map(Result::err) {
+                if interrupted.is_ok() && !error.is_instance_of::<PyException>(py) {
+                    interrupted = Err(error);
+                } else {
+                    // `closed` is a question; a listener's trouble is no answer to it.
+                    error.write_unraisable(py, None);
+                }
+            }
+            if self.session.is_ended() {
+                return interrupted;
+            }
+        }
+    }
+
+    /// Acts on what a page brought: the finished job when it was `id`'s, and the first thing a listener raised, which keeps
+    /// nothing of the rest from being acted on.
+    pub(super) fn act(
+        &self,
+        py: Python<'_>,
+        outcomes: Vec<Outcome>,
+        id: Option<RequestId>,
+    ) -> (Option<Job>, PyResult<()>) {
+        let (mut finished, mut told) = (None, Ok(()));
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Finished(done, job, _) if Some(done) == id => finished = Some(job),
+                Outcome::Finished(_, job, _) => {
+                    // A stream that was given up before its end.
+                    if let Some(shared) = &job.stream {
+                        shared.end(None);
+                    }
+                }
+                Outcome::Started | Outcome::FeedStarted(_) => {}
+                Outcome::Batch { id, shared, rows, more, size } => {
+                    self.session.stream_batch(id, &shared, rows, more, size);
+                }
+                Outcome::Notice(fields) => {
+                    let raised = self.tell(py, "notice", (fields,));
+                    told = told.and(raised);
+                }
+                Outcome::Notification { channel, payload, process_id } => {
+                    let raised = self.tell(py, "notification", (channel, payload, process_id));
+                    told = told.and(raised);
+                }
+            }
+        }
+        (finished, told)
+    }
+
+    pub(super) fn tell<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        arguments: impl pyo3::call::PyCallArgs<'py>,
+    ) -> PyResult<()> {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.bind(py).call_method1(method, arguments)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Calls that are given up, and the connection's own end.
+
+use std::time::{Duration, Instant};
+
+use pgoxide_protocol::client::{CancelDelivered, CancelOutcome, RequestId};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::{BlockingClient, SLICE};
+use crate::error;
+use crate::sync::lock;
+
+/// How long a cancelled call may take to end before the connection is given up.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl BlockingClient {
+    /// A call that will not be waited for: cancels it at the server and drains its answer, so that the connection
+    /// is in step again; a second interrupt, or a server that does not answer, closes the connection.
+    pub(super) fn give_up(&self, py: Python<'_>, id: RequestId, reason: PyErr) -> PyErr {
+        self.cancel_and_drain(py, id);
+        reason
+    }
+
+    pub(super) fn cancel_and_drain(&self, py: Python<'_>, id: RequestId) {
+        let outcome = lock(&self.session.state).conn.cancel(id);
+        let cancelled = match outcome {
+            CancelOutcome::Running => self.send_cancel(py, id),
+            // It was never written: the server owes nothing for it.
+            CancelOutcome::Dropped(job) => return drop(job),
+            CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
+        };
+        let drained = cancelled.and_then(|()| self.drain(py, id));
+        if let Err(second) = drained {
+            let closed = error::connection_closed(py, format!("given up while cancelling: {}", second.value(py)));
+            if let Err(error) = self.finish(py, closed) {
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    pub(super) fn send_cancel(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        let request = lock(&self.session.state).conn.cancel_key().cloned();
+        if let Some(key) = request {
+            let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
+            self.tell(py, "cancel", (PyBytes::new(py, &bytes),))?;
+        }
+        let after = lock(&self.session.state).conn.cancel_delivered(id);
+        match after {
+            CancelDelivered::Next(next) => self.send_cancel(py, next),
+            CancelDelivered::Closed | CancelDelivered::StillRunning => Ok(()),
+        }
+    }
+
+    pub(super) fn drain(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        let until = Instant::now() + DRAIN;
+        let mut again = Instant::now() + SLICE;
+        loop {
+            // Its answer may have come with the page that a listener interrupted.
+            if lock(&self.session.state).conn.is_idle() || self.turn_once(py, Some(id), Some(100))?.is_some() {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Err(error::connection_closed(py, "the server did not end the cancelled call"));
+            }
+            // A CancelRequest that came before its target had begun has had no effect.
+            let repeat = now >= again && lock(&self.session.state).conn.cancel_again(id);
+            if repeat {
+                again = now + 4 * SLICE;
+                self.send_cancel(py, id)?;
+            }
+        }
+    }
+
+    /// Ends the connection, from any thread. One that waits on the socket is woken by its end, and has left it before
+    /// the descriptor is closed: else its number could be another connection's by the time it is used again.
+    pub(super) fn finish(&self, py: Python<'_>, reason: PyErr) -> PyResult<()> {
+        let (first, jobs) = self.session.end(py, reason);
+        self.turn.end();
+        drop(lock(&self.page).take());
+        if first {
+            self.line.get().inspect(|line| line.cut());
+            py.detach(|| *lock(&self.socket) = None);
+            let reason = self.session.closed_error(py).into_value(py);
+            self.tell(py, "ended", (reason,))?;
+        }
+        drop(jobs);
+        Ok(())
+    }
+}
+
+#[cold]
+pub(super) fn lost_line(py: Python<'_>, cause: PyErr) -> PyErr {
+    let error = error::connection_closed(py, format!("the connection was lost: {}", cause.value(py)));
+    error::caused_by(py, error, cause)
+}

@@ -1,0 +1,455 @@
+//! The blocking client: the session driven by the caller's own thread, without a loop and without a thread of ours.
+//!
+//! One call sends and receives with the GIL released once; waits are sliced so that Ctrl-C is seen.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `driving.rs` | one call after the other |
+//! | `streaming.rs` | streams, which keep the turn |
+//! | `feeding.rs` | fed requests, which keep it too |
+//! | `ending.rs` | calls that are given up, and the connection's own end |
+
+mod driving;
+mod ending;
+mod feeding;
+mod streaming;
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{Limits, RequestId};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use self::feeding::Feeding;
+use crate::batch::BatchBuilder;
+use crate::call::{self, Asked};
+use crate::error;
+use crate::feed::Feed;
+use crate::io::{Moved, Socket};
+use crate::job::Verb;
+use crate::prepared::{Entry, Stage, Statements};
+use crate::session::{Options, Session};
+use crate::spin::Spin;
+use crate::stream::Stream;
+use crate::sync::lock;
+use crate::turn::{Taken, Turn};
+
+/// What one read takes at most.
+const PAGE: usize = 128 << 10;
+
+/// How long a wait lasts before signals and the deadline are looked at. The descriptor's own receive timeout, set
+/// by the transport, is the same.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// The core of `Connection`: its verbs, and what a transport needs.
+#[pyclass(frozen, subclass, weakref, module = "pgoxide._core", name = "Client")]
+pub(crate) struct BlockingClient {
+    pub(crate) session: Session,
+    /// Locked as long as a system call uses it, so that it is closed, and its number used anew, by nobody meanwhile.
+    socket: Mutex<Option<Socket>>,
+    /// The same, to be cut while a call waits on it.
+    line: OnceLock<Socket>,
+    spin: OnceLock<Spin>,
+    page: Mutex<Option<RecvBuffer>>,
+    turn: Turn,
+    feeding: Mutex<Option<Feeding>>,
+    /// The open stream, which keeps the turn.
+    streaming: Mutex<Option<(RequestId, Deadline)>>,
+    /// The transport: `cancel`, `ended`, `notice`, `notification`.
+    hooks: OnceLock<Py<PyAny>>,
+    default_timeout: Option<f64>,
+}
+
+/// Until when a call may take.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Option<Instant>,
+    seconds: f64,
+}
+
+impl Deadline {
+    fn after(seconds: Option<f64>) -> Self {
+        let at = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).and_then(|d| Instant::now().checked_add(d));
+        Self { at, seconds: seconds.unwrap_or(0.0) }
+    }
+
+    fn has_passed(self) -> bool {
+        self.at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Milliseconds to wait at most, when that is less than a slice.
+    fn shorter_than_slice(self) -> Option<u32> {
+        let left = self.at?.saturating_duration_since(Instant::now());
+        (left < SLICE).then(|| u32::try_from(left.as_millis()).unwrap_or(0) + 1)
+    }
+}
+
+#[pymethods]
+impl BlockingClient {
+    #[new]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
+    fn new(
+        py: Python<'_>,
+        nonce: String,
+        statement_cache_size: usize,
+        statement_cache_longest: usize,
+        statement_cache_lifetime: Option<f64>,
+        beyond: &str,
+        float4: &str,
+        timestamptz_zone: &Bound<'_, PyAny>,
+        naive_timestamptz: &str,
+        duplicate_columns: &str,
+        max_message: usize,
+        max_queued: usize,
+        max_queued_hard: usize,
+        command_timeout: Option<f64>,
+        stream_wait_warning: Option<f64>,
+    ) -> PyResult<Self> {
+        let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
+        let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
+        let options = Options { rules: Arc::new(rules), max_queued_hard };
+        let limits = Limits { message: max_message, send_buffer: max_queued };
+        Ok(Self {
+            session: Session::new(Statements::new(py, cache, nonce), limits, options),
+            socket: Mutex::new(None),
+            line: OnceLock::new(),
+            spin: OnceLock::new(),
+            page: Mutex::new(Some(RecvBuffer::new(PAGE))),
+            turn: Turn::new(stream_wait_warning),
+            feeding: Mutex::new(None),
+            streaming: Mutex::new(None),
+            hooks: OnceLock::new(),
+            default_timeout: command_timeout,
+        })
+    }
+
+    // ---- the verbs -------------------------------------------------------------------------------------------
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_all<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::All, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_one<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::One, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_optional<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Optional, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_first<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::First, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_value<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Value, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    fn fetch_column<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Column, Asked::new(statement, args, into, timeout, types, isolate)?)
+    }
+
+    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false))]
+    fn execute<'py>(
+        &self,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        isolate: bool,
+    ) -> PyResult<Py<PyAny>> {
+        self.ask(statement.py(), Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
+    }
+
+    /// Rows as they come.
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    fn stream<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        batch: u32,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let size = call::batch_size(py, batch)?;
+        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
+        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        prepared.refuse_copy(py, "stream")?;
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
+        let stream = Py::new(py, stream)?;
+        this.keep_turn(py, deadline)?;
+        this.turn.stream_opened(py);
+        *lock(&this.streaming) = Some((id, deadline));
+        // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
+        let opened = this
+            .session
+            .check_open(py)
+            .and_then(|()| this.open_stream(py, id, prepared, asked, shared, size, deadline));
+        if let Err(error) = opened {
+            stream.get().refused();
+            this.stream_forgotten(id);
+            return Err(error);
+        }
+        Ok(stream)
+    }
+
+    /// Runs a text of several statements by the simple protocol.
+    #[pyo3(signature = (sql, /, *, timeout=None))]
+    fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
+        self.run(py, request, deadline)
+    }
+
+    /// Runs a collected batch.
+    fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        let mut collected = batch.take(py)?;
+        for statement in collected.missing() {
+            if let Err(error) = self.prepare(py, &statement, deadline) {
+                collected.stop_at(&statement);
+                collected.abort(py, &error);
+                return Err(error);
+            }
+        }
+        let request = self.session.batch_request(py, self.session.next_id(), collected, None)?;
+        self.run(py, request, deadline)
+    }
+
+    /// Has the statement of an `execute_many` described.
+    #[pyo3(signature = (sql, types, timeout=None))]
+    fn _describe(
+        &self,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Entry> {
+        let py = sql.py();
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
+        let prepared = self.session.statements.get(sql, &types)?;
+        prepared.refuse_copy(py, "execute_many")?;
+        if prepared.stage() != Stage::Described {
+            self.prepare(py, &prepared, deadline)?;
+        }
+        Ok(Entry(prepared))
+    }
+
+    /// Begins COPY FROM STDIN of columns given by name and type. The connection is its own until it is done.
+    fn _copy_in(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        columns: Vec<(Bound<'_, PyString>, u32)>,
+        timeout: Option<f64>,
+    ) -> PyResult<Feed> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        this.begin_feeding(py, timeout)?;
+        this.begin(py, Feed::copy(slf.as_any(), sql, columns))
+    }
+
+    /// Begins a statement with many parameter sets; it has been described.
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Feed> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        this.begin_feeding(py, timeout)?;
+        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
+    }
+
+    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
+    /// has one.
+    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
+        self.session.own(py, token, holder)
+    }
+
+    /// The transaction of `token` is over.
+    fn _disown(&self, token: &Bound<'_, PyAny>) {
+        self.session.disown(token);
+    }
+
+    // ---- for the transport -----------------------------------------------------------------------------------
+
+    /// Ties the client to its transport's descriptor, whose receive timeout is 100 ms.
+    fn _attach(&self, py: Python<'_>, hooks: Py<PyAny>, descriptor: i32) -> PyResult<()> {
+        if self.hooks.set(hooks).is_err() {
+            return Err(error::interface_error(py, "the connection has been opened before"));
+        }
+        let socket = *self.line.get_or_init(|| Socket::new(descriptor));
+        self.spin.get_or_init(|| Spin::new(socket));
+        *lock(&self.socket) = Some(socket);
+        Ok(())
+    }
+
+    /// Writes StartupMessage and waits for the first ReadyForQuery, at most `timeout` seconds.
+    fn _start(&self, py: Python<'_>, parameters: Vec<(Vec<u8>, Vec<u8>)>, timeout: Option<f64>) -> PyResult<()> {
+        let _turn = self.take_turn(py, Deadline::after(None))?;
+        let pairs: Vec<(&[u8], &[u8])> = parameters.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+        let started = lock(&self.session.state).conn.start(&pairs);
+        started.map_err(|e| error::encode_error(py, &e))?;
+        let deadline = Deadline::after(timeout);
+        while !lock(&self.session.state).conn.is_started() {
+            if deadline.has_passed() {
+                return Err(error::query_timeout(
+                    py,
+                    format!("the server did not finish start-up within {} s", deadline.seconds),
+                ));
+            }
+            if let Err(error) = self.turn_once(py, None, deadline.shorter_than_slice()) {
+                return Err(if self.session.is_ended() { self.session.reason(py) } else { error });
+            }
+        }
+        Ok(())
+    }
+
+    /// The line is to be given up.
+    fn _end(&self, py: Python<'_>, reason: Bound<'_, PyAny>) -> PyResult<()> {
+        self.finish(py, PyErr::from_value(reason))
+    }
+
+    /// Sends Terminate, as far as the socket takes it at once; nothing when another thread keeps the connection for longer
+    /// than `timeout` seconds, or this one is in the middle of a call.
+    fn _terminate(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        if self.turn.is_mine() {
+            // A stream or COPY of this thread that was left open: it ends with the session.
+            let open = lock(&self.streaming).as_ref().map(|(id, _)| *id);
+            open.into_iter().for_each(|id| self.stream_forgotten(id));
+            drop(self.end_feeding());
+        }
+        let Taken::Turn(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
+        let socket = lock(&self.socket);
+        let Some(socket) = *socket else { return Ok(()) };
+        let mut state = lock(&self.session.state);
+        state.conn.terminate();
+        while !state.conn.outgoing().is_empty() {
+            match socket.send(state.conn.outgoing()) {
+                Ok(Moved::Bytes(count)) => state.conn.sent(count),
+                // The server notices the end of the connection as well.
+                Ok(Moved::WouldBlock | Moved::End) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a CancelRequest for this session; None when the server gave no key.
+    fn _cancel_request<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let key = lock(&self.session.state).conn.cancel_key().cloned();
+        match key {
+            None => Ok(None),
+            Some(key) => {
+                let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;
+                Ok(Some(PyBytes::new(py, &bytes)))
+            }
+        }
+    }
+
+    // ---- what is known without asking the server -------------------------------------------------------------
+
+    /// The value the server last reported for a setting, or None.
+    fn parameter(&self, name: &str) -> Option<String> {
+        lock(&self.session.state).conn.parameter(name).map(str::to_owned)
+    }
+
+    #[getter]
+    fn backend_pid(&self) -> Option<i32> {
+        lock(&self.session.state).conn.cancel_key().map(|key| key.process_id)
+    }
+
+    #[getter]
+    fn transaction_status(&self) -> &'static str {
+        call::status_name(self.session.status())
+    }
+
+    /// Looks at the socket: a server that has gone is noticed before the next call.
+    #[getter]
+    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(_turn) = self.turn.take_if_free() {
+            self.look(py)?;
+        }
+        Ok(self.session.is_ended())
+    }
+
+    #[getter]
+    fn statement_cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        call::cache_stats(py, &self.session)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(hooks) = self.hooks.get() {
+            visit.call(hooks)?;
+        }
+        self.session.visit(&visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        self.session.clear(py);
+    }
+}

@@ -1,0 +1,390 @@
+//! From bytes to outcomes: each event of the machine concerns the job at the head.
+
+use std::sync::Arc;
+
+use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{CopyDirection, Event, Failure, RequestId};
+use pgoxide_protocol::message::authentication::Authentication;
+use pgoxide_protocol::message::command_complete::CommandComplete;
+use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_protocol::message::fields;
+use pyo3::prelude::*;
+
+use super::{Outcome, Session};
+use crate::awaitable::Awaitable;
+use crate::error::{self};
+use crate::job::{self, Fault, Job, Kind};
+use crate::plan::SentAs;
+use crate::sync::lock;
+
+impl Session {
+    /// Reads all complete messages of the page. An error means that the connection cannot go on.
+    pub(crate) fn process(&self, py: Python<'_>, page: &mut RecvBuffer, out: &mut Vec<Outcome>) -> PyResult<()> {
+        let mut used = 0;
+        let result = loop {
+            let event = lock(&self.state).conn.next_event(page.data(), &mut used);
+            match event {
+                Ok(None) => break Ok(()),
+                Ok(Some(event)) => {
+                    if let Err(error) = self.handle(py, event, out) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error::protocol_error(py, &error)),
+            }
+        };
+        page.consume(used);
+        result
+    }
+
+    fn handle(&self, py: Python<'_>, event: Event<'_, Job>, out: &mut Vec<Outcome>) -> PyResult<()> {
+        match event {
+            Event::Rows { frames, count } => return self.rows(py, frames, count),
+            Event::Finished { id, mut job, abandoned, status: _ } => {
+                job.answered();
+                out.push(Outcome::Finished(id, job, abandoned));
+            }
+            Event::Complete(complete) if self.runs_stream() => {
+                let _ = complete; // how many rows there were, the reader has counted
+                self.batch_ended(false, out);
+            }
+            Event::Complete(complete) => self.completed(Some(&complete)),
+            Event::Empty if self.runs_stream() => self.batch_ended(false, out),
+            Event::Empty => self.completed(None),
+            Event::Suspended => self.batch_ended(true, out),
+            Event::Parsed => self.with_job(Job::parsed),
+            Event::ParameterDescription(description) => {
+                let oids: Vec<u32> = description.types.iter().collect();
+                self.with_job(|job| match &mut job.kind {
+                    Kind::Prepare(prepare) => prepare.parameters_described(oids),
+                    Kind::Run(run) => run.parameters_described(oids),
+                    Kind::Batch(batch) => batch.parameters_described(oids),
+                    _ => {}
+                });
+            }
+            Event::RowDescription(description) => {
+                let plan = job::describe(py, &description, &self.options.rules)?;
+                let sent = plan.sent_as(&description);
+                self.described(py, Some(plan), sent)?;
+            }
+            Event::NoData => self.described(py, None, SentAs::Wanted)?,
+            Event::Failed(refusal, failure) => self.failed(py, &refusal, failure)?,
+            Event::Notice(notice) => {
+                out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
+            }
+            Event::Notification(notification) => out.push(Outcome::Notification {
+                channel: String::from_utf8_lossy(notification.channel).into_owned(),
+                payload: String::from_utf8_lossy(notification.payload).into_owned(),
+                process_id: notification.process_id,
+            }),
+            Event::Parameter { name, value } => {
+                if name == b"TimeZone" {
+                    self.options.rules.session_zone.reported(py, value);
+                }
+            }
+            Event::Started => out.push(Outcome::Started),
+            Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
+            Event::Closed => {
+                let state = lock(&self.state);
+                if let Some(id) = state.conn.running_id() {
+                    out.push(Outcome::FeedStarted(id));
+                }
+            }
+            Event::CopyStarted(direction) => self.copy_started(py, direction, out)?,
+            Event::CopyData(_) | Event::CopyDone => {}
+        }
+        Ok(())
+    }
+
+    /// Request `id` is the one the server is at.
+    pub(crate) fn is_running(&self, id: RequestId) -> bool {
+        lock(&self.state).conn.running_id() == Some(id)
+    }
+
+    fn runs_stream(&self) -> bool {
+        matches!(lock(&self.state).conn.running(), Some(Job { kind: Kind::Stream(_), .. }))
+    }
+
+    /// A stream's Execute has been answered.
+    fn batch_ended(&self, more: bool, out: &mut Vec<Outcome>) {
+        let mut state = lock(&self.state);
+        let id = state.conn.running_id();
+        if let (Some(id), Some(Job { kind: Kind::Stream(stream), error, .. })) = (id, state.conn.running()) {
+            let rows = stream.take_batch();
+            // A row that could not be built is the end: its reader is told once the portal is closed.
+            let more = more && error.is_none();
+            out.push(Outcome::Batch { id, shared: Arc::clone(&stream.shared), rows, more, size: stream.size });
+        }
+    }
+
+    fn with_job(&self, act: impl FnOnce(&mut Job)) {
+        if let Some(job) = lock(&self.state).conn.running() {
+            act(job);
+        }
+    }
+
+    /// A statement came to its end. None: its text was empty.
+    fn completed(&self, complete: Option<&CommandComplete<'_>>) {
+        let mut over = None;
+        self.with_job(|job| match (&mut job.kind, complete) {
+            (Kind::Script(script), _) => over = script.complete(complete),
+            (Kind::Run(run), Some(complete)) => run.complete(complete),
+            (Kind::Fed(fed), Some(complete)) => fed.complete(complete),
+            (Kind::Batch(batch), Some(complete)) => batch.complete(complete),
+            (Kind::Batch(batch), None) => batch.empty(),
+            (Kind::Run(_) | Kind::Fed(_), None) | (Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken, _) => {}
+        });
+        drop(over);
+    }
+
+    /// Takes the head's job apart so that Python may run, and puts it together again. Nothing is done for a job
+    /// nobody waits for.
+    fn with_kind<R>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut Kind) -> Result<R, Fault>,
+    ) -> Result<Option<R>, Fault> {
+        let abandoned = lock(&self.state).conn.running_abandoned();
+        self.with_kind_if(py, !abandoned, act)
+    }
+
+    fn with_kind_if<R>(
+        &self,
+        py: Python<'_>,
+        wanted: bool,
+        act: impl FnOnce(&mut Kind) -> Result<R, Fault>,
+    ) -> Result<Option<R>, Fault> {
+        let taken = {
+            let mut state = lock(&self.state);
+            if !wanted {
+                None
+            } else {
+                state.conn.running().map(|job| (job.error.is_some(), std::mem::replace(&mut job.kind, Kind::Taken)))
+            }
+        };
+        let Some((has_failed, mut kind)) = taken else { return Ok(None) };
+        let result = if has_failed { Ok(None) } else { act(&mut kind).map(Some) };
+        self.put_together(py, kind)?;
+        result
+    }
+
+    /// The head's job is whole again. When the connection has ended meanwhile, who waits for parts of `kind` is told, as
+    /// those of all other jobs have been.
+    fn put_together(&self, py: Python<'_>, kind: Kind) -> PyResult<()> {
+        let mut orphan = {
+            let mut state = lock(&self.state);
+            match state.conn.running() {
+                Some(job) => std::mem::replace(&mut job.kind, kind),
+                None => kind,
+            }
+        };
+        match &mut orphan {
+            Kind::Batch(batch) => batch.abort(py, &self.closed_error(py)),
+            Kind::Fed(fed) => {
+                if let Some(started) = fed.started.take()
+                    && started.get().settle(Err(self.closed_error(py)))
+                {
+                    Awaitable::wake(started.into_bound(py), false)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rows(&self, py: Python<'_>, frames: &[u8], count: usize) -> PyResult<()> {
+        let result = self.with_kind(py, |kind| match kind {
+            Kind::Run(run) => run.rows(py, frames, count),
+            Kind::Script(script) => script.rows(py, frames),
+            Kind::Batch(batch) => batch.rows(py, frames, count),
+            Kind::Stream(stream) => stream.rows(py, frames, count),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::Taken => Ok(()),
+        });
+        self.settle_fault(py, result.map(|_| ()))
+    }
+
+    fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>, sent: SentAs) -> PyResult<()> {
+        // Also for a call that was given up: others wait for the description it carried.
+        let result = self.with_kind_if(py, true, |kind| {
+            match kind {
+                Kind::Prepare(prepare) => prepare.described(plan),
+                Kind::Run(run) => run.described(py, plan, sent)?,
+                Kind::Batch(batch) => batch.described(py, plan, sent)?,
+                Kind::Stream(stream) => stream.described(py, plan, sent)?,
+                Kind::Script(script) => {
+                    if let Some(plan) = plan {
+                        script.described(py, plan)?;
+                    }
+                }
+                Kind::Fed(_) | Kind::Taken => {}
+            }
+            Ok(())
+        });
+        self.settle_fault(py, result.map(|_| ()))
+    }
+
+    /// A call's own failure is remembered until its ReadyForQuery; a broken message ends the connection.
+    fn settle_fault(&self, py: Python<'_>, result: Result<(), Fault>) -> PyResult<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Fault::Protocol(error)) => Err(error::protocol_error(py, &error)),
+            Err(Fault::Call(error)) => {
+                self.remember(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// The first failure of the head is its failure.
+    fn remember(&self, error: PyErr) {
+        let surplus = {
+            let mut state = lock(&self.state);
+            match state.conn.running() {
+                Some(job) if job.error.is_none() => {
+                    job.error = Some(error);
+                    None
+                }
+                _ => Some(error),
+            }
+        };
+        drop(surplus);
+    }
+
+    fn failed(&self, py: Python<'_>, refusal: &ErrorResponse<'_>, failure: Failure) -> PyResult<()> {
+        if failure == Failure::Session {
+            let words = error::server_error(py, refusal, None, None);
+            let earlier = lock(&self.state).last_words.replace(words);
+            drop(earlier);
+            return Ok(());
+        }
+        if failure == Failure::Neighbour && lock(&self.state).conn.running_resends() {
+            self.with_job(|job| job.parsed = false);
+            let restart = self.with_kind(py, |kind| {
+                match kind {
+                    Kind::Run(run) => run.restart(),
+                    Kind::Prepare(prepare) => prepare.restart(),
+                    _ => {}
+                }
+                Ok(())
+            });
+            return self.settle_fault(py, restart.map(|_| ()));
+        }
+        let (taken, abandoned) = {
+            let mut state = lock(&self.state);
+            let abandoned = state.conn.running_abandoned();
+            let running = state.conn.running();
+            let taken = running.map(|job| {
+                job.refused = true;
+                (std::mem::replace(&mut job.kind, Kind::Taken), job.parsed)
+            });
+            (taken, abandoned)
+        };
+        let Some((mut kind, parsed)) = taken else { return Ok(()) };
+        if let Kind::Prepare(prepare) = &mut kind {
+            prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
+        }
+        if let Kind::Run(run) = &mut kind
+            && let Some(first) = run.first.take()
+        {
+            let statement = Arc::clone(first.statement());
+            // Sent again it may be described already, but what was described is closed.
+            let gone = !parsed && statement.described().is_some();
+            if gone {
+                statement.set_exists(false);
+            }
+            let cancelled = refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
+            if gone || (statement.described().is_none() && !cancelled) {
+                self.statements.forget(py, &statement)?;
+            }
+        }
+        let which = match &kind {
+            Kind::Script(script) => Some(script.completed() + 1),
+            _ => None,
+        };
+        let job = Job::new(kind, None);
+        let error = (!abandoned && !matches!(job.kind, Kind::Prepare(_))).then(|| {
+            let error = job.server_error(py, refusal);
+            if let Some(number) = which {
+                // A note that cannot be added is no reason to lose the error.
+                let _ = error.value(py).call_method1("add_note", (format!("in statement {number} of the script"),));
+            }
+            if failure == Failure::Neighbour { victim(py, error) } else { error }
+        });
+        self.put_together(py, job.kind)?;
+        if let Some(error) = error {
+            self.remember(error);
+        }
+        Ok(())
+    }
+
+    fn copy_started(&self, py: Python<'_>, direction: CopyDirection, out: &mut Vec<Outcome>) -> PyResult<()> {
+        let fed = {
+            let mut state = lock(&self.state);
+            let (id, given_up) = (state.conn.running_id(), state.conn.running_abandoned());
+            match (id, state.conn.running()) {
+                (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) if direction == CopyDirection::In => {
+                    if !given_up {
+                        fed.copying = true;
+                        out.push(Outcome::FeedStarted(id));
+                        return Ok(());
+                    }
+                    true
+                }
+                _ => false,
+            }
+        };
+        let refused = match (fed, direction) {
+            // Given up while the answer was on its way: nobody will feed it.
+            (true, _) => lock(&self.state).conn.refuse_copy(b"the call was given up"),
+            (false, CopyDirection::In) => {
+                self.remember(copy_error(py, "copy_in"));
+                lock(&self.state).conn.refuse_copy(b"COPY FROM STDIN needs copy_in()")
+            }
+            (false, CopyDirection::Out) => {
+                self.remember(copy_error(py, "copy_out"));
+                Ok(())
+            }
+        };
+        refused.map_err(|e| error::encode_error(py, &e))
+    }
+}
+
+/// CancelledByNeighbour, with the server's own error as its cause.
+#[cold]
+pub(crate) fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
+    let error = error::cancelled_by_neighbour(
+        py,
+        "another call's cancel hit this one, and it was not run again: that might have repeated its effects, or run it \
+         behind a transaction, setting or call that had been written after it; isolate=True makes a call safe from its \
+         neighbours",
+    );
+    error::caused_by(py, error, cause)
+}
+
+#[cold]
+fn not_yet_supported(py: Python<'_>, asked: &Authentication<'_>) -> PyErr {
+    let method = match asked {
+        Authentication::CleartextPassword => "a cleartext password",
+        Authentication::Md5Password { .. } => "an MD5 password",
+        Authentication::Sasl { .. } | Authentication::SaslContinue { .. } | Authentication::SaslFinal { .. } => "SASL",
+        Authentication::Gss | Authentication::GssContinue { .. } => "GSSAPI",
+        Authentication::Sspi => "SSPI",
+        Authentication::KerberosV5 => "Kerberos V5",
+        Authentication::Unknown { .. } | Authentication::Ok => "a method this version does not know",
+    };
+    error::not_supported_error(py, format!("the server asks for {method}; this version authenticates by trust only"))
+}
+
+fn body_of(refusal: &ErrorResponse<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    // What was decoded can be encoded; should it not, the error arrives without fields rather than not at all.
+    match refusal.encode(&mut frame) {
+        Ok(()) => frame.split_off(5),
+        Err(_) => vec![0],
+    }
+}
+
+#[cold]
+fn copy_error(py: Python<'_>, verb: &str) -> PyErr {
+    error::programming_error(py, format!("COPY with the client needs {verb}(), which moves its data"))
+}
