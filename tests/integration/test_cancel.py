@@ -878,8 +878,7 @@ async def test_the_ledger(face: str, connect: Any, kind: str) -> None:
     kept: set[int] = set()
     dropped: set[int] = set()
     failed: list[tuple[int, BaseException]] = []
-    until = time.monotonic() + 45  # a body has 60 s; a slow machine makes fewer
-    while cancels < 1_000 and time.monotonic() < until:
+    while cancels < 1_000:
         calls: dict[int, Any] = {}
         for _ in range(21):
             number += 1
@@ -909,7 +908,6 @@ async def test_the_ledger(face: str, connect: Any, kind: str) -> None:
     )
     assert not twice, f"ran twice: {twice}"
     assert kept <= set(entered), f"answered but not in the ledger: {sorted(kept - set(entered))}"
-    assert cancels >= 200
     await book.execute_script("drop table ledger cascade; drop function enter")
 
 

@@ -47,7 +47,7 @@ def session_zone(name: str) -> tzinfo:
         )
     try:
         return ZoneInfo(name)
-    except Exception as error:  # KeyError, ValueError, and OSError for a folder of zones
+    except (KeyError, ValueError, OSError) as error:  # unknown; not a name; a folder of zones
         fixed = _fixed(name)
         if fixed is None:
             raise DataError(

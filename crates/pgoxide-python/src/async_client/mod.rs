@@ -276,6 +276,9 @@ impl AsyncClient {
     }
 
     // ---- the verbs -------------------------------------------------------------------------------------------
+    //
+    // Their signatures stand here seven times, and in the other client again: PyO3 reads them off each method, one `impl` a
+    // class, and a macro cannot be used inside it. What a verb does is in one place, `ask`.
 
     #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
     fn fetch_all<'py>(
