@@ -95,8 +95,10 @@ impl BlockingClient {
     /// Sends what a block left, reading meanwhile.
     pub(crate) fn push_out(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
         self.send_some();
-        // Also when the socket takes everything at once.
-        self.check_feed_deadline(py)?;
+        // Also when the socket takes everything at once: the deadline holds, and a refusal must stop the source.
+        if self.feed_turn(py, id, Some(0))? {
+            return Ok(());
+        }
         // A millisecond: there is something to send, so this seldom waits.
         while !lock(&self.session.state).conn.outgoing().is_empty() && !self.feed_turn(py, id, Some(1))? {}
         Ok(())
