@@ -21,7 +21,7 @@ use crate::script::Script;
 use crate::session::{refusal_error, victim};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
-use crate::target::Target;
+use crate::target::Into;
 
 /// What a call wants of a statement. Semantics: see the verbs' docstrings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,14 @@ pub(crate) fn malformed(body: &[u8]) -> Fault {
     }
 }
 
+/// The error of a value or of a row's class, with a note that says which row it was. Rows are counted from 1.
+#[cold]
+fn in_row(py: Python<'_>, error: PyErr, row: u64) -> PyErr {
+    // What cannot be noted on is raised as it is.
+    drop(error.value(py).call_method1("add_note", (format!("in row {row} of the result"),)));
+    error
+}
+
 /// One statement's run: what was asked, and what has come so far.
 pub(crate) struct Run {
     pub(crate) prepared: Arc<Prepared>,
@@ -106,7 +114,7 @@ pub(crate) struct Run {
     pub(crate) text: bool,
     parameter_oids: Option<Vec<u32>>,
     plan: Option<Arc<Plan>>,
-    target: Option<Arc<Target>>,
+    target: Option<Arc<Into>>,
     rows: Vec<Py<PyAny>>,
     count: u64,
     tag: Option<CommandTag>,
@@ -201,14 +209,19 @@ impl Run {
         }
         self.rows.reserve(wanted);
         let single = self.verb.wants_one_column();
-        for body in Frames::new(frames).take(wanted) {
+        let before = self.count - count as u64;
+        let mut scratch = Vec::new();
+        for (index, body) in Frames::new(frames).take(wanted).enumerate() {
             let values = Values::over(body);
             let row = match &self.target {
                 None if single => plan.single(py, values, self.text)?,
                 None => plan.row(py, values, self.text)?,
                 // These verbs give None for NULL, whatever the value's class.
                 Some(_) if single && values.clone().next() == Some(None) => plan.single(py, values, self.text)?,
-                Some(target) => target.build(py, plan, values, self.text)?,
+                Some(into) => {
+                    let built = into.build(py, plan, values, self.text, &mut scratch);
+                    built.map_err(|error| in_row(py, error, before + index as u64 + 1))?
+                }
             };
             self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
         }

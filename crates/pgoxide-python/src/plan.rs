@@ -16,7 +16,7 @@ use crate::error;
 use crate::ffi::tuple::TupleBuilder;
 use crate::row;
 use crate::sync::lock;
-use crate::target::Target;
+use crate::target::Into;
 
 /// Type byte and length before each DataRow's body.
 const HEADER: usize = 5;
@@ -51,7 +51,7 @@ pub(crate) struct Plan {
     /// A name that two columns have, where the rules forbid it.
     pub(crate) duplicate: Option<usize>,
     /// Row types asked for with `into=`, by identity: a handful for one statement.
-    targets: Mutex<Vec<(Py<PyAny>, Arc<Target>)>>,
+    targets: Mutex<Vec<(Py<PyAny>, Arc<Into>)>>,
 }
 
 impl Plan {
@@ -83,19 +83,28 @@ impl Plan {
     }
 
     /// How rows become what `into` asks for; decided once per statement and class.
-    pub(crate) fn target(&self, into: &Bound<'_, PyAny>) -> PyResult<Arc<Target>> {
+    pub(crate) fn target(&self, into: &Bound<'_, PyAny>) -> PyResult<Arc<Into>> {
         /// Beyond this many classes for one statement, somebody makes classes in a loop.
         const MOST: usize = 32;
-        if let Some((_, known)) = lock(&self.targets).iter().find(|(class, _)| class.is(into)) {
+        let py = into.py();
+        if let Some((_, known)) = lock(&self.targets).iter().find(|(class, _)| class.is(into))
+            && known.is_current(py)
+        {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(Target::new(into, self)?);
+        let made = Arc::new(Into::new(into, self)?);
         let mut targets = lock(&self.targets);
-        let displaced = (targets.len() >= MOST).then(|| targets.swap_remove(0));
+        let outdated = targets.iter().position(|(class, _)| class.is(into));
+        let displaced = outdated.or((targets.len() >= MOST).then_some(0)).map(|index| targets.swap_remove(index));
         targets.push((into.clone().unbind(), Arc::clone(&made)));
         drop(targets);
         drop(displaced);
         Ok(made)
+    }
+
+    /// No value of any column can refer to other objects.
+    pub(crate) const fn is_scalar(&self) -> bool {
+        self.scalar
     }
 
     /// Raises for columns of one name, where the connection's rules say so.

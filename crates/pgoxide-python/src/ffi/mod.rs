@@ -8,6 +8,8 @@
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
 //! | `decimal.rs` | `decimal.Decimal` from a coefficient, its layout proved on first use |
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
+//! | `call.rs` | calls whose arguments lie side by side, some by keyword |
+//! | `version.rs` | whether a class has changed since it was looked at |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
 //! | `descriptor.rs` | borrowing a file descriptor |
 //! | `iteration.rs` | ending an iteration with a value |
@@ -16,6 +18,7 @@
 //! Invariants all of them rely on: the GIL (or an attached thread state) is held, proven by a `Python` token; an
 //! object is published to Python code only after every slot is filled.
 
+pub(crate) mod call;
 pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
@@ -26,3 +29,4 @@ pub(crate) mod slots;
 pub(crate) mod task;
 pub(crate) mod tuple;
 pub(crate) mod unicode;
+pub(crate) mod version;

@@ -37,33 +37,63 @@ pub(crate) fn untrack(object: &Bound<'_, PyAny>) {
 }
 
 /// A slot of a class (`__slots__`, `slots=True`), found once and written without looking it up again.
-pub(crate) struct Slot(Py<PyAny>);
+pub(crate) struct Slot {
+    /// The class that was asked; the slot may be a base's.
+    class: Py<PyType>,
+    offset: usize,
+}
 
 impl Slot {
     /// For the garbage collector.
     pub(crate) fn visit(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        visit.call(&self.0)
+        visit.call(&self.class)
     }
 
-    /// The slot of that name, if the class has one: its descriptor, of the very type that `__slots__` makes.
+    /// The slot of that name, if the class has one.
     pub(crate) fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Option<Self>> {
-        let Ok(found) = class.getattr(name) else { return Ok(None) };
-        // SAFETY: compares type pointers.
-        let is_slot = unsafe { std::ptr::eq(ffi::Py_TYPE(found.as_ptr()), &raw const ffi::PyMemberDescr_Type) };
-        Ok(is_slot.then(|| Self(found.unbind())))
+        let Ok(attribute) = class.getattr(name) else { return Ok(None) };
+        Ok(Self::behind(class, &attribute))
+    }
+
+    /// The slot that this attribute of the class is: a descriptor of the very kind that `__slots__` makes.
+    pub(crate) fn behind(class: &Bound<'_, PyType>, attribute: &Bound<'_, PyAny>) -> Option<Self> {
+        // SAFETY: an object of exactly that type has that layout; the definition it points to lives as long as the type it
+        // belongs to. A slot that Python code may write holds one object pointer, which an instance of the descriptor's
+        // class, and so one of a subclass, has at that offset.
+        unsafe {
+            if !std::ptr::eq(ffi::Py_TYPE(attribute.as_ptr()), &raw const ffi::PyMemberDescr_Type) {
+                return None;
+            }
+            let descriptor = attribute.as_ptr().cast::<ffi::PyMemberDescrObject>();
+            let member = (*descriptor).d_member;
+            let usual = (*member).type_code == ffi::Py_T_OBJECT_EX
+                && (*member).flags == 0
+                && ffi::PyType_IsSubtype(class.as_type_ptr(), (*descriptor).d_common.d_type) != 0;
+            let offset = usize::try_from((*member).offset).ok().filter(|_| usual)?;
+            Some(Self { class: class.clone().unbind(), offset })
+        }
     }
 
     /// Fills the slot, past any `__setattr__` of the class.
     #[inline]
     pub(crate) fn set(&self, object: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = object.py();
-        // SAFETY: a member descriptor's own setter, which checks that the object is of its class.
-        let done = unsafe {
-            match (*ffi::Py_TYPE(self.0.as_ptr())).tp_descr_set {
-                Some(set) => set(self.0.as_ptr(), object.as_ptr(), value.as_ptr()),
-                None => return Err(PyTypeError::new_err("a slot that cannot be set")),
+        self.put(object, value.clone())
+    }
+
+    /// As [`set`](Self::set), with a value that nobody else needs.
+    #[inline]
+    pub(crate) fn put<'py>(&self, object: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<()> {
+        // SAFETY: an instance of the class has an object pointer, or NULL, at this offset. The old value is given up only
+        // when the new one stands, as the descriptor's own setter does.
+        unsafe {
+            let class = self.class.as_ptr().cast::<ffi::PyTypeObject>();
+            let given = ffi::Py_TYPE(object.as_ptr());
+            if !std::ptr::eq(given, class) && ffi::PyType_IsSubtype(given, class) == 0 {
+                return Err(PyTypeError::new_err("a slot of another class"));
             }
-        };
-        if done == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
+            let place = object.as_ptr().cast::<u8>().add(self.offset).cast::<*mut ffi::PyObject>();
+            ffi::Py_XDECREF(place.replace(value.into_ptr()));
+        }
+        Ok(())
     }
 }

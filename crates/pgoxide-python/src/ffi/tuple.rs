@@ -74,6 +74,19 @@ pub(super) unsafe fn free(object: *mut ffi::PyObject, tracked: bool) {
     }
 }
 
+/// Can an instance of this tuple class refer to anything besides its items?
+///
+/// # Safety
+/// A ready type.
+unsafe fn has_room_for_more(class: *const ffi::PyTypeObject) -> bool {
+    // SAFETY: reads integers of ready types.
+    unsafe {
+        (*class).tp_dictoffset != 0
+            || (*class).tp_weaklistoffset != 0
+            || (*class).tp_basicsize != ffi::PyTuple_Type.tp_basicsize
+    }
+}
+
 /// A tuple (or row) under construction. Its items are NULL until pushed; it is invisible to Python and to the
 /// garbage collector until [`finish`](Self::finish), and frees what it holds when dropped half-way.
 pub(crate) struct TupleBuilder<'py> {
@@ -107,6 +120,38 @@ impl<'py> TupleBuilder<'py> {
             let items = (&raw mut (*tuple).ob_item).cast::<*mut ffi::PyObject>();
             for i in 0..len {
                 items.add(i).write(std::ptr::null_mut());
+            }
+            Ok(Self { py, object, filled: 0, len, scalar })
+        }
+    }
+
+    /// The same of a tuple, or of a class derived from it, as `tuple.__new__` makes it.
+    #[inline]
+    pub(crate) fn of_class(class: &Bound<'py, PyType>, len: usize, scalar: bool) -> PyResult<Self> {
+        let py = class.py();
+        // SAFETY: both ways give an object with room for `len` items, all NULL, its type and size set. The collector is
+        // told of it when it is filled; its deallocation takes untracked objects and NULL items too.
+        unsafe {
+            let kind = class.as_type_ptr();
+            let exact = std::ptr::eq(kind, &raw const ffi::PyTuple_Type);
+            let object = match (*kind).tp_alloc {
+                _ if exact => ffi::PyTuple_New(len as ffi::Py_ssize_t),
+                Some(alloc) if ffi::PyType_IsSubtype(kind, &raw mut ffi::PyTuple_Type) != 0 => {
+                    alloc(kind, len as ffi::Py_ssize_t)
+                }
+                _ => return Err(pyo3::exceptions::PyTypeError::new_err("this class is no tuple")),
+            };
+            if object.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            #[cfg(Py_3_14)]
+            if len > 0 {
+                (*object.cast::<ffi::PyTupleObject>()).ob_hash = -1;
+            }
+            // There is one empty tuple for all.
+            let scalar = (exact && len == 0) || scalar && (exact || !has_room_for_more(kind));
+            if len > 0 || !exact {
+                ffi::PyObject_GC_UnTrack(object.cast());
             }
             Ok(Self { py, object, filled: 0, len, scalar })
         }
