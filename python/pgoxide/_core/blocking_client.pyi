@@ -83,9 +83,10 @@ class Client:
         statement: SQL text with a placeholder `$1`, `$2` … per parameter, or a `Statement`, which brings its parameters and
         row type itself.
         args: the parameters' values. They are encoded during the call: changing them afterwards changes nothing.
-        into: what a row becomes. A class: a dataclass, named tuple or TypedDict whose fields are the columns, `tuple`,
-        `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …), else any class that takes the columns as
-        keyword arguments. Or a callable, which is given the `Row`. Without it, a `Row`.
+        into: what a row becomes. A class: a dataclass, named tuple, TypedDict, attrs class, msgspec Struct or pydantic model
+        whose fields are the columns, `tuple`, `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …),
+        else any class that takes the columns as keyword arguments. Or a callable, which is given the `Row`. Without it, a
+        `Row`.
         timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none;
         `float("inf")` for no limit at all.
         types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID. With all of them given, the first use of a

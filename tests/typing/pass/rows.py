@@ -110,5 +110,5 @@ def blocking(db: Connection) -> None:
     assert_type(db.fetch_all(SQL, into=Checked), list[Checked])
     assert_type(db.fetch_optional(SQL, into=Model), Model | None)
     assert_type(db.fetch_first(SQL, into=Attrs), Attrs | None)
-    assert_type([row for row in db.stream(SQL, into=Attrs)], list[Attrs])
+    assert_type(list(db.stream(SQL, into=Attrs)), list[Attrs])
     assert_type(db.fetch_column(SQL, into=Decimal), list[Decimal | None])
