@@ -16,7 +16,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 CARGO_QUIET := --quiet --locked
 RUST_TESTED := --workspace --exclude pgoxide-python
 
-FUZZ := backend frontend messages values
+FUZZ := backend frontend messages sqltext values
 FUZZ_SECONDS ?= 60
 
 # One target per step: .ci/run times them one by one.

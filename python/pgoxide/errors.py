@@ -106,6 +106,8 @@ class DatabaseError(Error):
     """The SQL text that failed."""
     parameter_types: tuple[str, ...] | None = None
     """Names of the PostgreSQL types of `$1, $2 …`; the values are not kept."""
+    parameter_names: tuple[str, ...] | None = None
+    """What `$1, $2 …` are called in `statement`, where they were given by name."""
 
     _breaks_connection = False
 
@@ -153,12 +155,20 @@ class DatabaseError(Error):
             parts += _excerpt(self.statement, self.position)
         elif self.internal_query is not None and self.internal_position is not None:
             parts += _excerpt(self.internal_query, self.internal_position)
-        if self.parameter_types and self.statement is not None:
-            types = ", ".join(f"${number} {name}" for number, name in enumerate(self.parameter_types, 1))
-            parts.append(f"PARAMETERS:  {types}")
+        if (parameters := self._parameters()) and self.statement is not None:
+            parts.append(f"PARAMETERS:  {', '.join(parameters)}")
         labelled = (("DETAIL", self.detail), ("HINT", self.hint), ("CONTEXT", self.context))
         parts += [f"{label}:  {text}" for label, text in labelled if text]
         return "\n".join(parts)
+
+    def _parameters(self) -> list[str]:
+        """Each parameter with its type, as far as they are known. The server counts them, so names have their numbers too."""
+        names = [f":{name} (${number})" for number, name in enumerate(self.parameter_names or (), 1)]
+        if not self.parameter_types:
+            return names
+        if len(names) != len(self.parameter_types):
+            names = [f"${number}" for number, _ in enumerate(self.parameter_types, 1)]
+        return [f"{name} {kind}" for name, kind in zip(names, self.parameter_types, strict=True)]
 
 
 class DataError(DatabaseError):
@@ -266,7 +276,10 @@ _NUMBERS = frozenset("PpL")
 
 
 def from_fields(
-    fields: Mapping[str, str], statement: str | None = None, parameter_types: Sequence[str] | None = None
+    fields: Mapping[str, str],
+    statement: str | None = None,
+    parameter_types: Sequence[str] | None = None,
+    parameter_names: Sequence[str] | None = None,
 ) -> DatabaseError:
     """The error for an ErrorResponse.
 
@@ -285,6 +298,7 @@ def from_fields(
         error.severity = error.severity_localized
     error.statement = statement
     error.parameter_types = None if parameter_types is None else tuple(parameter_types)
+    error.parameter_names = None if parameter_names is None else tuple(parameter_names)
     if error.hint is None:
         error.hint = _own_hint(error)
     return error
@@ -293,10 +307,10 @@ def from_fields(
 def _own_hint(error: DatabaseError) -> str | None:
     """The usual cause of an error for which the server has no hint."""
     code = error.sqlstate
-    if code == "42601" and error.statement is not None and error.position is not None:
-        rest = error.statement[error.position - 1 :]
-        if rest.startswith(("%s", "%(", "{")):
-            return "pgoxide uses $1, $2 … as placeholders, with the values as further arguments."
+    if code in {"42601", "42703", "42883"} and error.statement is not None and error.position is not None:
+        hint = _placeholder_hint(error.statement, error.position - 1)
+        if hint is not None:
+            return hint
     if code == "42P02":
         return "Pass one argument after the SQL text for each of $1, $2 …"
     if code == "42P18":
@@ -311,6 +325,26 @@ def _own_hint(error: DatabaseError) -> str | None:
             "pooler in transaction mode, which changes sessions between statements (use its session mode)."
         )
     return None
+
+
+_OPTIONS = frozenset({"into", "timeout", "types", "isolate", "params", "commit", "batch", "codecs"})
+"""What verbs call their options. Source: `named.rs`."""
+
+
+def _placeholder_hint(sql: str, at: int) -> str | None:
+    """What to write instead of the placeholders of others, if one stands where the server stopped; and how to give `:name` a value."""
+    import re
+
+    # `=%s` is the operator `=%` to the server, which then stops at the operator, or at the `s` behind it.
+    begun = re.search(r"%(\(\w*\))?$", sql[:at])
+    if re.compile(r"[-+*/<>=~!@#^&|`?]*%(s\b|\()|\{").match(sql, begun.start() if begun else at):
+        return "pgoxide uses $1, $2 … as placeholders, with the values as further arguments, or :name with values by name."
+    named = re.compile(r":([^\W\d]\w*)").match(sql, at)
+    if named is None:
+        return None
+    name = named[1]
+    given = f"params={{'{name}': …}}" if name in _OPTIONS else f"{name}=… or params={{'{name}': …}}"
+    return f":{name} is a placeholder when values are given by name: {given}"
 
 
 # ---- one class per SQLSTATE, made when first asked for

@@ -32,6 +32,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ __all__ = [
     "Executor",
     "Fetch",
     "Flight",
+    "ParameterSet",
     "Plan",
     "PlanCancelled",
     "PlanRunner",
@@ -91,6 +93,8 @@ E = TypeVar("E")
 FetchVerb: TypeAlias = Literal[
     "fetch_all", "fetch_one", "fetch_optional", "fetch_first", "fetch_value", "fetch_column"
 ]
+ParameterSet: TypeAlias = Sequence[object] | Mapping[str, object]
+"""What one run of `execute_many` takes: the values of `$1`, `$2` …, or those of `:name` placeholders by name."""
 Isolation: TypeAlias = Literal["read uncommitted", "read committed", "repeatable read", "serializable"]
 
 
@@ -98,53 +102,79 @@ Isolation: TypeAlias = Literal["read uncommitted", "read committed", "repeatable
 class Statement(Generic[R_co]):
     """SQL text, its parameters, and the type a row becomes.
 
-    `Statement("select 1")` gives `Row`s, `Statement("select id, name from users", into=User)` gives `User`s. `types` names the
-    PostgreSQL types of the parameters, one each (`"int4"`, `"text[]"`); with all of them known, the first use of the
-    statement takes one round trip instead of two.
+    `Statement("select 1")` gives `Row`s, `Statement("select id, name from users", into=User)` gives `User`s. Parameters are the
+    values of `$1`, `$2` … in order, or a mapping of names to values for a text with `:name` placeholders. `types` names the
+    PostgreSQL types of the parameters, one each (`"int4"`, `"text[]"`), as a mapping when they have names; with all of them
+    known, the first use of the statement takes one round trip instead of two.
 
     Frozen, but no deeper than a tuple: the parameters are encoded when the statement is executed. `repr` shows no values.
     """
 
     sql: str
     parameters: tuple[object, ...] = field(repr=False)
+    """The values, in the order of `names` when they have names."""
     into: type[R_co] | None
     types: tuple[str, ...] | None
+    names: tuple[str, ...] | None
+    """What the parameters are called; None when they are given by position."""
 
     @overload
     def __init__(
         self: Statement[Row],
         sql: str,
-        parameters: Iterable[object] = ...,
+        parameters: Iterable[object] | Mapping[str, object] = ...,
         *,
-        types: Iterable[str] | None = ...,
+        types: Iterable[str] | Mapping[str, str] | None = ...,
     ) -> None: ...
     @overload
     def __init__(
         self,
         sql: str,
-        parameters: Iterable[object] = ...,
+        parameters: Iterable[object] | Mapping[str, object] = ...,
         *,
         into: type[R_co],
-        types: Iterable[str] | None = ...,
+        types: Iterable[str] | Mapping[str, str] | None = ...,
     ) -> None: ...
     def __init__(
         self,
         sql: str,
-        parameters: Iterable[object] = (),
+        parameters: Iterable[object] | Mapping[str, object] = (),
         *,
         into: type[R_co] | None = None,
-        types: Iterable[str] | None = None,
+        types: Iterable[str] | Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(parameters, str | bytes):
             raise InterfaceError(
                 f"parameters must be a sequence of values; for one value write ({type(parameters).__name__},)"
             )
-        values = tuple(parameters)
-        names = None if types is None else tuple(types)
-        if names is not None and len(names) != len(values):
-            raise InterfaceError(f"{len(names)} types for {len(values)} parameters")
-        for name, value in (("sql", sql), ("parameters", values), ("into", into), ("types", names)):
+        names: tuple[str, ...] | None = None
+        if isinstance(parameters, Mapping):
+            by_name = cast("Mapping[str, object]", parameters)
+            names, values = tuple(by_name), tuple(by_name.values())
+        else:
+            values = tuple(parameters)
+        fields = {"sql": sql, "parameters": values, "into": into, "names": names}
+        for name, value in (fields | {"types": _types(types, values, names)}).items():
             object.__setattr__(self, name, value)
+
+
+def _types(
+    types: Iterable[str] | Mapping[str, str] | None, values: tuple[object, ...], names: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """The types in the order of the parameters."""
+    if types is None:
+        return None
+    if isinstance(types, Mapping) != (names is not None):
+        raise InterfaceError("types are given as the parameters are: in order, or as a mapping by name")
+    if names is not None:
+        by_name = cast("Mapping[str, str]", types)
+        if set(by_name) != set(names):
+            raise InterfaceError(f"types for {', '.join(by_name)}; parameters {', '.join(names)}")
+        return tuple(by_name[name] for name in names)
+    in_order = tuple(types)
+    if len(in_order) != len(values):
+        raise InterfaceError(f"{len(in_order)} types for {len(values)} parameters")
+    return in_order
 
 
 # ---- requests: what a Plan yields
@@ -504,19 +534,47 @@ class Executor(Protocol):
     def fetch_all(self, query: Statement[R], /, *, timeout: float | None = None) -> list[R]: ...
     @overload
     def fetch_all(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> list[R]: ...
     @overload
-    def fetch_all(self, query: str, /, *args: object, timeout: float | None = None) -> list[Row]:
+    def fetch_all(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> list[Row]:
         """All rows."""
         ...
 
     @overload
     def fetch_one(self, query: Statement[R], /, *, timeout: float | None = None) -> R: ...
     @overload
-    def fetch_one(self, query: str, /, *args: object, into: type[R], timeout: float | None = None) -> R: ...
+    def fetch_one(
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> R: ...
     @overload
-    def fetch_one(self, query: str, /, *args: object, timeout: float | None = None) -> Row:
+    def fetch_one(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Row:
         """Exactly one row, else `NoRow` or `MultipleRows`."""
         ...
 
@@ -524,10 +582,23 @@ class Executor(Protocol):
     def fetch_optional(self, query: Statement[R], /, *, timeout: float | None = None) -> R | None: ...
     @overload
     def fetch_optional(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> R | None: ...
     @overload
-    def fetch_optional(self, query: str, /, *args: object, timeout: float | None = None) -> Row | None:
+    def fetch_optional(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Row | None:
         """The row or None; two rows raise `MultipleRows`."""
         ...
 
@@ -535,10 +606,23 @@ class Executor(Protocol):
     def fetch_first(self, query: Statement[R], /, *, timeout: float | None = None) -> R | None: ...
     @overload
     def fetch_first(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> R | None: ...
     @overload
-    def fetch_first(self, query: str, /, *args: object, timeout: float | None = None) -> Row | None:
+    def fetch_first(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Row | None:
         """The first row or None; the rest is discarded."""
         ...
 
@@ -548,10 +632,23 @@ class Executor(Protocol):
     def fetch_value(self, query: Statement[R], /, *, timeout: float | None = None) -> R | None: ...
     @overload
     def fetch_value(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> R | None: ...
     @overload
-    def fetch_value(self, query: str, /, *args: object, timeout: float | None = None) -> Any:
+    def fetch_value(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Any:
         """The single column of exactly one row; SQL NULL gives None, no row `NoRow`."""
         ...
 
@@ -561,24 +658,44 @@ class Executor(Protocol):
     def fetch_column(self, query: Statement[R], /, *, timeout: float | None = None) -> list[R | None]: ...
     @overload
     def fetch_column(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> list[R | None]: ...
     @overload
-    def fetch_column(self, query: str, /, *args: object, timeout: float | None = None) -> list[Any]:
+    def fetch_column(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> list[Any]:
         """The single column of every row; SQL NULL gives None."""
         ...
 
     @overload
     def execute(self, query: Statement[object], /, *, timeout: float | None = None) -> CommandTag: ...
     @overload
-    def execute(self, query: str, /, *args: object, timeout: float | None = None) -> CommandTag:
+    def execute(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> CommandTag:
         """Run a statement for its effect."""
         ...
 
     def execute_many(
         self,
         query: str | Statement[object],
-        parameter_sets: Iterable[Sequence[object]],
+        parameter_sets: Iterable[ParameterSet],
         /,
         *,
         timeout: float | None = None,
@@ -598,10 +715,23 @@ class AsyncExecutor(Protocol):
     def fetch_all(self, query: Statement[R], /, *, timeout: float | None = None) -> Awaitable[list[R]]: ...
     @overload
     def fetch_all(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[list[R]]: ...
     @overload
-    def fetch_all(self, query: str, /, *args: object, timeout: float | None = None) -> Awaitable[list[Row]]:
+    def fetch_all(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Awaitable[list[Row]]:
         """All rows."""
         ...
 
@@ -609,10 +739,23 @@ class AsyncExecutor(Protocol):
     def fetch_one(self, query: Statement[R], /, *, timeout: float | None = None) -> Awaitable[R]: ...
     @overload
     def fetch_one(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[R]: ...
     @overload
-    def fetch_one(self, query: str, /, *args: object, timeout: float | None = None) -> Awaitable[Row]:
+    def fetch_one(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Awaitable[Row]:
         """Exactly one row, else `NoRow` or `MultipleRows`."""
         ...
 
@@ -622,11 +765,22 @@ class AsyncExecutor(Protocol):
     ) -> Awaitable[R | None]: ...
     @overload
     def fetch_optional(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[R | None]: ...
     @overload
     def fetch_optional(
-        self, query: str, /, *args: object, timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[Row | None]:
         """The row or None; two rows raise `MultipleRows`."""
         ...
@@ -635,11 +789,22 @@ class AsyncExecutor(Protocol):
     def fetch_first(self, query: Statement[R], /, *, timeout: float | None = None) -> Awaitable[R | None]: ...
     @overload
     def fetch_first(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[R | None]: ...
     @overload
     def fetch_first(
-        self, query: str, /, *args: object, timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[Row | None]:
         """The first row or None; the rest is discarded."""
         ...
@@ -650,10 +815,23 @@ class AsyncExecutor(Protocol):
     def fetch_value(self, query: Statement[R], /, *, timeout: float | None = None) -> Awaitable[R | None]: ...
     @overload
     def fetch_value(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[R | None]: ...
     @overload
-    def fetch_value(self, query: str, /, *args: object, timeout: float | None = None) -> Awaitable[Any]:
+    def fetch_value(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Awaitable[Any]:
         """The single column of exactly one row; SQL NULL gives None, no row `NoRow`."""
         ...
 
@@ -667,11 +845,22 @@ class AsyncExecutor(Protocol):
     ) -> Awaitable[list[R | None]]: ...
     @overload
     def fetch_column(
-        self, query: str, /, *args: object, into: type[R], timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        into: type[R],
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[list[R | None]]: ...
     @overload
     def fetch_column(
-        self, query: str, /, *args: object, timeout: float | None = None
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> Awaitable[list[Any]]:
         """The single column of every row; SQL NULL gives None."""
         ...
@@ -681,14 +870,21 @@ class AsyncExecutor(Protocol):
         self, query: Statement[object], /, *, timeout: float | None = None
     ) -> Awaitable[CommandTag]: ...
     @overload
-    def execute(self, query: str, /, *args: object, timeout: float | None = None) -> Awaitable[CommandTag]:
+    def execute(
+        self,
+        query: str,
+        /,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Awaitable[CommandTag]:
         """Run a statement for its effect."""
         ...
 
     def execute_many(
         self,
         query: str | Statement[object],
-        parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+        parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
         /,
         *,
         timeout: float | None = None,

@@ -211,6 +211,7 @@ def test_all_fields() -> None:
         "routine": "_bt_check_unique",
         "statement": "insert into users",
         "parameter_types": ("int4",),
+        "parameter_names": None,
     }
 
 
@@ -228,6 +229,7 @@ def test_absent_and_broken_fields_are_none() -> None:
         "detail",
         "statement",
         "parameter_types",
+        "parameter_names",
     ):
         assert getattr(error, name) is None
 

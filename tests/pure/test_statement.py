@@ -373,7 +373,7 @@ def test_both_executors_have_the_same_verbs_and_parameters() -> None:
         return found
 
     def plain(table: dict[str, list[list[str]]]) -> str:
-        return str(table).replace(" | AsyncIterable[Sequence[object]]", "")
+        return str(table).replace(" | AsyncIterable[ParameterSet]", "")
 
     blocking, awaitable = verbs(contract.Executor), verbs(contract.AsyncExecutor)
     assert {"fetch_all", "fetch_one", "fetch_value", "execute", "execute_many", "run"} <= blocking.keys()

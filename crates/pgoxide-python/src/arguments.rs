@@ -7,17 +7,20 @@ use pyo3::types::{
 };
 
 use crate::convert::{MAX_DEPTH, short_repr};
+use crate::prepared::Prepared;
 use crate::{error, pyimport};
 
-/// The arguments as they are now: changing them afterwards changes nothing.
-pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyTuple>> {
+/// The arguments of `statement` as they are now: changing them afterwards changes nothing.
+pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>, statement: &Prepared) -> PyResult<Py<PyTuple>> {
     if arguments.iter_borrowed().all(|value| is_immutable(&value)) {
         return Ok(arguments.clone().unbind());
     }
     let frozen = arguments
         .iter()
         .enumerate()
-        .map(|(index, value)| freeze_one(&value, 0).map_err(|cause| blame(&value, index, cause)))
+        .map(|(index, value)| {
+            freeze_one(&value, 0).map_err(|cause| blame(&value, &statement.parameter_name(index), cause))
+        })
         .collect::<PyResult<Vec<_>>>()?;
     Ok(PyTuple::new(arguments.py(), frozen)?.unbind())
 }
@@ -72,9 +75,9 @@ fn is_immutable(value: &Bound<'_, PyAny>) -> bool {
 
 /// DataError naming the argument.
 #[cold]
-fn blame(value: &Bound<'_, PyAny>, index: usize, cause: PyErr) -> PyErr {
+fn blame(value: &Bound<'_, PyAny>, name: &str, cause: PyErr) -> PyErr {
     let py = value.py();
-    let message = format!("argument ${}: {} cannot be taken: {}", index + 1, short_repr(value), cause.value(py));
+    let message = format!("argument {name}: {} cannot be taken: {}", short_repr(value), cause.value(py));
     error::caused_by(py, error::data_error(py, message), cause)
 }
 

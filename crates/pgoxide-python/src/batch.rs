@@ -9,7 +9,7 @@ use pgoxide_sqltext::Command;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::{freeze, weight};
@@ -19,6 +19,7 @@ use crate::blocking_client::BlockingClient;
 use crate::call::Asked;
 use crate::error::{self, Kept};
 use crate::job::{Fault, Job, Kind, Run, Verb};
+use crate::named::Given;
 use crate::plan::{Plan, SentAs};
 use crate::prepared::{Prepared, Stage};
 use crate::session::Session;
@@ -133,7 +134,7 @@ impl Batch {
             }
             self.encoded += 1;
         } else {
-            kept = Some(freeze(arguments)?);
+            kept = Some(freeze(arguments, &run.prepared)?);
         }
         self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py), error: None });
         Ok(reply)
@@ -304,14 +305,18 @@ enum Client {
 }
 
 impl BatchBuilder {
-    fn add(&self, verb: Verb, asked: Asked<'_>) -> PyResult<Py<BatchReply>> {
-        let session = match &self.client {
+    fn session(&self) -> &Session {
+        match &self.client {
             Client::Async(client) => &client.get().session,
             Client::Blocking(client) => &client.get().session,
-        };
+        }
+    }
+
+    fn add(&self, verb: Verb, asked: Asked<'_>) -> PyResult<Py<BatchReply>> {
+        let session = self.session();
         let py = asked.sql.py();
         session.check_open(py)?;
-        let prepared = session.statements.get(&asked.sql, &asked.types)?;
+        let prepared = asked.prepared(session)?;
         let run = Run::new(prepared, verb, asked.into, asked.arguments.len());
         // Out while Python encodes: an argument's own code may use this batch, which then says so.
         let Some(mut batch) = lock(&self.batch).take() else { return Err(closed(py)) };
@@ -353,80 +358,115 @@ impl BatchBuilder {
         drop(batch);
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_all<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::All, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::All,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_one<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::One, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::One,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_optional<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::Optional, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::Optional,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_first<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::First, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::First,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_value<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::Value, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::Value,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, types=None, params=None, **named))]
     fn fetch_column<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::Column, Asked::new(statement, args, into, None, types, false)?)
+        self.add(
+            Verb::Column,
+            Asked::new(self.session(), statement, Given { args, params, named }, into, None, types, false)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, types=None))]
+    #[pyo3(signature = (statement, /, *args, types=None, params=None, **named))]
     fn execute<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<BatchReply>> {
-        self.add(Verb::Execute, Asked::new(statement, args, None, None, types, false)?)
+        self.add(
+            Verb::Execute,
+            Asked::new(self.session(), statement, Given { args, params, named }, None, None, types, false)?,
+        )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,5 +1,6 @@
 //! What the two clients share at the border: reading a call's arguments, options, names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pgoxide_protocol::codes::TransactionStatus;
@@ -10,7 +11,8 @@ use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use crate::convert::zone::{Naive, SessionZone, Zone};
 use crate::convert::{Beyond, Float4, Rules, short_repr};
 use crate::error;
-use crate::prepared::CacheRules;
+use crate::named::{self, Given, NamedText, Values, text_of};
+use crate::prepared::{CacheRules, Prepared};
 use crate::session::Session;
 
 /// Bind counts its parameters in 16 bits.
@@ -48,9 +50,13 @@ fn type_oid(name: &str) -> Option<u32> {
 
 /// One statement as it was asked for.
 pub(crate) struct Asked<'py> {
+    /// As it was written.
     pub(crate) sql: Bound<'py, PyString>,
+    /// What became of it, when its parameters are given by name.
+    named: Option<Arc<NamedText>>,
+    /// By position, however they were given.
     pub(crate) arguments: Bound<'py, PyTuple>,
-    pub(crate) types: Vec<u32>,
+    types: Vec<u32>,
     pub(crate) into: Option<Py<PyAny>>,
     pub(crate) timeout: Option<f64>,
     pub(crate) isolate: bool,
@@ -60,71 +66,110 @@ impl<'py> Asked<'py> {
     /// `statement` is SQL text, or a Statement that brings its own parameters and row type.
     #[inline]
     pub(crate) fn new(
+        session: &Session,
         statement: &Bound<'py, PyAny>,
-        arguments: Bound<'py, PyTuple>,
+        given: Given<'_, 'py>,
         into: Option<Py<PyAny>>,
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
     ) -> PyResult<Self> {
         let timeout = self::timeout(statement.py(), timeout)?;
-        if arguments.len() > MOST_PARAMETERS {
+        if given.args.len() > MOST_PARAMETERS {
             return Err(error::interface_error(
                 statement.py(),
                 format!(
                     "{} parameters: a statement has {MOST_PARAMETERS} at most; pass one array, or use execute_many or copy_in",
-                    arguments.len()
+                    given.args.len()
                 ),
             ));
         }
         let into = into.filter(|into| !into.is_none(statement.py()));
-        if let Ok(sql) = statement.cast_exact::<PyString>() {
+        let values = given.by_name()?;
+        if values.is_none()
+            && let Ok(sql) = statement.cast_exact::<PyString>()
+        {
             let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
-            return Ok(Self { sql: sql.clone(), arguments, types, into, timeout, isolate });
+            return Ok(Self { sql: sql.clone(), named: None, arguments: given.args, types, into, timeout, isolate });
         }
-        Self::from_statement(statement, arguments, into, timeout, types, isolate)
+        let mut asked = match statement.cast::<PyString>() {
+            // A subclass may hash and compare as it likes; the cache needs the plain text.
+            Ok(text) => {
+                let sql = if text.is_exact_instance_of::<PyString>() {
+                    text.clone()
+                } else {
+                    PyString::new(text.py(), text_of(text)?)
+                };
+                match values {
+                    None => {
+                        let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
+                        Self { sql, named: None, arguments: given.args, types, into, timeout: None, isolate: false }
+                    }
+                    Some(values) => Self::by_name(session, sql, &values, types, into)?,
+                }
+            }
+            Err(_) => Self::from_statement(session, statement, &given.args, values.is_some(), into, types)?,
+        };
+        (asked.timeout, asked.isolate) = (timeout, isolate);
+        Ok(asked)
+    }
+
+    fn by_name(
+        session: &Session,
+        sql: Bound<'py, PyString>,
+        values: &Values<'py>,
+        types: Option<&Bound<'py, PyAny>>,
+        into: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let text = session.statements.named.get(&sql, session.conforms())?;
+        let arguments = values.in_order_of(&text)?;
+        let types = match types {
+            None => Vec::new(),
+            Some(types) => type_oids(&text.types(types)?)?,
+        };
+        Ok(Self { sql, named: Some(text), arguments, types, into, timeout: None, isolate: false })
     }
 
     #[cold]
     fn from_statement(
+        session: &Session,
         statement: &Bound<'py, PyAny>,
-        arguments: Bound<'py, PyTuple>,
+        arguments: &Bound<'py, PyTuple>,
+        by_name: bool,
         into: Option<Py<PyAny>>,
-        timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
-        isolate: bool,
     ) -> PyResult<Self> {
         let py = statement.py();
-        if let Ok(text) = statement.cast::<PyString>() {
-            // A subclass may hash and compare as it likes; the cache needs the plain text.
-            let sql = PyString::new(py, text.to_str()?);
-            let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
-            return Ok(Self { sql, arguments, types, into, timeout, isolate });
-        }
         if !statement.hasattr(intern!(py, "sql"))? {
             return Err(error::interface_error(
                 py,
                 format!("a statement is SQL text or a Statement, not {}", short_repr(statement)),
             ));
         }
-        if !arguments.is_empty() {
+        if by_name || !arguments.is_empty() {
             return Err(error::interface_error(py, "a Statement brings its own parameters; none can be added"));
         }
-        let own_types = statement.getattr(intern!(py, "types"))?;
-        let types = match types {
-            Some(types) => type_oids(types)?,
-            None if own_types.is_none() => Vec::new(),
-            None => type_oids(&own_types)?,
-        };
+        let own_types = Some(statement.getattr(intern!(py, "types"))?).filter(|types| !types.is_none());
         let own_into = statement.getattr(intern!(py, "into"))?;
-        Ok(Self {
-            sql: statement.getattr(intern!(py, "sql"))?.cast_into::<PyString>()?,
-            arguments: statement.getattr(intern!(py, "parameters"))?.cast_into::<PyTuple>()?,
-            types,
-            into: into.or_else(|| (!own_into.is_none()).then(|| own_into.unbind())),
-            timeout,
-            isolate,
-        })
+        let into = into.or_else(|| (!own_into.is_none()).then(|| own_into.unbind()));
+        let sql = statement.getattr(intern!(py, "sql"))?.cast_into::<PyString>()?;
+        let arguments = statement.getattr(intern!(py, "parameters"))?.cast_into::<PyTuple>()?;
+        if let Some(names) = named::statement_names(statement)? {
+            let own_types = match own_types {
+                Some(types) => Some(named::zipped(&names, types.cast::<PyTuple>()?)?.into_any()),
+                None => None,
+            };
+            let values = named::zipped(&names, &arguments)?;
+            return Self::by_name(session, sql, &Values::of(&values)?, types.or(own_types.as_ref()), into);
+        }
+        let types = types.or(own_types.as_ref()).map_or_else(|| Ok(Vec::new()), type_oids)?;
+        Ok(Self { sql, named: None, arguments, types, into, timeout: None, isolate: false })
+    }
+
+    /// Its statement on this connection, known or new.
+    #[inline]
+    pub(crate) fn prepared(&self, session: &Session) -> PyResult<Arc<Prepared>> {
+        session.statements.get(&self.sql, &self.types, self.named.as_ref())
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
+use crate::named::NamedText;
 use crate::pyimport;
 
 type Import = for<'py> fn(Python<'py>) -> PyResult<&'py Bound<'py, PyType>>;
@@ -67,7 +68,7 @@ pub(crate) fn value_error(py: Python<'_>, error: &ValueError) -> PyErr {
     make(py, pyimport::data_error, error.to_string())
 }
 
-/// The server's refusal as Python sees it. Texts may be in another encoding before start-up has ended: bytes
+/// The server's refusal as Python sees it. `statement`: as it was written, with `named` for what became of it. Texts may be in another encoding before start-up has ended: bytes
 /// that are not UTF-8 are replaced.
 #[cold]
 pub(crate) fn server_error(
@@ -75,10 +76,17 @@ pub(crate) fn server_error(
     error: &ErrorResponse<'_>,
     statement: Option<&str>,
     parameter_types: Option<Vec<String>>,
+    named: Option<&NamedText>,
 ) -> PyErr {
     let built = (|| {
         let fields = fields(py, error.fields.iter().map(|field| (field.code, field.value)))?;
-        pyimport::server_error(py)?.call1((fields, statement, parameter_types))
+        if let Some(named) = named
+            && let Some(position) = fields.get_item("P")?
+            && let Ok(position) = position.extract::<String>()?.parse()
+        {
+            fields.set_item("P", named.original_position(py, position).to_string())?;
+        }
+        pyimport::server_error(py)?.call1((fields, statement, parameter_types, named.map(NamedText::names)))
     })();
     match built {
         Ok(exception) => PyErr::from_value(exception),

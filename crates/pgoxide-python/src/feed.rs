@@ -18,7 +18,7 @@ use pgoxide_protocol::message::copy_fail::CopyFail;
 use pgoxide_protocol::message::{close, copy_done, execute, flush, query, sync};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::async_client::AsyncClient;
@@ -28,6 +28,7 @@ use crate::convert::{Encoder, Rules, short_repr};
 use crate::copy_text::TextCopy;
 use crate::error;
 use crate::job::{Job, Kind};
+use crate::named::Values;
 use crate::prepared::Prepared;
 use crate::session::{Session, append_bind, type_name};
 use crate::sync::lock;
@@ -285,14 +286,8 @@ impl Feed {
                 let Some(described) = prepared.described() else {
                     return Err(error::interface_error(py, "the statement has not been described"));
                 };
-                let arguments = match record.cast::<PyTuple>() {
-                    Ok(tuple) => tuple.clone(),
-                    Err(_) if record.is_instance_of::<PyString>() => {
-                        return Err(error::interface_error(py, "a parameter set is a sequence, not a str"));
-                    }
-                    Err(_) => PyTuple::new(py, record.try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
-                };
-                append_bind(py, self.rules(), &prepared.name, described, &arguments, &[], &mut block.0)?;
+                let arguments = parameter_set(record, prepared)?;
+                append_bind(py, self.rules(), prepared, described, &arguments, &[], &mut block.0)?;
                 execute::write(&mut block.0, b"", 0).map_err(|e| error::encode_error(py, &e))?;
                 block.1.extend([Step::Bind, Step::Execute]);
                 Ok(())
@@ -363,6 +358,27 @@ impl Feed {
             Client::Blocking(client) => client.get().push_out(py, self.id),
         }
     }
+}
+
+/// One parameter set in the order of the statement's parameters.
+fn parameter_set<'py>(record: &Bound<'py, PyAny>, prepared: &Prepared) -> PyResult<Bound<'py, PyTuple>> {
+    let py = record.py();
+    if let Some(named) = &prepared.named {
+        return Values::of(record)?.in_order_of(named);
+    }
+    if let Ok(tuple) = record.cast::<PyTuple>() {
+        return Ok(tuple.clone());
+    }
+    if record.is_instance_of::<PyString>() {
+        return Err(error::interface_error(py, "a parameter set is a sequence, not a str"));
+    }
+    if record.cast::<PyMapping>().is_ok() {
+        return Err(error::interface_error(
+            py,
+            "the parameter set is a mapping, and the text has no placeholder with a name (:name)",
+        ));
+    }
+    PyTuple::new(py, record.try_iter()?.collect::<PyResult<Vec<_>>>()?)
 }
 
 impl Drop for Feed {
@@ -644,7 +660,7 @@ impl Feed {
         match &self.shape {
             Shape::Copy(columns) => format!("<COPY of {} columns>", columns.len()),
             Shape::Text(copy) => format!("<COPY of {} columns, as text>", copy.columns.len()),
-            Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.sql.bind(py))),
+            Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.original().bind(py))),
         }
     }
 

@@ -177,7 +177,7 @@ impl Run {
                 format!(
                     "{}: its columns changed between their description and the run, so they came in formats that were \
                      asked for others; run it again",
-                    short_repr(self.prepared.sql.bind(py))
+                    short_repr(self.prepared.original().bind(py))
                 ),
             ));
         }
@@ -450,14 +450,15 @@ impl Job {
 
     /// The server's refusal of this request.
     pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
-        let statement = self.statement();
+        if let Some(statement) = self.statement() {
+            return statement.server_error(py, refusal);
+        }
         let sql = match &self.kind {
             Kind::Script(script) => Some(script.sql.as_str()),
             Kind::Fed(fed) => Some(fed.sql.as_str()),
-            _ => statement.and_then(|statement| statement.text(py).ok()),
+            _ => None,
         };
-        let types = statement.and_then(|statement| statement.described()).map(Described::parameter_types);
-        error::server_error(py, refusal, sql, types)
+        error::server_error(py, refusal, sql, None, None)
     }
 }
 

@@ -15,6 +15,7 @@ mod ffi;
 mod held;
 mod io;
 mod job;
+mod named;
 mod open_streams;
 mod plan;
 mod prepared;

@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::error;
+use crate::named::{NamedText, NamedTexts, text_of};
 use crate::plan::Described;
 use crate::sync::lock;
 
@@ -67,7 +69,10 @@ impl Drop for Closing {
 
 /// One statement on one connection.
 pub(crate) struct Prepared {
-    pub(crate) sql: Py<PyString>,
+    /// As the server gets it.
+    sql: Py<PyString>,
+    /// As it was written, when its parameters have names.
+    pub(crate) named: Option<Arc<NamedText>>,
     pub(crate) name: Box<[u8]>,
     /// Parameter types the caller declared; empty when the server is to say.
     pub(crate) declared: Box<[u32]>,
@@ -164,7 +169,25 @@ impl Prepared {
         ))
     }
 
-    /// The text as Rust sees it.
+    /// As it was written.
+    pub(crate) fn original(&self) -> &Py<PyString> {
+        self.named.as_ref().map_or(&self.sql, |named| &named.original)
+    }
+
+    /// A parameter's name for messages, by its index.
+    pub(crate) fn parameter_name(&self, index: usize) -> String {
+        let name = self.named.as_ref().and_then(|named| named.names().get(index));
+        name.map_or_else(|| format!("${}", index + 1), |name| format!(":{name}"))
+    }
+
+    /// The server's refusal of it.
+    #[cold]
+    pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
+        let types = self.described().map(Described::parameter_types);
+        error::server_error(py, refusal, self.original().to_str(py).ok(), types, self.named.as_deref())
+    }
+
+    /// The text as the server gets it, as Rust sees it.
     pub(crate) fn text<'a>(&'a self, py: Python<'a>) -> PyResult<&'a str> {
         self.sql.bind(py).to_str()
     }
@@ -218,8 +241,9 @@ struct Inner {
 
 /// The cache of one connection.
 pub(crate) struct Statements {
-    /// `str` or `(str, oids)` -> Entry. A Python dictionary: its look-up compares by identity first.
+    /// Of a text as it was written, see `key` -> Entry. A Python dictionary: its look-up compares by identity first.
     by_sql: Py<PyDict>,
+    pub(crate) named: NamedTexts,
     rules: CacheRules,
     nonce: String,
     inner: Mutex<Inner>,
@@ -230,6 +254,7 @@ impl Statements {
     pub(crate) fn new(py: Python<'_>, rules: CacheRules, nonce: String) -> Self {
         Self {
             by_sql: PyDict::new(py).unbind(),
+            named: NamedTexts::new(py, rules.size, rules.longest),
             rules,
             nonce,
             inner: Mutex::new(Inner { stats: CacheStats::default(), clock: 0, count: 0 }),
@@ -239,9 +264,14 @@ impl Statements {
 
     /// The statement for this text and these declared types, from the cache or new.
     #[inline]
-    pub(crate) fn get(&self, sql: &Bound<'_, PyString>, declared: &[u32]) -> PyResult<Arc<Prepared>> {
+    pub(crate) fn get(
+        &self,
+        sql: &Bound<'_, PyString>,
+        declared: &[u32],
+        named: Option<&Arc<NamedText>>,
+    ) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
-        let key = key(sql, declared)?;
+        let key = key(sql, declared, named.is_some())?;
         if let Some(entry) = self.by_sql.bind(py).get_item(&key)? {
             let known = Arc::clone(&entry.cast::<Entry>()?.get().0);
             if self.is_fresh(&known) || Self::is_used(&known) {
@@ -254,7 +284,7 @@ impl Statements {
             self.forget(py, &known)?;
             lock(&self.inner).stats.evictions += 1;
         }
-        self.add(sql, &key, declared)
+        self.add(sql, &key, declared, named)
     }
 
     /// A call has it: another need not parse it anew, however old it is. The cache and the asker have one each.
@@ -267,9 +297,15 @@ impl Statements {
     }
 
     #[cold]
-    fn add(&self, sql: &Bound<'_, PyString>, key: &Bound<'_, PyAny>, declared: &[u32]) -> PyResult<Arc<Prepared>> {
+    fn add(
+        &self,
+        sql: &Bound<'_, PyString>,
+        key: &Bound<'_, PyAny>,
+        declared: &[u32],
+        named: Option<&Arc<NamedText>>,
+    ) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
-        let text = sql.to_str()?;
+        let text = text_of(sql)?;
         let command = pgoxide_sqltext::command(text);
         let keep = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
         let (count, clock) = {
@@ -283,7 +319,8 @@ impl Statements {
             name: format!("pgoxide_{}_{count:x}", self.nonce).into_bytes().into(),
             declared: declared.into(),
             command,
-            sql: sql.clone().unbind(),
+            sql: named.map_or_else(|| sql.clone().unbind(), |named| named.sql.clone_ref(py)),
+            named: named.cloned(),
             once: !keep,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
@@ -322,7 +359,7 @@ impl Statements {
 
     /// Takes a statement out of the cache: its Parse failed, or it is too old.
     pub(crate) fn forget(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<()> {
-        let key = key(prepared.sql.bind(py), &prepared.declared)?;
+        let key = key(prepared.original().bind(py), &prepared.declared, prepared.named.is_some())?;
         let cache = self.by_sql.bind(py);
         let same = match cache.get_item(&key)? {
             Some(entry) => Arc::ptr_eq(&entry.cast::<Entry>()?.get().0, prepared),
@@ -341,9 +378,11 @@ impl Statements {
     /// The connection has ended: no statement will be asked for again.
     pub(crate) fn clear(&self, py: Python<'_>) {
         self.by_sql.bind(py).clear();
+        self.named.clear(py);
     }
 
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.named.dictionary())?;
         visit.call(&self.by_sql)
     }
 
@@ -352,11 +391,17 @@ impl Statements {
     }
 }
 
+/// `str`, or with what else sets statements of one text apart: `(str, oids)`, and `(str, oids, None)` when its parameters
+/// have names.
 #[inline]
-fn key<'py>(sql: &Bound<'py, PyString>, declared: &[u32]) -> PyResult<Bound<'py, PyAny>> {
-    if declared.is_empty() {
+fn key<'py>(sql: &Bound<'py, PyString>, declared: &[u32], named: bool) -> PyResult<Bound<'py, PyAny>> {
+    if declared.is_empty() && !named {
         return Ok(sql.clone().into_any());
     }
     let py = sql.py();
-    Ok((sql.clone(), PyTuple::new(py, declared)?).into_pyobject(py)?.into_any())
+    let declared = PyTuple::new(py, declared)?;
+    Ok(match named {
+        false => (sql.clone(), declared).into_pyobject(py)?.into_any(),
+        true => (sql.clone(), declared, py.None()).into_pyobject(py)?.into_any(),
+    })
 }

@@ -186,7 +186,7 @@ impl Session {
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
         let (arguments, formats) = (arguments.bind(py), described.result_formats());
-        append_bind(py, &self.options.rules, &prepared.name, described, arguments, formats, &mut bytes)?;
+        append_bind(py, &self.options.rules, &prepared, described, arguments, formats, &mut bytes)?;
         steps.push(Step::Bind);
         describe_portal(py, &prepared, &mut bytes, &mut steps)?;
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;

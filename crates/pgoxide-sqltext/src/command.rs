@@ -1,5 +1,7 @@
 //! Which command a statement is, by its first word. Source: "Lexical Structure" (comments, white space).
 
+use crate::lexer::{block_comment, is_space, line_comment};
+
 /// What the driver must know of a statement before it sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -55,35 +57,14 @@ fn skip(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         at = match (byte, bytes.get(at + 1)) {
-            (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b'(' | b';', _) => at + 1,
-            (b'-', Some(b'-')) => bytes[at..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| at + n + 1),
+            (b'(' | b';', _) => at + 1,
+            (byte, _) if is_space(byte) => at + 1,
+            (b'-', Some(b'-')) => line_comment(bytes, at),
             (b'/', Some(b'*')) => block_comment(bytes, at),
             _ => return at,
         };
     }
     at
-}
-
-/// The end of the block comment that starts at `at`. They nest.
-fn block_comment(bytes: &[u8], at: usize) -> usize {
-    let (mut depth, mut at) = (0_usize, at);
-    while at < bytes.len() {
-        match (bytes[at], bytes.get(at + 1)) {
-            (b'/', Some(b'*')) => {
-                depth += 1;
-                at += 2;
-            }
-            (b'*', Some(b'/')) => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return at;
-                }
-            }
-            _ => at += 1,
-        }
-    }
-    bytes.len()
 }
 
 #[cfg(test)]

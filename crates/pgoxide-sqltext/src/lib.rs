@@ -3,9 +3,15 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `command.rs` | which command a statement is |
+//! | `lexer.rs` | a text cut into tokens |
+//! | `placeholders.rs` | `:name` becomes `$n` |
 
 #![forbid(unsafe_code)]
 
 mod command;
+mod lexer;
+mod placeholders;
 
 pub use command::{Command, command};
+pub use lexer::{Kind, Token, Tokens, tokens};
+pub use placeholders::{Named, PlaceholderError, characters};

@@ -1,8 +1,8 @@
 """The asynchronous client: what `AsyncConnection` inherits its verbs from. Stub of async_client/."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeVar, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, final, overload
 
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder
@@ -18,6 +18,7 @@ from pgoxide.types import Row
 __all__ = ["AsyncClient", "Reader"]
 
 _R = TypeVar("_R")
+_Types: TypeAlias = Sequence[str | int] | Mapping[str, str | int]
 
 class _Line(Protocol):
     """What a transport must offer the client: `pgoxide.transport.asyncio.Line` does."""
@@ -70,8 +71,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[list[_R]]: ...
     @overload
     def fetch_all(
@@ -81,22 +84,27 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[list[Row]]:
         """All rows, as a list; an empty list when there are none.
 
-        statement: SQL text with a placeholder `$1`, `$2` … per parameter, or a `Statement`, which brings its parameters and
-        row type itself.
-        args: the parameters' values. They are encoded during the call: changing them afterwards changes nothing.
+        statement: SQL text with a placeholder `$1`, `$2` … or `:name` per parameter, or a `Statement`, which brings its
+        parameters and row type itself.
+        args: the values of `$1`, `$2` … They are encoded during the call: changing them afterwards changes nothing.
+        named: the values of `:name` placeholders, as keywords; each name has one, however often the text has it.
+        params: the same as one mapping, which may also hold names that are options of the call (`:timeout`). Without either,
+        a colon is a colon.
         into: what a row becomes. A class: a dataclass, named tuple, TypedDict, attrs class, msgspec Struct or pydantic model
         whose fields are the columns, `tuple`, `dict`, for a single column the type of its values (`int`, `str`, `UUID`, …),
         else any class that takes the columns as keyword arguments. Or a callable, which is given the `Row`. Without it, a
         `Row`.
         timeout: seconds from the call to the last row; without it the connection's `command_timeout`, by default none;
         `float("inf")` for no limit at all.
-        types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID. With all of them given, the first use of a
-        statement takes one round trip instead of two.
+        types: the PostgreSQL types of the parameters, by name (`"int4"`) or OID; a mapping for parameters given by name. With
+        all of them given, the first use of a statement takes one round trip instead of two.
         isolate: True to have nothing else in flight on this connection meanwhile, so that no cancel meant for a neighbour
         can hit this call.
 
@@ -109,6 +117,8 @@ class AsyncClient:
         [Row(id=1, name='Ada'), Row(id=2, name='Grace')]
         >>> await db.fetch_all("select name from users order by id", into=str)
         ['Ada', 'Grace', 'Edsger']
+        >>> await db.fetch_all("select id from users where name = :who or upper(name) = :who", who="Ada", into=int)
+        [1]
 
         Source: protocol chapter, "Message Flow", "Extended Query".
         """
@@ -125,8 +135,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[_R]: ...
     @overload
     def fetch_one(
@@ -136,8 +148,10 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[Row]:
         """Exactly one row.
 
@@ -161,8 +175,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[_R | None]: ...
     @overload
     def fetch_optional(
@@ -172,8 +188,10 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[Row | None]:
         """The row, or None when there is none.
 
@@ -196,8 +214,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[_R | None]: ...
     @overload
     def fetch_first(
@@ -207,8 +227,10 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[Row | None]:
         """The first row, or None when there is none; the rest is discarded.
 
@@ -235,8 +257,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[_R | None]: ...
     @overload
     def fetch_value(
@@ -246,8 +270,10 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[Any]:
         """The only column of the only row; SQL NULL gives None.
 
@@ -276,8 +302,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[list[_R | None]]: ...
     @overload
     def fetch_column(
@@ -287,8 +315,10 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[list[Any]]:
         """The only column of all rows, as a list; SQL NULL gives None.
 
@@ -310,8 +340,10 @@ class AsyncClient:
         /,
         *args: object,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         isolate: bool = False,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> Reply[CommandTag]:
         """Runs a statement for its effect: its command tag, with the number of rows it concerned.
 
@@ -357,8 +389,10 @@ class AsyncClient:
         *args: object,
         into: type[_R] | Callable[[Row], _R],
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         batch: int = 1000,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> AsyncStream[_R]: ...
     @overload
     def stream(
@@ -368,12 +402,14 @@ class AsyncClient:
         *args: object,
         into: None = None,
         timeout: float | None = None,
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
         batch: int = 1000,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> AsyncStream[Row]:
         """Rows as they come, in bounded memory: for results that need not fit.
 
-        statement, args, into, types: as for `fetch_all`.
+        statement, args, named, params, into, types: as for `fetch_all`.
         batch: rows asked for at a time, 1 to 1 000 000. Two batches are held at most.
         timeout: seconds until the last row has been taken; without it the connection's `command_timeout`.
 

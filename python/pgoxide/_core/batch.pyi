@@ -1,7 +1,7 @@
 """Batches: several statements in one flight with one Sync. Stub of batch.rs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Self, TypeVar, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Self, TypeAlias, TypeVar, final, overload
 
 from pgoxide._core.async_client import AsyncClient
 from pgoxide._core.blocking_client import Client
@@ -12,6 +12,7 @@ from pgoxide.types import Row
 __all__ = ["BatchBuilder", "BatchReply"]
 
 _R = TypeVar("_R")
+_Types: TypeAlias = Sequence[str | int] | Mapping[str, str | int]
 _R_co = TypeVar("_R_co", covariant=True)
 
 @final
@@ -46,15 +47,24 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[list[_R]]: ...
     @overload
     def fetch_all(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[list[Row]]:
         """Adds a statement whose reply holds all rows, as a list.
 
-        statement, args, into, types: as for `fetch_all` of a connection. The parameters are encoded during the call.
+        statement, args, named, params, into, types: as for `fetch_all` of a connection. The parameters are encoded during the call.
 
         Raises InterfaceError for a call that cannot be right and DataError for a value that does not fit; the batch is then
         as it was before. What the server refuses is raised when the batch runs.
@@ -69,11 +79,20 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[_R]: ...
     @overload
     def fetch_one(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[Row]:
         """Adds a statement whose reply holds exactly one row; its `result()` raises NoRow or MultipleRows."""
 
@@ -86,11 +105,20 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[_R | None]: ...
     @overload
     def fetch_optional(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[Row | None]:
         """Adds a statement whose reply holds the row or None; its `result()` raises MultipleRows."""
 
@@ -103,11 +131,20 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[_R | None]: ...
     @overload
     def fetch_first(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[Row | None]:
         """Adds a statement whose reply holds the first row or None; the rest is discarded."""
 
@@ -122,11 +159,20 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[_R | None]: ...
     @overload
     def fetch_value(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[Any]:
         """Adds a statement whose reply holds the only column of the only row; SQL NULL gives None."""
 
@@ -141,11 +187,20 @@ class BatchBuilder:
         /,
         *args: object,
         into: type[_R] | Callable[[Row], _R],
-        types: Sequence[str | int] | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[list[_R | None]]: ...
     @overload
     def fetch_column(
-        self, statement: str, /, *args: object, into: None = None, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[list[Any]]:
         """Adds a statement whose reply holds the only column of all rows, as a list; SQL NULL gives None."""
 
@@ -153,6 +208,12 @@ class BatchBuilder:
     def execute(self, statement: Statement[object], /) -> BatchReply[CommandTag]: ...
     @overload
     def execute(
-        self, statement: str, /, *args: object, types: Sequence[str | int] | None = None
+        self,
+        statement: str,
+        /,
+        *args: object,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
     ) -> BatchReply[CommandTag]:
         """Adds a statement whose reply holds its command tag."""

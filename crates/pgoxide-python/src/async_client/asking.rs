@@ -20,7 +20,7 @@ impl AsyncClient {
         let this = slf.get();
         this.check_caller(py)?;
         this.session.check_open(py)?;
-        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let prepared = asked.prepared(&this.session)?;
         let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
         run.isolate = asked.isolate;
         let id = this.session.next_id();
@@ -58,7 +58,8 @@ impl AsyncClient {
             let request = self.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)))?;
             Call::Ready(Box::new(request))
         } else {
-            Call::Run(run, freeze(arguments)?)
+            let arguments = freeze(arguments, &run.prepared)?;
+            Call::Run(run, arguments)
         };
         self.push_held(py, Held::new(py, id, Some(reply), call))
     }

@@ -42,6 +42,7 @@ use crate::feed::Feed;
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::{Run, Verb};
+use crate::named::Given;
 use crate::open_streams::OpenStreams;
 use crate::prepared::Entry;
 use crate::session::{Options, Session};
@@ -227,11 +228,11 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
     )
 }
 
+#[expect(clippy::too_many_arguments, reason = "Python hands them over by keyword")]
 #[pymethods]
 impl AsyncClient {
     #[new]
     #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
-    #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -280,7 +281,7 @@ impl AsyncClient {
     // Their signatures stand here seven times, and in the other client again: PyO3 reads them off each method, one `impl` a
     // class, and a macro cannot be used inside it. What a verb does is in one place, `ask`.
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_all<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -289,11 +290,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::All, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::All,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_one<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -302,11 +309,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::One, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::One,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_optional<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -315,11 +328,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::Optional, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::Optional,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_first<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -328,11 +347,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::First, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::First,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_value<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -341,11 +366,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::Value, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::Value,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_column<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -354,11 +385,17 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::Column, Asked::new(statement, args, into, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::Column,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false, params=None, **named))]
     fn execute<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -366,12 +403,18 @@ impl AsyncClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Awaitable>> {
-        Self::ask(slf, Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
+        Self::ask(
+            slf,
+            Verb::Execute,
+            Asked::new(&slf.get().session, statement, Given { args, params, named }, None, timeout, types, isolate)?,
+        )
     }
 
     /// Rows as they come.
-    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None, params=None, **named))]
     fn stream<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -380,20 +423,23 @@ impl AsyncClient {
         batch: u32,
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
         this.session.check_open(py)?;
-        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let asked = Asked::new(&this.session, statement, Given { args, params, named }, into, timeout, types, true)?;
         let size = call::batch_size(py, batch)?;
-        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let prepared = asked.prepared(&this.session)?;
         prepared.refuse_copy(py, "stream")?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let call = StreamCall { run, arguments: freeze(&asked.arguments)?, shared, size };
+        let arguments = freeze(&asked.arguments, &run.prepared)?;
+        let call = StreamCall { run, arguments, shared, size };
         this.note_wait(py, id)?;
         this.streaming.opened(py, id, reader);
         this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
@@ -452,8 +498,7 @@ impl AsyncClient {
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
-        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
-        let prepared = this.session.statements.get(sql, &types)?;
+        let prepared = this.session.statement_of_text(sql, types)?;
         prepared.refuse_copy(py, "execute_many")?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;

@@ -35,7 +35,7 @@ impl BlockingClient {
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
-        let prepared = self.session.statements.get(&asked.sql, &asked.types)?;
+        let prepared = asked.prepared(&self.session)?;
         if prepared.stage() != Stage::Described
             && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates())
         {

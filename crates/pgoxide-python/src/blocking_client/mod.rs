@@ -30,6 +30,7 @@ use crate::error;
 use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::Verb;
+use crate::named::Given;
 use crate::prepared::{Entry, Stage, Statements};
 use crate::session::{Options, Session};
 use crate::spin::Spin;
@@ -87,11 +88,11 @@ impl Deadline {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "Python hands them over by keyword")]
 #[pymethods]
 impl BlockingClient {
     #[new]
     #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
-    #[expect(clippy::too_many_arguments, reason = "called from one place, by keyword")]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -132,7 +133,7 @@ impl BlockingClient {
     // Their signatures stand here seven times, and in the other client again: PyO3 reads them off each method, one `impl` a
     // class, and a macro cannot be used inside it. What a verb does is in one place, `ask`.
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_all<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -141,11 +142,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::All, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::All,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_one<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -154,11 +161,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::One, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::One,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_optional<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -167,11 +180,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::Optional, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::Optional,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_first<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -180,11 +199,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::First, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::First,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_value<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -193,11 +218,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::Value, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::Value,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, **named))]
     fn fetch_column<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -206,11 +237,17 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::Column, Asked::new(statement, args, into, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::Column,
+            Asked::new(&self.session, statement, Given { args, params, named }, into, timeout, types, isolate)?,
+        )
     }
 
-    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false))]
+    #[pyo3(signature = (statement, /, *args, timeout=None, types=None, isolate=false, params=None, **named))]
     fn execute<'py>(
         &self,
         statement: &Bound<'py, PyAny>,
@@ -218,12 +255,18 @@ impl BlockingClient {
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         isolate: bool,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        self.ask(statement.py(), Verb::Execute, Asked::new(statement, args, None, timeout, types, isolate)?)
+        self.ask(
+            statement.py(),
+            Verb::Execute,
+            Asked::new(&self.session, statement, Given { args, params, named }, None, timeout, types, isolate)?,
+        )
     }
 
     /// Rows as they come.
-    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None))]
+    #[pyo3(signature = (statement, /, *args, into=None, batch=1000, timeout=None, types=None, params=None, **named))]
     fn stream<'py>(
         slf: &Bound<'py, Self>,
         statement: &Bound<'py, PyAny>,
@@ -232,13 +275,15 @@ impl BlockingClient {
         batch: u32,
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
-        let asked = Asked::new(statement, args, into, timeout, types, true)?;
+        let asked = Asked::new(&this.session, statement, Given { args, params, named }, into, timeout, types, true)?;
         let size = call::batch_size(py, batch)?;
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
-        let prepared = this.session.statements.get(&asked.sql, &asked.types)?;
+        let prepared = asked.prepared(&this.session)?;
         prepared.refuse_copy(py, "stream")?;
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
@@ -298,8 +343,7 @@ impl BlockingClient {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
-        let types = types.map_or_else(|| Ok(Vec::new()), call::type_oids)?;
-        let prepared = self.session.statements.get(sql, &types)?;
+        let prepared = self.session.statement_of_text(sql, types)?;
         prepared.refuse_copy(py, "execute_many")?;
         if prepared.stage() != Stage::Described {
             self.prepare(py, &prepared, deadline)?;

@@ -252,7 +252,7 @@ impl Session {
 
     fn failed(&self, py: Python<'_>, refusal: &ErrorResponse<'_>, failure: Failure) -> PyResult<()> {
         if failure == Failure::Session {
-            let words = error::server_error(py, refusal, None, None);
+            let words = error::server_error(py, refusal, None, None, None);
             let earlier = lock(&self.state).last_words.replace(words);
             drop(earlier);
             return Ok(());

@@ -26,11 +26,12 @@ use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 pub(crate) use self::events::victim;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 use crate::awaitable::Awaitable;
+use crate::call::type_oids;
 use crate::convert::Rules;
 use crate::error::{self, Kept};
 use crate::held::{Held, HeldCalls};
@@ -215,6 +216,26 @@ impl Session {
         lock(&self.state).conn.parameter("DateStyle").is_none_or(|style| style.starts_with("ISO"))
     }
 
+    /// Whether backslashes are themselves in its strings, as the server last reported it.
+    pub(crate) fn conforms(&self) -> bool {
+        lock(&self.state).conn.parameter("standard_conforming_strings") != Some("off")
+    }
+
+    /// The statement of a text that is seen before any parameters. It takes them by name when it has `:name` and no `$1`.
+    pub(crate) fn statement_of_text(
+        &self,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Arc<Prepared>> {
+        let named = self.statements.named.if_any(sql, self.conforms())?;
+        let types = match (types, &named) {
+            (None, _) => Vec::new(),
+            (Some(types), None) => type_oids(types)?,
+            (Some(types), Some(text)) => type_oids(&text.types(types)?)?,
+        };
+        self.statements.get(sql, &types, named.as_ref())
+    }
+
     /// Why the connection ended, as the exception itself, which is to be raised now.
     pub(crate) fn reason(&self, py: Python<'_>) -> PyErr {
         let reason = lock(&self.state).ended.as_mut().and_then(|ended| ended.reason.take());
@@ -290,7 +311,7 @@ fn owned(py: Python<'_>, holder: &str) -> PyErr {
 
 pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -> PyErr {
     match ErrorResponse::decode(body) {
-        Ok(refusal) => error::server_error(py, &refusal, statement.text(py).ok(), None),
+        Ok(refusal) => statement.server_error(py, &refusal),
         Err(fault) => error::protocol_error(py, &ProtocolError::from(fault)),
     }
 }

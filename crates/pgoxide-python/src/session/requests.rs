@@ -86,7 +86,7 @@ impl Session {
                 append_bind(
                     py,
                     &self.options.rules,
-                    &prepared.name,
+                    &prepared,
                     described,
                     arguments,
                     described.result_formats(),
@@ -101,7 +101,7 @@ impl Session {
                 run.text = true;
                 append_description(py, &prepared, bytes, steps)?;
                 let declared = Described::new(prepared.declared.to_vec(), None);
-                append_bind(py, &self.options.rules, &prepared.name, &declared, arguments, &[], bytes)?;
+                append_bind(py, &self.options.rules, &prepared, &declared, arguments, &[], bytes)?;
                 steps.push(Step::Bind);
             }
         }
@@ -189,11 +189,11 @@ impl Session {
     }
 }
 
-/// Bind with arguments encoded for their parameters.
+/// Bind with arguments encoded for their parameters, as `described` has them.
 pub(crate) fn append_bind(
     py: Python<'_>,
     rules: &Rules,
-    name: &[u8],
+    prepared: &Prepared,
     described: &Described,
     arguments: &Bound<'_, PyTuple>,
     result_formats: &[Format],
@@ -202,8 +202,8 @@ pub(crate) fn append_bind(
     if arguments.len() != described.encoders.len() {
         return Err(wrong_count(py, described.encoders.len(), arguments.len()));
     }
-    let mut frame =
-        bind::begin(bytes, b"", name, parameter_formats(described)).map_err(|e| error::encode_error(py, &e))?;
+    let mut frame = bind::begin(bytes, b"", &prepared.name, parameter_formats(described))
+        .map_err(|e| error::encode_error(py, &e))?;
     for (index, value) in arguments.iter_borrowed().enumerate() {
         if value.is_none() {
             frame.null(bytes);
@@ -212,7 +212,13 @@ pub(crate) fn append_bind(
         let mark = frame.begin_value(bytes);
         if let Err(cause) = described.encoders[index].encode(&value, rules, bytes) {
             frame.abandon(bytes);
-            return Err(blame_argument(py, index, described.parameter_oids[index], &value, cause));
+            return Err(blame_argument(
+                py,
+                &prepared.parameter_name(index),
+                described.parameter_oids[index],
+                &value,
+                cause,
+            ));
         }
         if let Err(fault) = frame.end_value(bytes, mark) {
             frame.abandon(bytes);
@@ -301,8 +307,8 @@ pub(crate) fn wrong_count(py: Python<'_>, takes: usize, given: usize) -> PyErr {
 }
 
 #[cold]
-fn blame_argument(py: Python<'_>, index: usize, oid: u32, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let place = format!("argument ${} ({})", index + 1, type_name(oid));
+fn blame_argument(py: Python<'_>, name: &str, oid: u32, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+    let place = format!("argument {name} ({})", type_name(oid));
     let explained = match cause.is_instance(
         py,
         match crate::pyimport::data_error(py) {

@@ -13,7 +13,7 @@ from pgoxide.errors import InterfaceError, ProgrammingError
 if TYPE_CHECKING:
     from pgoxide._core import CommandTag, Feed
     from pgoxide.driver._async.connection import AsyncConnection
-    from pgoxide.statement import Statement
+    from pgoxide.statement import ParameterSet, Statement
 
 __all__ = ["copy_in", "execute_many"]
 
@@ -73,7 +73,7 @@ async def _copy_in(  # noqa: PLR0917  one caller
 async def execute_many(
     connection: AsyncConnection,
     query: str | Statement[object],
-    parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+    parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     timeout: float | None,
 ) -> CommandTag:
     """See `AsyncConnection.execute_many`."""
@@ -84,7 +84,7 @@ async def execute_many(
 async def _execute_many(
     connection: AsyncConnection,
     query: str | Statement[object],
-    parameter_sets: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
+    parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     limit: AsyncLimit,
 ) -> CommandTag:
     if isinstance(query, str):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
     from pgoxide.driver.options import ConnectionOptions
-    from pgoxide.statement import Plan, Statement
+    from pgoxide.statement import ParameterSet, Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice
 
@@ -153,14 +153,15 @@ class Connection(_core.Client):
     def execute_many(
         self,
         query: str | Statement[object],
-        parameter_sets: Iterable[Sequence[object]],
+        parameter_sets: Iterable[ParameterSet],
         /,
         *,
         timeout: float | None = None,
     ) -> CommandTag:
         """Runs one statement with many parameter sets, all or none, in bounded memory.
 
-        parameter_sets: an iterable (or asynchronous iterable) of sequences; it is asked for more only when there is room.
+        parameter_sets: an iterable (or asynchronous iterable) of sequences, or of mappings for a text with `:name` placeholders;
+        it is asked for more only when there is room.
         timeout: seconds for all of it; without it the connection's `command_timeout`.
         Returns the tag of the last run with the rows of all of them. Rows that the statement returns are discarded.
 

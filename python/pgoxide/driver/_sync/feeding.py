@@ -15,7 +15,7 @@ from pgoxide.errors import InterfaceError, ProgrammingError
 if TYPE_CHECKING:
     from pgoxide._core import CommandTag, Feed
     from pgoxide.driver._sync.connection import Connection
-    from pgoxide.statement import Statement
+    from pgoxide.statement import ParameterSet, Statement
 
 __all__ = ["copy_in", "execute_many"]
 
@@ -70,7 +70,7 @@ def _copy_in(  # noqa: PLR0917  one caller
 def execute_many(
     connection: Connection,
     query: str | Statement[object],
-    parameter_sets: Iterable[Sequence[object]],
+    parameter_sets: Iterable[ParameterSet],
     timeout: float | None,
 ) -> CommandTag:
     """See `Connection.execute_many`."""
@@ -81,7 +81,7 @@ def execute_many(
 def _execute_many(
     connection: Connection,
     query: str | Statement[object],
-    parameter_sets: Iterable[Sequence[object]],
+    parameter_sets: Iterable[ParameterSet],
     limit: Limit,
 ) -> CommandTag:
     if isinstance(query, str):
