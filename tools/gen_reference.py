@@ -54,6 +54,8 @@ PAGES = {
         {
             "driver._async.connection": ("AsyncConnection",),
             "driver._async.batch": ("AsyncBatch",),
+            "driver._async.copying": ("AsyncCopyOut",),
+            "driver.copying": ("CopyOutOptions", "CopyInOptions"),
             "driver._async.cancel": ("AsyncCancelToken",),
             "driver.connecting": ("Connecting",),
             "driver.options": ("ConnectionOptions",),
@@ -66,6 +68,7 @@ PAGES = {
         {
             "driver._sync.connection": ("Connection",),
             "driver._sync.batch": ("Batch",),
+            "driver._sync.copying": ("CopyOut",),
             "driver._sync.cancel": ("CancelToken",),
         },
         BLOCKING_START,

@@ -19,7 +19,9 @@ import pytest
 import pgoxide
 from pgoxide import AsyncConnection, Connection, _core
 from pgoxide.driver._async.batch import AsyncBatch
+from pgoxide.driver._async.copying import AsyncCopyOut
 from pgoxide.driver._sync.batch import Batch
+from pgoxide.driver._sync.copying import CopyOut
 from pgoxide.statement import AsyncExecutor, Executor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,7 @@ PACKAGE = ROOT / "python/pgoxide"
 sys.path.insert(0, str(ROOT / "tools"))
 import async_to_sync  # noqa: E402
 
-TWINS = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
+TWINS = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__", "__anext__": "__next__"}
 # On one face by their nature. Private names are the core's and the transport's business.
 ASYNC_ONLY: set[str] = set()
 BLOCKING_ONLY: set[str] = set()
@@ -56,7 +58,7 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]] | None:
 
 @pytest.mark.parametrize(
     ("asynchronous", "blocking"),
-    [(AsyncConnection, Connection), (AsyncBatch, Batch), (AsyncExecutor, Executor)],
+    [(AsyncConnection, Connection), (AsyncBatch, Batch), (AsyncCopyOut, CopyOut), (AsyncExecutor, Executor)],
 )
 def test_twins(asynchronous: type, blocking: type) -> None:
     ours, theirs = public(asynchronous), public(blocking)

@@ -13,6 +13,7 @@ use pyo3::types::PyList;
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
 use crate::convert::{Rules, short_repr};
+use crate::copy_out::CopyOut;
 use crate::error;
 use crate::feed::Fed;
 use crate::plan::{Described, Frames, Plan, SentAs};
@@ -209,6 +210,7 @@ impl Run {
         }
         self.rows.reserve(wanted);
         let single = self.verb.wants_one_column();
+<<<<<<< HEAD
         let before = self.count - count as u64;
         let mut scratch = Vec::new();
         for (index, body) in Frames::new(frames).take(wanted).enumerate() {
@@ -224,8 +226,34 @@ impl Run {
                 }
             };
             self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
+=======
+        for body in Frames::new(frames).take(wanted) {
+            let row = self.build_one(py, plan, single, body)?;
+            self.rows.push(row);
+>>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
         }
         Ok(())
+    }
+
+    /// One row, of a message that is laid out as a DataRow's body.
+    pub(crate) fn build(&self, py: Python<'_>, body: &[u8]) -> Result<Py<PyAny>, Fault> {
+        let Some(plan) = &self.plan else {
+            return Err(Fault::Protocol(ProtocolError::unexpected(b'd', "a COPY without columns")));
+        };
+        self.build_one(py, plan, self.verb.wants_one_column(), body)
+    }
+
+    #[inline(always)] // the loop over a result's rows
+    fn build_one(&self, py: Python<'_>, plan: &Arc<Plan>, single: bool, body: &[u8]) -> Result<Py<PyAny>, Fault> {
+        let values = Values::over(body);
+        let row = match &self.target {
+            None if single => plan.single(py, values, self.text)?,
+            None => plan.row(py, values, self.text)?,
+            // These verbs give None for NULL, whatever the value's class.
+            Some(_) if single && values.clone().next() == Some(None) => plan.single(py, values, self.text)?,
+            Some(target) => target.build(py, plan, values, self.text)?,
+        };
+        Ok(row.ok_or_else(|| malformed(body))?.unbind())
     }
 
     /// What has come so far, for who takes rows in batches.
@@ -343,6 +371,8 @@ pub(crate) enum Kind {
     Fed(Box<Fed>),
     /// An open portal whose rows are handed out as they come.
     Stream(StreamState),
+    /// COPY TO STDOUT.
+    CopyOut(Box<CopyOut>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -401,7 +431,7 @@ impl Job {
             Kind::Run(run) => run.fulfilled(),
             Kind::Batch(batch) => batch.fulfilled(),
             Kind::Fed(fed) => fed.fulfilled(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::Taken => {}
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => {}
         }
     }
 
@@ -415,7 +445,7 @@ impl Job {
             Kind::Batch(batch) => batch.visit(visit),
             Kind::Fed(fed) => fed.visit(visit),
             // A stream's rows are its reader's.
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
         }
     }
 
@@ -432,7 +462,7 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(py.None()),
         }
     }
 
@@ -444,7 +474,7 @@ impl Job {
             Kind::Batch(batch) => batch.statement(),
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Fed(fed) => fed.statement(),
-            Kind::Script(_) | Kind::Taken => None,
+            Kind::Script(_) | Kind::CopyOut(_) | Kind::Taken => None,
         }
     }
 
@@ -456,7 +486,12 @@ impl Job {
         let sql = match &self.kind {
             Kind::Script(script) => Some(script.sql.as_str()),
             Kind::Fed(fed) => Some(fed.sql.as_str()),
+<<<<<<< HEAD
             _ => None,
+=======
+            Kind::CopyOut(copy) => Some(copy.sql.as_str()),
+            _ => statement.and_then(|statement| statement.text(py).ok()),
+>>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
         };
         error::server_error(py, refusal, sql, None, None)
     }

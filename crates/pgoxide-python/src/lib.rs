@@ -8,6 +8,7 @@ mod batch;
 mod blocking_client;
 mod call;
 mod convert;
+mod copy_out;
 mod copy_text;
 mod error;
 mod feed;

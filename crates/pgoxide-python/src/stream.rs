@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
+use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::{close, execute, flush, sync};
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -28,9 +29,23 @@ use crate::plan::{Plan, SentAs};
 use crate::prepared::Prepared;
 use crate::session::{Session, append_bind, describe_portal};
 use crate::sync::lock;
+use crate::tag::CommandTag;
 
-/// Batches that have come and were not taken, at most.
+/// Batches of a portal that have come and were not taken, at most.
 const AHEAD: usize = 1;
+
+/// Batches of a COPY that have come and were not taken, until nothing more is received. They are smaller, and the server
+/// does not wait to be asked.
+const COPIES_AHEAD: usize = 4;
+
+/// How the next rows are come by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Flow {
+    /// So many are asked for at a time.
+    Portal(u32),
+    /// The server sends all of them, as fast as they are received.
+    Copy,
+}
 
 struct Inner {
     batches: VecDeque<Vec<Py<PyAny>>>,
@@ -48,6 +63,8 @@ struct Inner {
     cancelled: bool,
     /// Why rows are missing. Every read from then on raises it: whoever reads on must not take it for an end.
     error: Option<PyErr>,
+    /// What a COPY did.
+    tag: Option<CommandTag>,
     waiting: Option<Py<Awaitable>>,
 }
 
@@ -68,6 +85,7 @@ impl Shared {
             cut: false,
             cancelled: false,
             error: None,
+            tag: None,
             waiting: None,
         };
         Self { id, inner: Mutex::new(inner) }
@@ -84,6 +102,37 @@ impl Shared {
         drop(inner);
         drop(surplus);
         waiting
+    }
+
+    /// A batch of a COPY, and what is wrong with the value behind it. Who waits is to be woken. The flag: so much has come
+    /// that nothing more should be received for now.
+    pub(crate) fn copied(&self, batch: Vec<Py<PyAny>>, failure: Option<PyErr>) -> (Option<Py<Awaitable>>, bool) {
+        let mut inner = lock(&self.inner);
+        let failed = failure.is_some();
+        let surplus = if inner.error.is_none() { std::mem::replace(&mut inner.error, failure) } else { failure };
+        let unwanted = if inner.closed || batch.is_empty() {
+            Some(batch)
+        } else {
+            inner.batches.push_back(batch);
+            None
+        };
+        let wake = if inner.batches.is_empty() && !failed { None } else { inner.waiting.take() };
+        let full = !inner.closed && inner.batches.len() >= COPIES_AHEAD;
+        drop(inner);
+        drop((unwanted, surplus));
+        (wake, full)
+    }
+
+    /// The COPY has come to its end.
+    pub(crate) fn complete(&self, complete: &CommandComplete<'_>) {
+        let tag = String::from_utf8_lossy(complete.tag).into_owned();
+        lock(&self.inner).tag = Some(CommandTag::new(tag, complete.rows_affected()));
+    }
+
+    /// A value of a COPY that still runs could not be read.
+    pub(crate) fn has_failed_midway(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.error.is_some() && !inner.over
     }
 
     /// A read was cancelled, and its statement with it.
@@ -263,24 +312,24 @@ enum Client {
 pub(crate) struct Stream {
     client: Client,
     id: RequestId,
-    size: u32,
+    flow: Flow,
     shared: Arc<Shared>,
     /// The batch being handed out row by row, last row first.
     current: Mutex<Vec<Py<PyAny>>>,
 }
 
 impl Stream {
-    pub(crate) fn new_async(client: Py<AsyncClient>, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
-        Self::new(Client::Async(client), id, size)
+    pub(crate) fn new_async(client: Py<AsyncClient>, id: RequestId, flow: Flow) -> (Self, Arc<Shared>) {
+        Self::new(Client::Async(client), id, flow)
     }
 
-    pub(crate) fn new_blocking(client: Py<BlockingClient>, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
-        Self::new(Client::Blocking(client), id, size)
+    pub(crate) fn new_blocking(client: Py<BlockingClient>, id: RequestId, flow: Flow) -> (Self, Arc<Shared>) {
+        Self::new(Client::Blocking(client), id, flow)
     }
 
-    fn new(client: Client, id: RequestId, size: u32) -> (Self, Arc<Shared>) {
+    fn new(client: Client, id: RequestId, flow: Flow) -> (Self, Arc<Shared>) {
         let shared = Arc::new(Shared::new(id));
-        (Self { client, id, size, shared: Arc::clone(&shared), current: Mutex::new(Vec::new()) }, shared)
+        (Self { client, id, flow, shared: Arc::clone(&shared), current: Mutex::new(Vec::new()) }, shared)
     }
 
     fn session(&self) -> &Session {
@@ -292,18 +341,30 @@ impl Stream {
 
     /// The next batch if one has come, asking for the one after it. The flag: the stream is over.
     fn take_batch(&self, py: Python<'_>) -> PyResult<(Option<Vec<Py<PyAny>>>, bool)> {
-        let (batch, over, asked) = {
+        let (batch, over, asked, receives) = {
             let mut inner = lock(&self.shared.inner);
             let batch = inner.batches.pop_front();
-            let asks = batch.is_some() && inner.more && !inner.asked && !inner.closed && inner.batches.len() < AHEAD;
-            if asks {
-                inner.asked = self.session().ask_for_batch(self.id, self.size);
-            }
+            let asks = match self.flow {
+                Flow::Portal(size)
+                    if batch.is_some()
+                        && inner.more
+                        && !inner.asked
+                        && !inner.closed
+                        && inner.batches.len() < AHEAD =>
+                {
+                    inner.asked = self.session().ask_for_batch(self.id, size);
+                    true
+                }
+                Flow::Portal(_) | Flow::Copy => false,
+            };
             let over = inner.batches.is_empty() && (inner.over || inner.closed);
-            (batch, over, asks)
+            (batch, over, asks, inner.batches.len() <= COPIES_AHEAD / 2)
         };
         if asked {
             self.flush(py)?;
+        }
+        if receives {
+            self.receive_again(py)?;
         }
         match batch.is_none().then(|| self.shared.failure(py)).flatten() {
             Some(error) => Err(error),
@@ -318,6 +379,14 @@ impl Stream {
                 client.get().send_some();
                 Ok(())
             }
+        }
+    }
+
+    /// A COPY's reader has caught up, or gives it up. A blocking one receives when it is read.
+    fn receive_again(&self, py: Python<'_>) -> PyResult<()> {
+        match (self.flow, &self.client) {
+            (Flow::Copy, Client::Async(client)) => client.get().receive_again(py),
+            _ => Ok(()),
         }
     }
 
@@ -338,7 +407,10 @@ impl Stream {
             return Ok(true);
         }
         if self.session().is_running(self.id) {
-            self.session().close_portal(self.id);
+            match self.flow {
+                Flow::Portal(_) => self.session().close_portal(self.id),
+                Flow::Copy => self.stop_copy(py)?,
+            }
             return Ok(true);
         }
         match &self.client {
@@ -353,6 +425,20 @@ impl Stream {
             }
         }
         Ok(true)
+    }
+
+    /// A COPY has no end that could be written: it is cancelled at the server, and what still comes is discarded.
+    fn stop_copy(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.client {
+            Client::Async(client) => {
+                AsyncClient::cancel_request(client.bind(py), self.id)?;
+                client.get().receive_again(py)
+            }
+            Client::Blocking(client) => {
+                client.get().stop_copy(py, self.id, &self.shared);
+                Ok(())
+            }
+        }
     }
 
     /// It could not be opened: there is nothing to end.
@@ -479,6 +565,12 @@ impl Stream {
             Client::Async(_) => Ok(Py::new(py, Ready(py.None()))?.into_any()),
             Client::Blocking(_) => Ok(py.None()),
         }
+    }
+
+    /// What a COPY did, once all of it has come; None before, and for statements.
+    #[getter]
+    fn tag(&self) -> Option<CommandTag> {
+        lock(&self.shared.inner).tag.clone()
     }
 
     /// As `close`, without anything to await.

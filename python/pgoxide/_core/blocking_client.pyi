@@ -432,6 +432,13 @@ class Client:
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""
 
+    def _copy_out(
+        self, sql: str, columns: Prepared | None = None, into: object = None, timeout: float | None = None
+    ) -> Stream[Any]:
+        """Begins COPY TO STDOUT. columns: a described query of the same columns, whose rows are then given; without it,
+        blocks of the raw data.
+        """
+
     def _execute_many(self, prepared: Prepared, timeout: float | None) -> Feed:
         """Begins a statement with many parameter sets."""
 

@@ -4,6 +4,8 @@ from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import Generic, Self, TypeVar, final, type_check_only
 
+from pgoxide._core.tag import CommandTag
+
 __all__ = ["Stream", "StreamStep"]
 
 _R_co = TypeVar("_R_co", covariant=True)
@@ -37,6 +39,10 @@ class Stream(Generic[_R_co]):
     def close(self) -> None:
         """Ends the statement; what was not read is discarded. Twice does nothing."""
 
+    @property
+    def tag(self) -> CommandTag | None:
+        """What a COPY did, once all of it has come; None before, and for statements."""
+
     def _close(self) -> None:
         """As `close`, on both faces."""
 
@@ -59,6 +65,10 @@ class AsyncStream(Generic[_R_co]):
 
     def close(self) -> Coroutine[object, None, None]:
         """Ends the statement; what was not read is discarded. Twice does nothing."""
+
+    @property
+    def tag(self) -> CommandTag | None:
+        """What a COPY did, once all of it has come; None before, and for statements."""
 
 @final
 class StreamStep(Coroutine[object, None, _R_co]):

@@ -97,6 +97,21 @@ class Line:
         else:
             self._loop.remove_writer(self._sock.fileno())
 
+    def want_read(self, wanted: bool) -> None:
+        """Nothing is to be received for now: what the server sends stays in the socket, which stops it; or again."""
+        if self._transport is not None:
+            if self._transport.is_closing():
+                return
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        elif not self._buffered and self._sock.fileno() >= 0 and self._reader is not None:
+            if wanted:
+                self._loop.add_reader(self._sock.fileno(), self._reader.readable)
+            else:
+                self._loop.remove_reader(self._sock.fileno())
+
     def write(self, data: bytes) -> None:
         """Bytes for a loop without `add_reader`."""
         if self._transport is not None and not self._transport.is_closing():

@@ -107,8 +107,13 @@ pub enum Event<'p, J> {
     Suspended,
     /// A COPY began. Formats are the columns'.
     CopyStarted(CopyDirection),
-    /// Data of a COPY to us.
-    CopyData(&'p [u8]),
+    /// Data of a COPY to us: a run of complete CopyData frames, headers included. The server puts one row into each.
+    CopyData {
+        /// The frames as they lie in the page.
+        frames: &'p [u8],
+        /// How many.
+        count: usize,
+    },
     /// The server sent all of its COPY.
     CopyDone,
     /// The head's request, or the session, failed.
@@ -142,6 +147,11 @@ impl<J> Connection<J> {
                 *used += frames.0.len();
                 return Ok(Some(Event::Rows { frames: frames.0, count: frames.1 }));
             }
+            if frame.kind == backend::COPY_DATA && self.copy == Some(CopyDirection::Out) {
+                let (frames, count) = self.run(&bytes[*used..], frame);
+                *used += frames.len();
+                return Ok(Some(Event::CopyData { frames, count }));
+            }
             *used += frame.size();
             if let Some(event) = self.handle(frame)? {
                 return Ok(Some(event));
@@ -155,14 +165,19 @@ impl<J> Connection<J> {
         if !matches!(self.pipeline.expected.front(), Some(Step::Execute | Step::Query)) {
             return Err(self.unexpected(first.kind));
         }
+        Ok(self.run(bytes, first))
+    }
+
+    /// As many complete frames of the first one's kind as lie together, and their number.
+    fn run<'p>(&self, bytes: &'p [u8], first: Frame<'p>) -> (&'p [u8], usize) {
         let (mut end, mut count) = (first.size(), 1);
-        while bytes.get(end) == Some(&backend::DATA_ROW) {
-            // What is wrong behind these rows is told when they have been handed out.
+        while bytes.get(end) == Some(&first.kind) {
+            // What is wrong behind these frames is told when they have been handed out.
             let Ok(Some(frame)) = frame::cut(&bytes[end..], self.limits.message) else { break };
             end += frame.size();
             count += 1;
         }
-        Ok((&bytes[..end], count))
+        (&bytes[..end], count)
     }
 
     fn handle<'p>(&mut self, frame: Frame<'p>) -> Result<Option<Event<'p, J>>, ProtocolError> {
@@ -252,8 +267,10 @@ impl<J> Connection<J> {
                 self.copy = Some(CopyDirection::Out);
                 return Ok(Event::CopyStarted(CopyDirection::Out));
             }
-            backend::COPY_DATA if self.copy == Some(CopyDirection::Out) => return Ok(Event::CopyData(frame.body)),
-            backend::COPY_DONE if self.copy == Some(CopyDirection::Out) => return Ok(Event::CopyDone),
+            backend::COPY_DONE if self.copy == Some(CopyDirection::Out) => {
+                self.copy = None;
+                return Ok(Event::CopyDone);
+            }
             _ => return Err(self.unexpected(frame.kind)),
         };
         if step == Step::Execute {

@@ -89,6 +89,7 @@ impl AsyncClient {
             drop(held);
             return Self::advance(slf);
         }
+        this.receive_again(slf.py())?;
         let outcome = lock(&this.session.state).conn.cancel(id);
         match outcome {
             CancelOutcome::Running => this.send_cancel(slf, id),
@@ -97,6 +98,16 @@ impl AsyncClient {
                 Self::advance(slf)
             }
             CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
+        }
+    }
+
+    /// The request's own reader is told otherwise; what still comes of it is discarded.
+    pub(super) fn stop_running(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        self.receive_again(py)?;
+        let outcome = lock(&self.session.state).conn.cancel(id);
+        match (outcome, self.reader(py)?.get().client(py)?) {
+            (CancelOutcome::Running, Some(slf)) => self.send_cancel(&slf, id),
+            _ => Ok(()),
         }
     }
 

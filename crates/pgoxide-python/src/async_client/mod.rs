@@ -46,7 +46,7 @@ use crate::named::Given;
 use crate::open_streams::OpenStreams;
 use crate::prepared::Entry;
 use crate::session::{Options, Session};
-use crate::stream::{Stream, StreamCall};
+use crate::stream::{Flow, Stream, StreamCall};
 use crate::sync::lock;
 use crate::{error, pyimport};
 
@@ -88,6 +88,8 @@ pub(crate) struct AsyncClient {
     write_armed: AtomicBool,
     /// The transport holds as many bytes as it wants to.
     transport_full: AtomicBool,
+    /// The loop has been asked not to tell what arrives.
+    deaf: AtomicBool,
     deadlines: Mutex<BinaryHeap<Deadline>>,
     /// Sources that wait until less is unsent.
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
@@ -268,6 +270,7 @@ impl AsyncClient {
             flush_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
             transport_full: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
@@ -435,7 +438,7 @@ impl AsyncClient {
         prepared.refuse_copy(py, "stream")?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let id = this.session.next_id();
-        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, size);
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
         let arguments = freeze(&asked.arguments, &run.prepared)?;
@@ -518,6 +521,34 @@ impl AsyncClient {
         Self::submit(slf, request)?;
         slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
+    }
+
+    /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
+    /// of the raw data.
+    #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
+    fn _copy_out(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        columns: Option<&Entry>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        let timeout = call::timeout(py, timeout)?;
+        let run = columns.map(|entry| Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0)));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Copy);
+        let made = this.session.copy_out_request(py, id, sql, run, shared);
+        let request = made.and_then(|request| this.session.check_open(py).map(|()| request));
+        let request = request.inspect_err(|_| stream.refused())?;
+        let stream = Py::new(py, stream)?;
+        let reader = pyimport::current_task(py)?.call0()?.unbind();
+        this.note_wait(py, id)?;
+        this.streaming.opened(py, id, reader);
+        Self::submit(slf, request)?;
+        this.set_deadline(py, timeout, id)?;
+        Ok(stream)
     }
 
     /// Begins a statement with many parameter sets; it has been described.

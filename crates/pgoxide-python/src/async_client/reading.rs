@@ -36,7 +36,8 @@ impl AsyncClient {
                         end = Some(error);
                         break;
                     }
-                    if count < room {
+                    // What a COPY brings is taken at once, or left in the socket.
+                    if count < room || matches!(outcomes.last(), Some(Outcome::Copied { .. })) {
                         break;
                     }
                 }
@@ -84,6 +85,22 @@ impl AsyncClient {
         }
         this.release_if_idle(py);
         delivered
+    }
+
+    /// Leaves what the server sends in the socket, which stops it.
+    fn receive_no_more(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.deaf.swap(true, Ordering::Relaxed) {
+            self.hooks(py)?.call_method1(intern!(py, "want_read"), (false,))?;
+        }
+        Ok(())
+    }
+
+    /// Receives what was left in the socket.
+    pub(crate) fn receive_again(&self, py: Python<'_>) -> PyResult<()> {
+        if self.deaf.swap(false, Ordering::Relaxed) {
+            self.hooks(py)?.call_method1(intern!(py, "want_read"), (true,))?;
+        }
+        Ok(())
     }
 
     /// After a read. A connection that ended meanwhile reads no more, and may still be referred to for long.
@@ -155,6 +172,23 @@ impl AsyncClient {
             }
             Outcome::Batch { id, shared, rows, more, size } => {
                 match self.session.stream_batch(id, &shared, rows, more, size) {
+                    Some(waiting) if waiting.get().settle(Ok(py.None())) => {
+                        Awaitable::wake(waiting.into_bound(py), direct)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Outcome::Copied { id, shared, batch, failure } => {
+                let failed = failure.is_some();
+                let (waiting, full) = shared.copied(batch, failure);
+                if full && self.session.is_running(id) {
+                    self.receive_no_more(py)?;
+                }
+                if failed {
+                    self.stream_ended(id);
+                    self.stop_running(py, id)?;
+                }
+                match waiting {
                     Some(waiting) if waiting.get().settle(Ok(py.None())) => {
                         Awaitable::wake(waiting.into_bound(py), direct)
                     }

@@ -253,6 +253,9 @@ impl BlockingClient {
                 Outcome::Batch { id, shared, rows, more, size } => {
                     self.session.stream_batch(id, &shared, rows, more, size);
                 }
+                Outcome::Copied { shared, batch, failure, .. } => {
+                    shared.copied(batch, failure);
+                }
                 Outcome::Notice(fields) => {
                     let raised = self.tell(py, "notice", (fields,));
                     told = told.and(raised);

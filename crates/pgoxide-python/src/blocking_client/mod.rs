@@ -29,12 +29,16 @@ use crate::call::{self, Asked};
 use crate::error;
 use crate::feed::Feed;
 use crate::io::{Moved, Socket};
+<<<<<<< HEAD
 use crate::job::Verb;
 use crate::named::Given;
+=======
+use crate::job::{Run, Verb};
+>>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
 use crate::prepared::{Entry, Stage, Statements};
 use crate::session::{Options, Session};
 use crate::spin::Spin;
-use crate::stream::Stream;
+use crate::stream::{Flow, Stream};
 use crate::sync::lock;
 use crate::turn::{Taken, Turn};
 
@@ -286,7 +290,7 @@ impl BlockingClient {
         let prepared = asked.prepared(&this.session)?;
         prepared.refuse_copy(py, "stream")?;
         let id = this.session.next_id();
-        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, size);
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Portal(size));
         let stream = Py::new(py, stream)?;
         this.keep_turn(py, deadline)?;
         this.turn.stream_opened(py);
@@ -362,6 +366,29 @@ impl BlockingClient {
         this.session.check_open(py)?;
         this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::copy(slf.as_any(), sql, columns))
+    }
+
+    /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
+    /// of the raw data.
+    #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
+    fn _copy_out(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        columns: Option<&Entry>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(this.default_timeout));
+        let run = columns.map(|entry| Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0)));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Copy);
+        let stream = Py::new(py, stream)?;
+        let made = this.session.copy_out_request(py, id, sql, run, shared);
+        let request = made.inspect_err(|_| stream.get().refused())?;
+        this.begin_stream(py, id, request, deadline).inspect_err(|_| stream.get().refused())?;
+        Ok(stream)
     }
 
     /// Begins a statement with many parameter sets; it has been described.

@@ -1,11 +1,12 @@
 //! Streams: the turn is kept from their beginning to their end.
 
-use pgoxide_protocol::client::{CancelOutcome, RequestId};
+use pgoxide_protocol::client::{CancelOutcome, Request, RequestId};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
 use crate::error;
 use crate::io::Moved;
+use crate::job::Job;
 use crate::stream::Shared;
 use crate::sync::lock;
 
@@ -29,6 +30,11 @@ impl BlockingClient {
                 let late = self.give_up(py, id, late);
                 Err(self.stop_stream(py, id, shared, late))
             }
+            Ok(None) if shared.has_failed_midway() => {
+                self.stop_copy(py, id, shared);
+                self.stream_forgotten(id);
+                Ok(())
+            }
             Ok(None) => Ok(()),
             Err(reason) if self.session.is_ended() => Err(self.stop_stream(py, id, shared, reason)),
             Err(interrupt) => {
@@ -39,6 +45,34 @@ impl BlockingClient {
                 self.stream_forgotten(id);
                 Err(interrupt)
             }
+        }
+    }
+
+    /// Begins a stream whose request is ready to be written: takes the turn and keeps it.
+    pub(super) fn begin_stream(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        request: Request<Job>,
+        deadline: Deadline,
+    ) -> PyResult<()> {
+        self.keep_turn(py, deadline)?;
+        self.turn.stream_opened(py);
+        *lock(&self.streaming) = Some((id, deadline));
+        // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
+        let begun = self.session.check_open(py).and_then(|()| self.session.submit(py, request));
+        begun.inspect_err(|_| self.stream_forgotten(id))?;
+        self.send_some();
+        Ok(())
+    }
+
+    /// Cancels a COPY to us at the server and discards what still comes of it. Another thread that reads it does that
+    /// itself.
+    pub(crate) fn stop_copy(&self, py: Python<'_>, id: RequestId, shared: &Shared) {
+        if lock(&self.page).is_some() {
+            self.cancel_and_drain(py, id);
+            let waiting = shared.end(None);
+            drop(waiting);
         }
     }
 

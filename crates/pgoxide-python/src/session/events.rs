@@ -15,6 +15,7 @@ use crate::awaitable::Awaitable;
 use crate::error::{self};
 use crate::job::{self, Fault, Job, Kind};
 use crate::plan::SentAs;
+use crate::stream::Shared;
 use crate::sync::lock;
 
 impl Session {
@@ -48,7 +49,10 @@ impl Session {
                 let _ = complete; // how many rows there were, the reader has counted
                 self.batch_ended(false, out);
             }
-            Event::Complete(complete) => self.completed(Some(&complete)),
+            Event::Complete(complete) => match self.copying_out() {
+                Some((_, shared)) => shared.complete(&complete),
+                None => self.completed(Some(&complete)),
+            },
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.completed(None),
             Event::Suspended => self.batch_ended(true, out),
@@ -68,7 +72,11 @@ impl Session {
                 self.described(py, Some(plan), sent)?;
             }
             Event::NoData => self.described(py, None, SentAs::Wanted)?,
-            Event::Failed(refusal, failure) => self.failed(py, &refusal, failure)?,
+            Event::Failed(refusal, failure) => {
+                // What a COPY brought before it failed is good.
+                self.copied(py, None, out)?;
+                self.failed(py, &refusal, failure)?;
+            }
             Event::Notice(notice) => {
                 out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
             }
@@ -91,7 +99,8 @@ impl Session {
                 }
             }
             Event::CopyStarted(direction) => self.copy_started(py, direction, out)?,
-            Event::CopyData(_) | Event::CopyDone => {}
+            Event::CopyData { frames, count: _ } => return self.copied(py, Some(frames), out),
+            Event::CopyDone => return self.copied(py, None, out),
         }
         Ok(())
     }
@@ -103,6 +112,39 @@ impl Session {
 
     fn runs_stream(&self) -> bool {
         matches!(lock(&self.state).conn.running(), Some(Job { kind: Kind::Stream(_), .. }))
+    }
+
+    /// The COPY to us that the server is at, and its reader.
+    fn copying_out(&self) -> Option<(RequestId, Arc<Shared>)> {
+        let mut state = lock(&self.state);
+        let id = state.conn.running_id()?;
+        match state.conn.running() {
+            Some(Job { kind: Kind::CopyOut(copy), .. }) => Some((id, Arc::clone(&copy.shared))),
+            _ => None,
+        }
+    }
+
+    /// Data of a COPY to us, or its end. Nobody has asked for that of a script: it is let go.
+    fn copied(&self, py: Python<'_>, frames: Option<&[u8]>, out: &mut Vec<Outcome>) -> PyResult<()> {
+        let Some((id, shared)) = self.copying_out() else { return Ok(()) };
+        let mut failure = None;
+        let batch = self.with_kind(py, |kind| {
+            let Kind::CopyOut(copy) = kind else { return Ok(None) };
+            match frames.map_or(Ok(()), |frames| copy.data(py, frames)) {
+                // What came before it is good.
+                Err(Fault::Call(error)) => failure = Some(error),
+                other => other?,
+            }
+            Ok(copy.batch(py, frames.is_none() || failure.is_some()))
+        });
+        let batch = match batch {
+            Ok(batch) => batch.flatten(),
+            Err(fault) => return self.settle_fault(py, Err(fault)),
+        };
+        if batch.is_some() || failure.is_some() {
+            out.push(Outcome::Copied { id, shared, batch: batch.unwrap_or_default(), failure });
+        }
+        Ok(())
     }
 
     /// A stream's Execute has been answered.
@@ -132,7 +174,8 @@ impl Session {
             (Kind::Fed(fed), Some(complete)) => fed.complete(complete),
             (Kind::Batch(batch), Some(complete)) => batch.complete(complete),
             (Kind::Batch(batch), None) => batch.empty(),
-            (Kind::Run(_) | Kind::Fed(_), None) | (Kind::Prepare(_) | Kind::Stream(_) | Kind::Taken, _) => {}
+            (Kind::Run(_) | Kind::Fed(_), None)
+            | (Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken, _) => {}
         });
         drop(over);
     }
@@ -198,7 +241,7 @@ impl Session {
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
     }
@@ -216,7 +259,7 @@ impl Session {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -322,6 +365,7 @@ impl Session {
             let mut state = lock(&self.state);
             let (id, given_up) = (state.conn.running_id(), state.conn.running_abandoned());
             match (id, state.conn.running()) {
+                (_, Some(Job { kind: Kind::CopyOut(_), .. })) if direction == CopyDirection::Out => return Ok(()),
                 (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) if direction == CopyDirection::In => {
                     if !given_up {
                         fed.copying = true;

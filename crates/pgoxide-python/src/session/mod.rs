@@ -71,6 +71,13 @@ pub(crate) enum Outcome {
         more: bool,
         size: u32,
     },
+    /// Data of a COPY to us has come; `failure`: the next value could not be read.
+    Copied {
+        id: RequestId,
+        shared: Arc<Shared>,
+        batch: Vec<Py<PyAny>>,
+        failure: Option<PyErr>,
+    },
     Notice(Py<PyDict>),
     Notification {
         channel: String,

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
-from pgoxide.driver._sync import feeding, running
+from pgoxide.driver._sync import copying, feeding, running
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.cancel import CancelToken
 from pgoxide.driver.options import core_options
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver._sync.copying import CopyOut
+    from pgoxide.driver.copying import CopyFormat, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.driver.sinks import Writer
     from pgoxide.statement import ParameterSet, Plan, Statement
     from pgoxide.transport.listeners import Notification
-    from pgoxide.types import Notice
+    from pgoxide.types import Notice, Row
 
 __all__ = ["Connection"]
 
@@ -208,6 +211,94 @@ class Connection(_core.Client):
         ...     print(tag.rows_affected)
         """
         return feeding.copy_in(self, table, records, columns, where, timeout)
+
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: type[R] | Callable[[Row], R],
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[R]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: None = None,
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[Row]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        format: CopyFormat,
+        to: os.PathLike[str] | Writer | Callable[[bytes], object],
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CommandTag: ...
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: object = None,
+        format: CopyFormat | None = None,  # noqa: A002  COPY's own word
+        to: os.PathLike[str] | Writer | Callable[[bytes], object] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[Any] | CommandTag:
+        r"""Copies a table, or what a query gives, out by COPY: as rows, as blocks of raw data, or into a file.
+
+        table: a name, "schema.name" or (schema, name); quoted, so case counts. query: SQL instead, for views and for a part of
+        a table. COPY takes no parameters, so neither does this: never build the query from outside data.
+        columns: of the table, by default all but generated ones, in the table's order.
+        into: the rows' type, as for `fetch_all`. to: where the raw data goes: a pathlib.Path (made, or emptied first), a
+        binary file or anything else with `write`, or a function that takes bytes; on an asynchronous connection what they
+        return is awaited, if it can be (and `drain()`, if there is one). A file is written on this thread.
+        format: "binary", "csv" or "text". Rows come in binary by default; raw data must be asked for in one of them.
+        timeout: seconds until all of it has been taken; without it the connection's `command_timeout`.
+        options: COPY's own, by name: `header=True`, `delimiter=";"`, `force_quote=["name"]`, …; see `CopyOutOptions`.
+
+        Without `to` a `CopyOut` comes back: iterate it for rows, equal to those of a SELECT, or its `blocks()` for the
+        raw data. The connection is busy until it ends: calls by other tasks or threads wait, another call by who reads it
+        raises InterfaceError. With `to` it is all done when awaited, and gives the tag, whose `rows_affected` counts the rows.
+
+        The server's refusal raises its error where it happens. When the sink raises, the time is over, the call is cancelled
+        or the iteration is left, the server is told to stop, what comes is discarded, and the connection goes on; what a sink
+        has been given it keeps. A slow reader or sink stops the server: about half a megabyte is held at most.
+
+        >>> for row in db.copy_out("users", columns=["id", "name"]):
+        ...     print(row.id, row.name)
+        1 Ada
+        2 Grace
+        3 Edsger
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> tag = db.copy_out(query="select name from users where id < 3", format="csv", to=file)
+        >>> tag.rows_affected, file.getvalue()
+        (2, b'Ada\\nGrace\\n')
+
+        Source: the manual's page of COPY; protocol chapter, "COPY Operations".
+        """
+        source = copying.CopySource(table, query, columns, format, options, into, timeout)
+        return copying.CopyOut(self, source) if to is None else copying.save(self, source, to)
 
     def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """Runs a plan on this connection and returns what the plan returns.
