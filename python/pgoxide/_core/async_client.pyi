@@ -440,7 +440,7 @@ class AsyncClient:
 
     def _copy_out(
         self, sql: str, columns: Prepared | None = None, into: object = None, timeout: float | None = None
-    ) -> AsyncStream[Any]:
+    ) -> AsyncStream[object]:
         """Begins COPY TO STDOUT. columns: a described query of the same columns, whose rows are then given; without it,
         blocks of the raw data.
         """

@@ -434,7 +434,7 @@ class Client:
 
     def _copy_out(
         self, sql: str, columns: Prepared | None = None, into: object = None, timeout: float | None = None
-    ) -> Stream[Any]:
+    ) -> Stream[object]:
         """Begins COPY TO STDOUT. columns: a described query of the same columns, whose rows are then given; without it,
         blocks of the raw data.
         """

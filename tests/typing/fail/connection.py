@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pgoxide import AsyncConnection, Connection, Statement
@@ -37,6 +38,10 @@ def blocking(db: Connection) -> None:
 
     db.run(users)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     db.copy_in("users", 5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    db.copy_out("users", to="users.csv")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    db.copy_out("users", format="csv", to=Path("x"), into=User)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    db.copy_out("users", format="json")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    db.copy_out("users", format="csv", freeze=True)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     db.execute_many("select $1", [1, 2])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
     streamed: list[int] = list(db.stream(users))  # type: ignore[arg-type] # pyright: ignore[reportAssignmentType]
     number: int = db.fetch_value("select 1", into=int)  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, assert_type
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -24,7 +26,9 @@ from pgoxide import (
 )
 from pgoxide._core import BatchReply, Reply, ScriptResult
 from pgoxide.driver._async.batch import AsyncBatch
+from pgoxide.driver._async.copying import AsyncCopyOut
 from pgoxide.driver._sync.batch import Batch
+from pgoxide.driver._sync.copying import CopyOut
 from pgoxide.statement import AsyncExecutor, Executor, Plan, fetch_all
 
 if TYPE_CHECKING:
@@ -158,6 +162,15 @@ async def asynchronous() -> None:
 
     tag = await db.copy_in("users", ((n, "x") for n in range(3)), columns=["id", "name"], timeout=3)
     assert_type(tag, CommandTag)
+    copied = db.copy_out("users", columns=["id"], header=True, timeout=3)
+    assert_type(copied, AsyncCopyOut[Row])
+    assert_type([row async for row in copied], list[Row])
+    assert_type(copied.tag, CommandTag | None)
+    async with db.copy_out(query="select 1", into=User) as users_out:
+        assert_type(await users_out.next_batch(), list[User])
+    assert_type(db.copy_out("users", format="csv").blocks(), AsyncCopyOut[bytes])
+    assert_type([block async for block in db.copy_out("users", format="csv").blocks()], list[bytes])
+    assert_type(await db.copy_out("users", format="csv", to=Path("x"), delimiter=";"), CommandTag)
     assert_type(await db.execute_many("insert into t values ($1)", [(1,), (2,)]), CommandTag)
     assert_type(await db.execute_many("insert into t values (:a)", [{"a": 1}, {"a": 2}]), CommandTag)
     assert_type(await db.run(plan(), timeout=3), list[User])
@@ -283,6 +296,14 @@ def blocking() -> None:
     assert_type(list(db.stream("select 1", into=shout)), list[str])
     assert_type(list(db.stream(users, timeout=3)), list[User])
 
+    blocks: list[bytes] = []
+    assert_type(list(db.copy_out("users")), list[Row])
+    with db.copy_out(("app", "users"), into=shout, format="text") as texts:
+        assert_type(texts, CopyOut[str])
+        assert_type(texts.next_batch(), list[str])
+    assert_type(list(db.copy_out(query="select 1", format="binary").blocks()), list[bytes])
+    assert_type(db.copy_out("users", format="csv", to=BytesIO()), CommandTag)
+    assert_type(db.copy_out("users", format="csv", to=blocks.append), CommandTag)
     assert_type(db.copy_in(("app", "users"), [(1, "x")], where="id > 0"), CommandTag)
     assert_type(db.execute_many(Statement("insert into t values ($1)"), [(1,), (2,)]), CommandTag)
     assert_type(db.run(plan()), list[User])

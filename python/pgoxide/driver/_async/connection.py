@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._async import copying, feeding, running
@@ -311,7 +311,7 @@ class AsyncConnection(_core.AsyncClient):
         to: os.PathLike[str] | Writer | Callable[[bytes], object],
         timeout: float | None = None,
         **options: Unpack[CopyOutOptions],
-    ) -> Coroutine[Any, Any, CommandTag]: ...
+    ) -> Coroutine[object, None, CommandTag]: ...
     def copy_out(
         self,
         table: str | tuple[str, str] | None = None,
@@ -324,7 +324,7 @@ class AsyncConnection(_core.AsyncClient):
         to: os.PathLike[str] | Writer | Callable[[bytes], object] | None = None,
         timeout: float | None = None,
         **options: Unpack[CopyOutOptions],
-    ) -> AsyncCopyOut[Any] | Coroutine[Any, Any, CommandTag]:
+    ) -> AsyncCopyOut[object] | Coroutine[object, None, CommandTag]:
         r"""Copies a table, or what a query gives, out by COPY: as rows, as blocks of raw data, or into a file.
 
         table: a name, "schema.name" or (schema, name); quoted, so case counts. query: SQL instead, for views and for a part of
@@ -345,11 +345,10 @@ class AsyncConnection(_core.AsyncClient):
         or the iteration is left, the server is told to stop, what comes is discarded, and the connection goes on; what a sink
         has been given it keeps. A slow reader or sink stops the server: about half a megabyte is held at most.
 
-        >>> async for row in db.copy_out("users", columns=["id", "name"]):
+        >>> async for row in db.copy_out(query="select * from users where id < 3"):
         ...     print(row.id, row.name)
         1 Ada
         2 Grace
-        3 Edsger
         >>> import io
         >>> file = io.BytesIO()
         >>> tag = await db.copy_out(query="select name from users where id < 3", format="csv", to=file)

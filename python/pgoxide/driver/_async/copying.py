@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pgoxide.driver.copying import copied, options_list
 from pgoxide.driver.limits import AsyncLimit
@@ -144,7 +144,7 @@ class AsyncCopyOut(Generic[R_co]):
         return self._stream
 
 
-async def _open(connection: AsyncConnection, source: CopySource) -> AsyncStream[Any]:
+async def _open(connection: AsyncConnection, source: CopySource) -> AsyncStream[object]:
     """Looks up the columns, if rows are to be made of them, and begins the COPY."""
     target, columns = copied(source.table, source.query, source.columns)
     if source.raw:
@@ -177,22 +177,28 @@ async def save(
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
     raw = source.raw_data()
     async with AsyncLimit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
-        return await _move(AsyncCopyOut[bytes](connection, raw), sink)
+        return await _save(AsyncCopyOut[bytes](connection, raw), sink)
 
 
-async def _move(
+async def _save(
     copy: AsyncCopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]
 ) -> CommandTag:
     with writing(sink) as (write, drain):
-        async with copy:
-            while batch := await copy.next_batch():
-                for block in batch:
-                    await _settle(write(block))
-                    if drain is not None:
-                        await _settle(drain())
+        await _move(copy, write, drain)
     tag = copy.tag
     assert tag is not None  # all of it has come
     return tag
+
+
+async def _move(
+    copy: AsyncCopyOut[bytes], write: Callable[[bytes], object], drain: Callable[[], object] | None
+) -> None:
+    async with copy:
+        while batch := await copy.next_batch():
+            for block in batch:
+                await _settle(write(block))
+                if drain is not None:
+                    await _settle(drain())
 
 
 async def _settle(result: object) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._sync import copying, feeding, running
@@ -263,7 +263,7 @@ class Connection(_core.Client):
         to: os.PathLike[str] | Writer | Callable[[bytes], object] | None = None,
         timeout: float | None = None,
         **options: Unpack[CopyOutOptions],
-    ) -> CopyOut[Any] | CommandTag:
+    ) -> CopyOut[object] | CommandTag:
         r"""Copies a table, or what a query gives, out by COPY: as rows, as blocks of raw data, or into a file.
 
         table: a name, "schema.name" or (schema, name); quoted, so case counts. query: SQL instead, for views and for a part of
@@ -284,11 +284,10 @@ class Connection(_core.Client):
         or the iteration is left, the server is told to stop, what comes is discarded, and the connection goes on; what a sink
         has been given it keeps. A slow reader or sink stops the server: about half a megabyte is held at most.
 
-        >>> for row in db.copy_out("users", columns=["id", "name"]):
+        >>> for row in db.copy_out(query="select * from users where id < 3"):
         ...     print(row.id, row.name)
         1 Ada
         2 Grace
-        3 Edsger
         >>> import io
         >>> file = io.BytesIO()
         >>> tag = db.copy_out(query="select name from users where id < 3", format="csv", to=file)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pgoxide.driver.copying import copied, options_list
 from pgoxide.driver.limits import Limit
@@ -134,7 +134,7 @@ class CopyOut(Generic[R_co]):
         return self._stream
 
 
-def _open(connection: Connection, source: CopySource) -> Stream[Any]:
+def _open(connection: Connection, source: CopySource) -> Stream[object]:
     """Looks up the columns, if rows are to be made of them, and begins the COPY."""
     target, columns = copied(source.table, source.query, source.columns)
     if source.raw:
@@ -167,20 +167,24 @@ def save(
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
     raw = source.raw_data()
     with Limit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
-        return _move(CopyOut[bytes](connection, raw), sink)
+        return _save(CopyOut[bytes](connection, raw), sink)
 
 
-def _move(copy: CopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]) -> CommandTag:
+def _save(copy: CopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]) -> CommandTag:
     with writing(sink) as (write, drain):
-        with copy:
-            while batch := copy.next_batch():
-                for block in batch:
-                    _settle(write(block))
-                    if drain is not None:
-                        _settle(drain())
+        _move(copy, write, drain)
     tag = copy.tag
     assert tag is not None  # all of it has come
     return tag
+
+
+def _move(copy: CopyOut[bytes], write: Callable[[bytes], object], drain: Callable[[], object] | None) -> None:
+    with copy:
+        while batch := copy.next_batch():
+            for block in batch:
+                _settle(write(block))
+                if drain is not None:
+                    _settle(drain())
 
 
 def _settle(result: object) -> None:
