@@ -78,7 +78,7 @@ impl CopyOut {
             Form::Binary(run, begun) => {
                 for body in Frames::new(frames) {
                     if let Some(tuple) = binary_tuple(body, begun)? {
-                        self.ready.push(run.build(py, tuple)?);
+                        self.ready.push(run.row(py, tuple)?);
                     }
                 }
             }

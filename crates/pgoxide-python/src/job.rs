@@ -210,48 +210,44 @@ impl Run {
         }
         self.rows.reserve(wanted);
         let single = self.verb.wants_one_column();
-<<<<<<< HEAD
         let before = self.count - count as u64;
         let mut scratch = Vec::new();
         for (index, body) in Frames::new(frames).take(wanted).enumerate() {
-            let values = Values::over(body);
-            let row = match &self.target {
-                None if single => plan.single(py, values, self.text)?,
-                None => plan.row(py, values, self.text)?,
-                // These verbs give None for NULL, whatever the value's class.
-                Some(_) if single && values.clone().next() == Some(None) => plan.single(py, values, self.text)?,
-                Some(into) => {
-                    let built = into.build(py, plan, values, self.text, &mut scratch);
-                    built.map_err(|error| in_row(py, error, before + index as u64 + 1))?
-                }
-            };
-            self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
-=======
-        for body in Frames::new(frames).take(wanted) {
-            let row = self.build_one(py, plan, single, body)?;
+            let row = self.build(py, plan, single, body, before + index as u64 + 1, &mut scratch)?;
             self.rows.push(row);
->>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
         }
         Ok(())
     }
 
-    /// One row, of a message that is laid out as a DataRow's body.
-    pub(crate) fn build(&self, py: Python<'_>, body: &[u8]) -> Result<Py<PyAny>, Fault> {
+    /// One row, of a message of another kind that is laid out as a DataRow's body.
+    pub(crate) fn row(&mut self, py: Python<'_>, body: &[u8]) -> Result<Py<PyAny>, Fault> {
+        self.count += 1;
         let Some(plan) = &self.plan else {
             return Err(Fault::Protocol(ProtocolError::unexpected(b'd', "a COPY without columns")));
         };
-        self.build_one(py, plan, self.verb.wants_one_column(), body)
+        self.build(py, plan, self.verb.wants_one_column(), body, self.count, &mut Vec::new())
     }
 
-    #[inline(always)] // the loop over a result's rows
-    fn build_one(&self, py: Python<'_>, plan: &Arc<Plan>, single: bool, body: &[u8]) -> Result<Py<PyAny>, Fault> {
+    #[inline(always)] // into the loop over a result's rows
+    fn build<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Arc<Plan>,
+        single: bool,
+        body: &[u8],
+        number: u64,
+        scratch: &mut Vec<Bound<'py, PyAny>>,
+    ) -> Result<Py<PyAny>, Fault> {
         let values = Values::over(body);
         let row = match &self.target {
             None if single => plan.single(py, values, self.text)?,
             None => plan.row(py, values, self.text)?,
             // These verbs give None for NULL, whatever the value's class.
             Some(_) if single && values.clone().next() == Some(None) => plan.single(py, values, self.text)?,
-            Some(target) => target.build(py, plan, values, self.text)?,
+            Some(into) => {
+                let built = into.build(py, plan, values, self.text, scratch);
+                built.map_err(|error| in_row(py, error, number))?
+            }
         };
         Ok(row.ok_or_else(|| malformed(body))?.unbind())
     }
@@ -486,12 +482,8 @@ impl Job {
         let sql = match &self.kind {
             Kind::Script(script) => Some(script.sql.as_str()),
             Kind::Fed(fed) => Some(fed.sql.as_str()),
-<<<<<<< HEAD
-            _ => None,
-=======
             Kind::CopyOut(copy) => Some(copy.sql.as_str()),
-            _ => statement.and_then(|statement| statement.text(py).ok()),
->>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
+            _ => None,
         };
         error::server_error(py, refusal, sql, None, None)
     }

@@ -29,12 +29,8 @@ use crate::call::{self, Asked};
 use crate::error;
 use crate::feed::Feed;
 use crate::io::{Moved, Socket};
-<<<<<<< HEAD
-use crate::job::Verb;
-use crate::named::Given;
-=======
 use crate::job::{Run, Verb};
->>>>>>> 6671aea (copy_out: rows and raw data of COPY TO as they come, on both faces)
+use crate::named::Given;
 use crate::prepared::{Entry, Stage, Statements};
 use crate::session::{Options, Session};
 use crate::spin::Spin;
