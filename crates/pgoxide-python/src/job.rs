@@ -165,9 +165,15 @@ impl Run {
 
     /// The statement's description is complete: from now on anybody may use it. Or its portal's, which is for this run
     /// alone and says what the statement's may not know.
-    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
+    pub(crate) fn described(
+        &mut self,
+        py: Python<'_>,
+        plan: Option<Arc<Plan>>,
+        sent: SentAs,
+        rules: &Rules,
+    ) -> PyResult<()> {
         if let Some(oids) = self.parameter_oids.take() {
-            self.prepared.set_described(Described::new(oids, plan.clone()));
+            self.prepared.set_described(Described::new(oids, plan.clone(), rules));
             return self.use_plan(py, plan.as_ref());
         }
         self.plan = None;
@@ -348,10 +354,10 @@ impl Prepare {
         self.statements.get(self.at).map(Describing::statement)
     }
 
-    pub(crate) fn described(&mut self, plan: Option<Arc<Plan>>) {
+    pub(crate) fn described(&mut self, plan: Option<Arc<Plan>>, rules: &Rules) {
         let oids = std::mem::take(&mut self.parameter_oids);
         if let Some(statement) = self.statement() {
-            statement.set_described(Described::new(oids, plan));
+            statement.set_described(Described::new(oids, plan, rules));
         }
         self.at += 1;
     }

@@ -176,7 +176,7 @@ impl Plan {
     }
 
     fn any_value<'py>(&self, py: Python<'py>, index: usize, raw: &[u8], text: bool) -> PyResult<Bound<'py, PyAny>> {
-        let decoder = self.columns[index].decoder;
+        let decoder = &self.columns[index].decoder;
         let value = if text { decoder.text(py, raw, &self.rules) } else { decoder.binary(py, raw, &self.rules) };
         value.map_err(|cause| self.blame(py, index, cause))
     }
@@ -264,8 +264,8 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    pub(crate) fn new(parameter_oids: Vec<u32>, plan: Option<Arc<Plan>>) -> Self {
-        let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::for_oid(oid)).collect();
+    pub(crate) fn new(parameter_oids: Vec<u32>, plan: Option<Arc<Plan>>, rules: &Rules) -> Self {
+        let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::of(oid, rules)).collect();
         Self {
             parameter_formats: encoders.iter().map(|encoder| encoder.format()).collect(),
             encoders,

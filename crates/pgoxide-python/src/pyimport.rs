@@ -49,6 +49,9 @@ imported! {
 
 imported_type! {
     row = "pgoxide.types._row", "Row";
+    array = "pgoxide.types._array", "Array";
+    range = "pgoxide.types._range", "Range";
+    multirange = "pgoxide.types._range", "Multirange";
     decimal = "decimal", "Decimal";
     uuid = "uuid", "UUID";
     zone_info = "zoneinfo", "ZoneInfo";

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
+use crate::convert::Rules;
 use crate::error;
 use crate::job::{Fault, Job, Kind, Run};
 use crate::plan::{Plan, SentAs};
@@ -197,8 +198,14 @@ impl StreamState {
     }
 
     /// Its portal's description came.
-    pub(crate) fn described(&mut self, py: Python<'_>, plan: Option<Arc<Plan>>, sent: SentAs) -> PyResult<()> {
-        self.run.described(py, plan, sent)
+    pub(crate) fn described(
+        &mut self,
+        py: Python<'_>,
+        plan: Option<Arc<Plan>>,
+        sent: SentAs,
+        rules: &Rules,
+    ) -> PyResult<()> {
+        self.run.described(py, plan, sent, rules)
     }
 
     pub(crate) fn rows(&mut self, py: Python<'_>, frames: &[u8], count: usize) -> Result<(), Fault> {

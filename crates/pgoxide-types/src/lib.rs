@@ -23,19 +23,29 @@
 //! | `timestamp.rs` | timestamp, timestamptz |
 //! | `uuid.rs` | uuid |
 //! | `json.rs` | json, jsonb |
+//! | `array.rs` | arrays, int2vector, oidvector |
+//! | `range.rs` | ranges, multiranges |
+//! | `composite.rs` | row values: composite types, record |
+//! | `hstore.rs` | hstore |
+//! | `quoted.rs` | the quoting that ranges and row values share |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod array;
 pub mod bool;
 pub mod bytea;
+pub mod composite;
 pub mod date;
 mod error;
 pub mod float;
+pub mod hstore;
 pub mod int;
 pub mod json;
 pub mod numeric;
 pub mod oid;
+mod quoted;
+pub mod range;
 pub mod text;
 pub mod timestamp;
 pub mod uuid;

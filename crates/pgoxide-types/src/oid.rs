@@ -738,6 +738,34 @@ pub fn array(element: u32) -> Option<u32> {
     })
 }
 
+/// The type of a built-in range type's bounds.
+#[must_use]
+pub fn range_subtype(range: u32) -> Option<u32> {
+    Some(match range {
+        INT4RANGE => INT4,
+        NUMRANGE => NUMERIC,
+        TSRANGE => TIMESTAMP,
+        TSTZRANGE => TIMESTAMPTZ,
+        DATERANGE => DATE,
+        INT8RANGE => INT8,
+        _ => return None,
+    })
+}
+
+/// The range type that a built-in multirange type consists of.
+#[must_use]
+pub fn multirange_range(multirange: u32) -> Option<u32> {
+    Some(match multirange {
+        INT4MULTIRANGE => INT4RANGE,
+        NUMMULTIRANGE => NUMRANGE,
+        TSMULTIRANGE => TSRANGE,
+        TSTZMULTIRANGE => TSTZRANGE,
+        DATEMULTIRANGE => DATERANGE,
+        INT8MULTIRANGE => INT8RANGE,
+        _ => return None,
+    })
+}
+
 /// The OID of a built-in type by its `typname`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<u32> {
@@ -946,5 +974,7 @@ mod tests {
         assert_eq!(array(INT4), Some(INT4_ARRAY));
         assert_eq!(element(OIDVECTOR), None);
         assert_eq!(array(VOID), None);
+        assert_eq!(range_subtype(INT4RANGE), Some(INT4));
+        assert_eq!(multirange_range(INT4MULTIRANGE), Some(INT4RANGE));
     }
 }

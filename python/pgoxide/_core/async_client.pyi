@@ -51,6 +51,7 @@ class AsyncClient:
         timestamptz_zone: object,
         naive_timestamptz: str,
         duplicate_columns: str,
+        array_bounds: str,
         max_message: int,
         max_queued: int,
         max_queued_hard: int,

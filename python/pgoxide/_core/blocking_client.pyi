@@ -45,6 +45,7 @@ class Client:
         timestamptz_zone: object,
         naive_timestamptz: str,
         duplicate_columns: str,
+        array_bounds: str,
         max_message: int,
         max_queued: int,
         max_queued_hard: int,

@@ -33,6 +33,8 @@ class ConnectionOptions(TypedDict, total=False):
     system's "local" zone, or in the "session"'s TimeZone; of a repeated hour `fold` says which.
     duplicate_columns: of two columns of one name the "last" is read by name (default), or a call that wants rows "raise"s
     ProgrammingError, before it is executed when its description is known.
+    array_bounds: an array whose subscripts do not begin at 1 comes as a plain list ("ignore", default), or as an `Array`, a list
+    that knows its lower bounds ("keep").
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
@@ -60,6 +62,7 @@ class ConnectionOptions(TypedDict, total=False):
     timestamptz_zone: Literal["utc", "session"] | tzinfo
     naive_timestamptz: Literal["refuse", "utc", "local", "session"]
     duplicate_columns: Literal["last", "raise"]
+    array_bounds: Literal["ignore", "keep"]
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -77,6 +80,7 @@ class CoreOptions(TypedDict):
     timestamptz_zone: object
     naive_timestamptz: str
     duplicate_columns: str
+    array_bounds: str
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -111,6 +115,7 @@ def core_options(
     timestamptz_zone = address.pop("timestamptz_zone", "utc")
     naive_timestamptz = address.pop("naive_timestamptz", "refuse")
     duplicate_columns = address.pop("duplicate_columns", "last")
+    array_bounds = address.pop("array_bounds", "ignore")
     if isinstance(dsn, ConnectConfig):
         if address:
             raise InterfaceError(f"a ConnectConfig is complete: {', '.join(sorted(address))} cannot be added")
@@ -126,6 +131,7 @@ def core_options(
         "timestamptz_zone": timestamptz_zone,
         "naive_timestamptz": str(naive_timestamptz),
         "duplicate_columns": str(duplicate_columns),
+        "array_bounds": str(array_bounds),
         "max_message": max_message,
         "max_queued": max_queued,
         "max_queued_hard": max_queued_hard,

@@ -2,6 +2,8 @@
 
 - `Row` (`_row.py`): what a row is unless `into=` asks for something else.
 - `Notice` (`_notice.py`): what the server says beside its answers.
+- `Array` (`_array.py`): a list that knows an array's lower bounds.
+- `Range`, `Multirange` (`_range.py`): what range types come as.
 - `PgDate`, `PgTimestamp`, `PgTimestampTz` (`_beyond.py`): dates and moments outside `datetime`'s years, and infinity.
 - `_zone.py`: the time zone of a session; for the core.
 
@@ -14,13 +16,28 @@ What values come as, and which option of `connect()` changes it (all of them: `C
 | timestamp | naive `datetime` | `beyond=` likewise |
 | timestamptz | aware `datetime` in UTC | `timestamptz_zone="session"` or a `tzinfo`; `beyond=`, judged by the local time |
 | a naive `datetime` as timestamptz | refused | `naive_timestamptz="utc"`, `"local"`, `"session"` |
+| arrays | `list`, of lists for more dimensions | `array_bounds="keep"`: `Array` where subscripts do not begin at 1 |
+| ranges, multiranges | `Range`, `Multirange` | |
+| record | `tuple` | |
 | two columns of one name | the last, by name | `duplicate_columns="raise"` |
 """
 
 from __future__ import annotations
 
+from pgoxide.types._array import Array
 from pgoxide.types._beyond import PgDate, PgTimestamp, PgTimestampTz
 from pgoxide.types._notice import Notice
+from pgoxide.types._range import Bounds, Multirange, Range
 from pgoxide.types._row import Row
 
-__all__ = ["Notice", "PgDate", "PgTimestamp", "PgTimestampTz", "Row"]
+__all__ = [
+    "Array",
+    "Bounds",
+    "Multirange",
+    "Notice",
+    "PgDate",
+    "PgTimestamp",
+    "PgTimestampTz",
+    "Range",
+    "Row",
+]

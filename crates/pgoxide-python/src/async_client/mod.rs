@@ -234,7 +234,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -246,6 +246,7 @@ impl AsyncClient {
         timestamptz_zone: &Bound<'_, PyAny>,
         naive_timestamptz: &str,
         duplicate_columns: &str,
+        array_bounds: &str,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
@@ -253,7 +254,8 @@ impl AsyncClient {
         stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let rules = call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns)?;
+        let rules =
+            call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds)?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };
         Ok(Self {

@@ -2,6 +2,8 @@
 //!
 //! A [`Decoder`] is chosen per column and an [`Encoder`] per parameter, once, when a statement is described.
 
+pub(crate) mod array;
+mod as_text;
 mod bool;
 mod bytea;
 mod date;
@@ -9,16 +11,21 @@ mod float;
 mod int;
 mod json;
 mod numeric;
+mod range;
+mod record;
 mod text;
 mod timestamp;
 mod uuid;
 pub(crate) mod zone;
+
+use std::sync::Arc;
 
 use pgoxide_protocol::codes::Format;
 use pgoxide_types::{ValueError, oid};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString};
 
+use self::array::{ArrayDecoder, ArrayEncoder, Nesting};
 use self::zone::{Naive, SessionZone, Zone};
 use crate::{error, pyimport};
 
@@ -62,10 +69,12 @@ pub(crate) struct Rules {
     pub(crate) session_zone: SessionZone,
     /// Two columns of one name are an error.
     pub(crate) unique_columns: bool,
+    /// An array whose subscripts do not begin at 1 comes as `Array`, which knows them.
+    pub(crate) keep_array_bounds: bool,
 }
 
-/// How a column's values become Python objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a column's values become Python objects. Containers share what they contain, so a clone is cheap.
+#[derive(Clone, Debug)]
 pub(crate) enum Decoder {
     Bool,
     Int2,
@@ -91,21 +100,51 @@ pub(crate) enum Decoder {
     Void,
     /// No codec: the server's text form.
     Unknown,
+    Array(Arc<ArrayDecoder>),
+    /// Over the type of its bounds.
+    Range(Arc<Self>),
+    /// Over the type of its ranges' bounds.
+    Multirange(Arc<Self>),
+    /// Anonymous: in binary each field says its type.
+    Record,
+    /// A container with a part that has no binary codec.
+    InText(Arc<Self>),
 }
 
 impl Decoder {
     /// By type and the connection's rules, so that a value pays for no option it does not use.
-    pub(crate) const fn of(type_oid: u32, rules: &Rules) -> Self {
-        match (Self::for_oid(type_oid), rules) {
-            (Self::Float4, Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
-            (Self::TimestampTz, Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
-            (plain, _) => plain,
+    pub(crate) fn of(type_oid: u32, rules: &Rules) -> Self {
+        match (Self::scalar(type_oid), rules) {
+            (Some(Self::Float4), Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
+            (Some(Self::TimestampTz), Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
+            (Some(plain), _) => plain,
+            (None, _) => Self::container(type_oid, rules).map_or(Self::Unknown, Self::in_its_format),
         }
     }
 
-    /// By type; anything without a codec is read as text.
-    const fn for_oid(type_oid: u32) -> Self {
-        match type_oid {
+    fn in_its_format(self) -> Self {
+        if self.format() == Format::Text { Self::InText(Arc::new(self)) } else { self }
+    }
+
+    /// A built-in type that consists of others.
+    fn container(type_oid: u32, rules: &Rules) -> Option<Self> {
+        if type_oid == oid::RECORD {
+            return Some(Self::Record);
+        }
+        if let Some(Elements { oid, delimiter, vector }) = Elements::of(type_oid) {
+            let element = Self::of(oid, rules);
+            return Some(Self::Array(Arc::new(ArrayDecoder { element, delimiter, vector })));
+        }
+        if let Some(bound) = oid::range_subtype(type_oid) {
+            return Some(Self::Range(Arc::new(Self::of(bound, rules))));
+        }
+        let bound = oid::multirange_range(type_oid).and_then(oid::range_subtype)?;
+        Some(Self::Multirange(Arc::new(Self::of(bound, rules))))
+    }
+
+    /// A type that consists of no others; anything without a codec is read as text.
+    const fn scalar(type_oid: u32) -> Option<Self> {
+        Some(match type_oid {
             oid::BOOL => Self::Bool,
             oid::INT2 => Self::Int2,
             oid::INT4 => Self::Int4,
@@ -124,28 +163,33 @@ impl Decoder {
             oid::JSON => Self::Json,
             oid::JSONB => Self::Jsonb,
             oid::VOID => Self::Void,
-            _ => Self::Unknown,
-        }
+            _ => return None,
+        })
     }
 
-    /// The format to ask the server for.
-    pub(crate) const fn format(self) -> Format {
+    /// The format to ask the server for: binary when every part has a binary codec.
+    pub(crate) fn format(&self) -> Format {
         match self {
-            Self::Unknown => Format::Text,
+            Self::Unknown | Self::InText(_) => Format::Text,
+            Self::Array(array) => array.element.format(),
+            Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             _ => Format::Binary,
         }
     }
 
-    /// Values of this column cannot refer to other objects.
-    #[inline]
-    pub(crate) const fn is_scalar(self) -> bool {
-        !matches!(self, Self::Json | Self::Jsonb)
+    /// Values of this column cannot be part of a reference cycle.
+    pub(crate) fn is_scalar(&self) -> bool {
+        match self {
+            Self::Json | Self::Jsonb | Self::Array(_) | Self::Record => false,
+            Self::Range(bound) | Self::Multirange(bound) | Self::InText(bound) => bound.is_scalar(),
+            _ => true,
+        }
     }
 
     /// One value in binary format of the types that most columns have, small enough to be compiled into the loop over
     /// a row. `None`: see [`binary`](Self::binary), which also explains a wrong length.
     #[inline(always)]
-    pub(crate) fn commonest<'py>(self, py: Python<'py>, raw: &[u8]) -> Option<Bound<'py, PyAny>> {
+    pub(crate) fn commonest<'py>(&self, py: Python<'py>, raw: &[u8]) -> Option<Bound<'py, PyAny>> {
         match self {
             Self::Int4 => Some(int::from_i64(py, i32::from_be_bytes(raw.try_into().ok()?).into())),
             Self::Int8 => Some(int::from_i64(py, i64::from_be_bytes(raw.try_into().ok()?))),
@@ -155,9 +199,9 @@ impl Decoder {
         }
     }
 
-    /// One value in binary format (text for [`Decoder::Unknown`]).
+    /// One value in the format that is asked for, see [`format`](Self::format).
     #[inline]
-    pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
+    pub(crate) fn binary<'py>(&self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
         match self {
             Self::Int4 => int::decode_int4(py, raw),
             Self::Int8 => int::decode_int8(py, raw),
@@ -178,11 +222,16 @@ impl Decoder {
             Self::Json => json::decode(py, raw),
             Self::Jsonb => json::decode_jsonb(py, raw),
             Self::Void => Ok(py.None().into_bound(py)),
+            Self::Array(array) => array.binary(py, raw, rules),
+            Self::Range(bound) => range::decode(py, bound, raw, rules),
+            Self::Multirange(bound) => range::decode_many(py, bound, raw, rules),
+            Self::Record => record::decode(py, raw, rules),
+            Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
 
     /// One value in text format, as the simple protocol and a statement's first, undescribed use bring it.
-    pub(crate) fn text<'py>(self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
+    pub(crate) fn text<'py>(&self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
         match self {
             Self::Bool => bool::decode_text(py, raw),
             Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => int::decode_text(py, raw),
@@ -200,12 +249,17 @@ impl Decoder {
             Self::Uuid => uuid::decode_text(py, raw),
             Self::Json | Self::Jsonb => json::decode(py, raw),
             Self::Void => Ok(py.None().into_bound(py)),
+            Self::Array(array) => array.text(py, raw, rules),
+            Self::Range(bound) => range::decode_text(py, bound, raw, rules),
+            Self::Multirange(bound) => range::decode_text_many(py, bound, raw, rules),
+            Self::Record => record::decode_text(py, raw),
+            Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
 }
 
-/// How a parameter's argument becomes wire bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a parameter's argument becomes wire bytes. Containers share what they contain, so a clone is cheap.
+#[derive(Clone, Debug)]
 pub(crate) enum Encoder {
     Bool,
     Int2,
@@ -226,11 +280,41 @@ pub(crate) enum Encoder {
     Jsonb,
     /// No codec: a `str` in the server's text form.
     Unknown,
+    Array(Arc<ArrayEncoder>),
+    Range(Arc<Self>),
+    Multirange(Arc<Self>),
+    /// A container with a part that has no binary codec.
+    InText(Arc<Self>),
 }
 
 impl Encoder {
-    pub(crate) const fn for_oid(type_oid: u32) -> Self {
-        match type_oid {
+    /// By type and the connection's rules.
+    pub(crate) fn of(type_oid: u32, rules: &Rules) -> Self {
+        match Self::scalar(type_oid) {
+            Some(scalar) => scalar,
+            None => Self::container(type_oid, rules).map_or(Self::Unknown, Self::in_its_format),
+        }
+    }
+
+    fn in_its_format(self) -> Self {
+        if self.format() == Format::Text { Self::InText(Arc::new(self)) } else { self }
+    }
+
+    /// A built-in type that consists of others.
+    fn container(type_oid: u32, rules: &Rules) -> Option<Self> {
+        if let Some(Elements { oid, delimiter, vector }) = Elements::of(type_oid) {
+            let element = Self::of(oid, rules);
+            return Some(Self::Array(Arc::new(ArrayEncoder { element, element_oid: oid, delimiter, vector })));
+        }
+        if let Some(bound) = oid::range_subtype(type_oid) {
+            return Some(Self::Range(Arc::new(Self::of(bound, rules))));
+        }
+        let bound = oid::multirange_range(type_oid).and_then(oid::range_subtype)?;
+        Some(Self::Multirange(Arc::new(Self::of(bound, rules))))
+    }
+
+    const fn scalar(type_oid: u32) -> Option<Self> {
+        Some(match type_oid {
             oid::BOOL => Self::Bool,
             oid::INT2 => Self::Int2,
             oid::INT4 => Self::Int4,
@@ -248,20 +332,31 @@ impl Encoder {
             oid::UUID => Self::Uuid,
             oid::JSON => Self::Json,
             oid::JSONB => Self::Jsonb,
-            _ => Self::Unknown,
-        }
+            _ => return None,
+        })
     }
 
-    pub(crate) const fn format(self) -> Format {
+    /// The format it writes: binary when every part has a binary codec.
+    pub(crate) fn format(&self) -> Format {
         match self {
-            Self::Unknown => Format::Text,
+            Self::Unknown | Self::InText(_) => Format::Text,
+            Self::Array(array) => array.element.format(),
+            Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             _ => Format::Binary,
         }
     }
 
-    /// Appends the value of one argument that is not `None`.
+    /// Of what is given for an array of it, what is a further dimension.
+    pub(crate) const fn nesting(&self) -> Nesting {
+        match self {
+            Self::Json | Self::Jsonb => Nesting::Arrays,
+            _ => Nesting::Sequences,
+        }
+    }
+
+    /// Appends the value of one argument that is not `None`, in the format it writes.
     #[inline]
-    pub(crate) fn encode(self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
+    pub(crate) fn encode(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
         match self {
             Self::Int4 => int::encode_int4(value, out),
             Self::Text | Self::Unknown => text::encode(value, out),
@@ -280,8 +375,38 @@ impl Encoder {
             Self::Uuid => uuid::encode(value, out),
             Self::Json => json::encode(value, out),
             Self::Jsonb => json::encode_jsonb(value, out),
+            Self::Array(array) => array.binary(value, rules, out),
+            Self::Range(bound) => range::encode(value, bound, rules, out),
+            Self::Multirange(bound) => range::encode_many(value, bound, rules, out),
+            Self::InText(inner) => inner.encode_text(value, rules, out),
         }
     }
+}
+
+/// What a built-in array type consists of.
+struct Elements {
+    oid: u32,
+    delimiter: u8,
+    vector: bool,
+}
+
+impl Elements {
+    fn of(type_oid: u32) -> Option<Self> {
+        let (oid, vector) = match type_oid {
+            oid::INT2VECTOR => (oid::INT2, true),
+            oid::OIDVECTOR => (oid::OID, true),
+            _ => (oid::element(type_oid)?, false),
+        };
+        // `typdelim` of all others is a comma.
+        Some(Self { oid, delimiter: if oid == oid::BOX { b';' } else { b',' }, vector })
+    }
+}
+
+/// DataError about a part of a value: "element [3]: …".
+#[cold]
+pub(crate) fn inside(py: Python<'_>, place: &str, cause: PyErr) -> PyErr {
+    let message = format!("{place}: {}", cause.value(py));
+    error::caused_by(py, error::data_error(py, message), cause)
 }
 
 /// A wire-level complaint as DataError.

@@ -3,6 +3,7 @@
 //! | file | API |
 //! | --- | --- |
 //! | `tuple.rs` | allocating and filling instances of tuple and of row types |
+//! | `list.rs` | lists filled item by item in memory of their final size |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
 //! | `nesting.rs` | deallocation of rows in rows in rows, on a bounded stack |
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
@@ -23,6 +24,7 @@ pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
 pub(crate) mod iteration;
+pub(crate) mod list;
 mod nesting;
 pub(crate) mod row_type;
 pub(crate) mod slots;

@@ -247,13 +247,14 @@ impl Session {
     }
 
     fn described(&self, py: Python<'_>, plan: Option<Arc<crate::plan::Plan>>, sent: SentAs) -> PyResult<()> {
+        let rules = &self.options.rules;
         // Also for a call that was given up: others wait for the description it carried.
         let result = self.with_kind_if(py, true, |kind| {
             match kind {
-                Kind::Prepare(prepare) => prepare.described(plan),
-                Kind::Run(run) => run.described(py, plan, sent)?,
-                Kind::Batch(batch) => batch.described(py, plan, sent)?,
-                Kind::Stream(stream) => stream.described(py, plan, sent)?,
+                Kind::Prepare(prepare) => prepare.described(plan, rules),
+                Kind::Run(run) => run.described(py, plan, sent, rules)?,
+                Kind::Batch(batch) => batch.described(py, plan, sent, rules)?,
+                Kind::Stream(stream) => stream.described(py, plan, sent, rules)?,
                 Kind::Script(script) => {
                     if let Some(plan) = plan {
                         script.described(py, plan)?;

@@ -100,7 +100,7 @@ impl Session {
                 run.first = Some(Describing::begin(&prepared));
                 run.text = true;
                 append_description(py, &prepared, bytes, steps)?;
-                let declared = Described::new(prepared.declared.to_vec(), None);
+                let declared = Described::new(prepared.declared.to_vec(), None, &self.options.rules);
                 append_bind(py, &self.options.rules, &prepared, &declared, arguments, &[], bytes)?;
                 steps.push(Step::Bind);
             }

@@ -193,7 +193,7 @@ class Connection(_core.Client):
         table: a name, "schema.name" or (schema, name); quoted, so case counts.
         records: an iterable (or asynchronous iterable) of tuples or lists in column order, or of dicts or objects with the
         columns as keys or attributes; asked for more only when there is room. Values are what parameters of the columns' types
-        take; for a type without a codec here (ranges, enums, arrays, …) a `str`, as the server reads it.
+        take; for a type without a codec here (addresses, shapes, …) a `str`, as the server reads it.
         columns: the columns to fill; by default all but generated ones, in the table's order.
         where: a condition in SQL on the new rows; others are left out (PostgreSQL 12+). Never from outside: it is SQL.
         timeout: seconds for all of it; without it the connection's `command_timeout`.
