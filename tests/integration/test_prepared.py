@@ -129,7 +129,7 @@ async def test_spellings_of_types(db, spelling, name):
 
 @pytest.mark.row("Q10")
 async def test_a_declared_array(db):
-    assert await db.fetch_value("select $1", "{a,b}", types=["text[]"]) == "{a,b}"
+    assert await db.fetch_value("select $1", ["a", "b"], types=["text[]"]) == ["a", "b"]
     for unknown in ("nothing[]", "[]", "void[]"):
         with pytest.raises(InterfaceError, match="no built-in type"):
             await db.fetch_value("select $1", None, types=[unknown])
