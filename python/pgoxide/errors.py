@@ -5,7 +5,7 @@
     └── DatabaseError                  everything else; carries what the server said
         ├── DataError                  UnexpectedRowCount (NoRow, MultipleRows); SQLSTATE 22…
         ├── OperationalError           ConnectionFailed, ConnectionClosed, ProtocolError, QueryTimeout, QueueFull, BatchAborted,
-        │                              CancelledByNeighbour, TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58…
+        │                              CancelledByNeighbour, StatementInvalidated, TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58…
         ├── IntegrityError             SQLSTATE 23…
         ├── InternalError              SQLSTATE 24… 25… XX…
         ├── ProgrammingError           SQLSTATE 42… 26… 34…
@@ -46,6 +46,7 @@ __all__ = [
     "ProtocolError",
     "QueryTimeout",
     "QueueFull",
+    "StatementInvalidated",
     "TransactionOutcomeUnknown",
     "UnexpectedRowCount",
     "Warning",
@@ -232,6 +233,16 @@ class CancelledByNeighbour(OperationalError):
     a second time, or something else (BEGIN, SET, CALL, a batch) had been written behind them, which they must not follow.
     What raises it has not happened, but for statements that commit on their own (CALL, VACUUM). Calls with `isolate=True`
     never raise it.
+    """
+
+
+class StatementInvalidated(OperationalError):
+    """A prepared statement is no longer what it was: its columns have changed, or the server has dropped it. Nothing of it ran.
+
+    Outside a transaction the driver prepares it anew and runs it again by itself. This is raised where that cannot be: inside a
+    transaction, which has failed with it, in a batch behind a statement whose effects may not have been undone, with another
+    kind of statement (BEGIN, SET, CALL) in flight behind it, or when it was lost a second time. Roll back, to a savepoint if
+    there is one, and run it again: it has been forgotten, so its next use prepares it anew. `__cause__` is the server's error.
     """
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from fixtures.fix_script import (
     BOUND,
-    CLOSED,
     INT4,
     PARSED,
     SUSPENDED,
@@ -158,14 +157,14 @@ async def test_copy_in(face: str, runner: Any, peer: Callable[..., Any], moment:
 MANIES: dict[str, list[Callable[[Line], None]]] = {
     "while it is described": [expect("PDS")],
     "before it begins": [
-        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("CH"),
+        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("DH"),
     ],
     "after some runs": [
-        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("CH"), send(CLOSED),
+        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("DH"), send(parameter_types(INT4) + b"n\0\0\0\4"),
         expect("BEBEBE"), send((BOUND + b"C\0\0\0\x0fINSERT 0 1\0") * 2),
     ],
     "before its end is known": [
-        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("CH"), send(CLOSED),
+        expect("PDS"), send(PARSED + parameter_types(INT4) + b"n\0\0\0\4" + ready()), expect("DH"), send(parameter_types(INT4) + b"n\0\0\0\4"),
         lambda line: until(line, "S"),
     ],
 }  # fmt: skip

@@ -193,7 +193,7 @@ async def test_a_source_is_asked_for_more_only_when_there_is_room(
             expect("Q"),
             send(message("G", b"\1\0\1\0\1")),
         ],
-        "execute_many": [*described(), expect("CH"), send(message("3"))],
+        "execute_many": [*described(), expect("DH"), send(parameter_types(INT4) + columns(("a", INT4)))],
     }[verb]
     gate = threading.Event()
     at = peer([send(greeting()), *script, lambda _: gate.wait(60), close], lenient=True)

@@ -306,7 +306,7 @@ def test_a_feed_that_is_dropped(shared: Any, verb: str, records: int) -> None:
     if verb == "copy_in":
         feed = shared._copy_in("copy fed from stdin (format binary)", [("n", 23)], None)
     else:
-        feed = shared._execute_many(shared._describe("insert into fed values ($1)", None), None)
+        feed = shared._execute_many(shared._describe("insert into fed values ($1)", None), False, None)
     if records:
         assert feed.wait_started()
         source = iter([(n,) for n in range(records)])

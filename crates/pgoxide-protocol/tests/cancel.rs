@@ -327,7 +327,7 @@ impl World {
         let mut used = 0;
         while let Some(event) = self.client.next_event(&self.page, &mut used).unwrap() {
             match event {
-                Event::Failed(_, failure) if !self.client.running_resends() => self.failure = Some(failure),
+                Event::Failed(_, failure, _) if !self.client.running_resends() => self.failure = Some(failure),
                 Event::Finished { id, job, abandoned, .. } => {
                     assert_eq!(id, job);
                     assert_eq!(abandoned, self.cancelled.contains(&id));

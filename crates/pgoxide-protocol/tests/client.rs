@@ -218,7 +218,9 @@ fn see(event: &Event<'_, u64>) -> Seen {
             assert_eq!(id, job);
             Seen::Finished(*id, *abandoned)
         }
-        Event::Failed(error, failure) => Seen::Failed(error.fields.find(b'C').unwrap_or_default().to_vec(), *failure),
+        Event::Failed(error, failure, _) => {
+            Seen::Failed(error.fields.find(b'C').unwrap_or_default().to_vec(), *failure)
+        }
         other => Seen::Other(format!("{other:?}")),
     }
 }

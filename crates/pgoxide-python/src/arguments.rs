@@ -1,14 +1,112 @@
-//! Arguments whose types the server has not told yet: frozen in the call, encoded when they are known.
+//! Arguments whose types the server has not told yet: frozen in the call, encoded when they are known. And arguments that
+//! were encoded, for a statement that has to be prepared anew.
 
+use pgoxide_protocol::codes::{Format, frontend};
+use pgoxide_protocol::message::bind::Bind;
 use pyo3::buffer::PyBuffer;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
 
-use crate::convert::{MAX_DEPTH, short_repr};
+use crate::convert::{Decoder, MAX_DEPTH, Rules, short_repr};
 use crate::prepared::Prepared;
 use crate::{error, pyimport};
+
+/// What a call that waits gives for its statement's parameters.
+pub(crate) enum Parameters {
+    /// Frozen: their types are not known yet.
+    Values(Py<PyTuple>),
+    Encoded(Encoded),
+}
+
+impl Parameters {
+    pub(crate) fn bind<'a, 'py>(&'a self, py: Python<'py>) -> Arguments<'a, 'py> {
+        match self {
+            Self::Values(values) => Arguments::Values(values.bind(py)),
+            Self::Encoded(encoded) => Arguments::Encoded(encoded),
+        }
+    }
+
+    /// About how many bytes it keeps.
+    pub(crate) fn weight(&self, py: Python<'_>) -> usize {
+        match self {
+            Self::Values(values) => weight(values.bind(py)),
+            Self::Encoded(encoded) => encoded.bind.len(),
+        }
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Values(values) => visit.call(values),
+            Self::Encoded(_) => Ok(()),
+        }
+    }
+}
+
+/// [`Parameters`], borrowed.
+#[derive(Clone, Copy)]
+pub(crate) enum Arguments<'a, 'py> {
+    Values(&'a Bound<'py, PyTuple>),
+    Encoded(&'a Encoded),
+}
+
+/// The parameters of a Bind that was written before.
+pub(crate) struct Encoded {
+    bind: Box<[u8]>,
+    /// What they were encoded for.
+    pub(crate) parameter_oids: Box<[u32]>,
+}
+
+impl Encoded {
+    /// From the next Bind in `frames`, which is moved behind it. None when there is none.
+    pub(crate) fn next(frames: &mut &[u8], parameter_oids: &[u32]) -> Option<Self> {
+        loop {
+            let length = frames.get(1..5)?;
+            let size = 1 + u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+            let (frame, rest) = frames.split_at_checked(size)?;
+            *frames = rest;
+            if frame.first() == Some(&frontend::BIND) {
+                return Some(Self { bind: frame.get(5..)?.into(), parameter_oids: parameter_oids.into() });
+            }
+        }
+    }
+
+    /// The values, as they are read back: for parameters of other types.
+    pub(crate) fn values<'py>(&self, py: Python<'py>, rules: &Rules) -> PyResult<Bound<'py, PyTuple>> {
+        let bind = Bind::decode(&self.bind).map_err(|e| error::protocol_error(py, &e.into()))?;
+        let formats: Vec<Format> = bind.parameter_formats.iter().collect();
+        let format_of = |index: usize| match &formats[..] {
+            [] => Format::Text,
+            [all] => *all,
+            each => each.get(index).copied().unwrap_or(Format::Text),
+        };
+        let value = |(index, raw): (usize, Option<&[u8]>)| {
+            let Some(raw) = raw else { return Ok(py.None().into_bound(py)) };
+            let decoder = Decoder::of(self.parameter_oids.get(index).copied().unwrap_or(0), rules);
+            match format_of(index) {
+                Format::Text => decoder.text(py, raw, rules),
+                Format::Binary => decoder.binary(py, raw, rules),
+            }
+        };
+        PyTuple::new(py, bind.parameters.iter().enumerate().map(value).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The same parameters for the statement `name`, whose results are to come in `result_formats`.
+    pub(crate) fn append(
+        &self,
+        py: Python<'_>,
+        name: &[u8],
+        result_formats: &[Format],
+        bytes: &mut Vec<u8>,
+    ) -> PyResult<()> {
+        let ours = Bind::decode(&self.bind).map_err(|e| error::protocol_error(py, &e.into()))?;
+        let bind = Bind { statement: name, result_formats: result_formats.into(), ..ours };
+        bind.encode(bytes).map_err(|e| error::encode_error(py, &e))
+    }
+}
 
 /// The arguments of `statement` as they are now: changing them afterwards changes nothing.
 pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>, statement: &Prepared) -> PyResult<Py<PyTuple>> {

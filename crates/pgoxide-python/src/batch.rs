@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use smallvec::SmallVec;
 
-use crate::arguments::{freeze, weight};
+use crate::arguments::{Arguments, Parameters, freeze};
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
@@ -88,7 +88,7 @@ impl BatchReply {
 struct Item {
     run: Run,
     /// Kept while the statement is not described.
-    arguments: Option<Py<PyTuple>>,
+    arguments: Option<Parameters>,
     reply: Py<BatchReply>,
     /// Its rows could not be read: only it has failed.
     error: Option<PyErr>,
@@ -128,6 +128,7 @@ impl Batch {
         let mut kept = None;
         if self.encoded == self.items.len() && run.prepared.described().is_some() {
             let start = (self.bytes.len(), self.steps.len());
+            let arguments = Arguments::Values(arguments);
             if let Err(error) = session.append_run(py, &mut run, arguments, &mut self.bytes, &mut self.steps) {
                 self.bytes.truncate(start.0);
                 self.steps.truncate(start.1);
@@ -135,7 +136,7 @@ impl Batch {
             }
             self.encoded += 1;
         } else {
-            kept = Some(freeze(arguments, &run.prepared)?);
+            kept = Some(Parameters::Values(freeze(arguments, &run.prepared)?));
         }
         self.items.push(Item { run, arguments: kept, reply: reply.clone_ref(py), error: None });
         Ok(reply)
@@ -158,11 +159,34 @@ impl Batch {
         missing
     }
 
+    /// Its statements change nothing but rows.
+    fn is_plain(&self) -> bool {
+        self.items.iter().all(|item| item.run.prepared.command == Command::Plain)
+    }
+
+    /// The statement it has come to is lost, nothing of that has run, and the server has undone all that came before.
+    pub(crate) fn may_run_again(&self) -> bool {
+        self.items.get(..=self.at).is_some_and(|begun| {
+            begun.iter().all(|item| !item.run.again)
+                && begun.iter().take(self.at).all(|item| item.run.prepared.command == Command::Plain)
+        })
+    }
+
+    /// It is to run from its beginning: `renew` gives each run another statement, and its parameters.
+    pub(crate) fn start_again(&mut self, mut renew: impl FnMut(&mut Run) -> PyResult<Parameters>) -> PyResult<()> {
+        (self.at, self.encoded) = (0, 0);
+        for item in &mut self.items {
+            item.error = None;
+            item.arguments = Some(renew(&mut item.run)?);
+        }
+        Ok(())
+    }
+
     /// For the garbage collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.items.iter().try_for_each(|item| {
             item.run.visit(visit)?;
-            item.arguments.iter().try_for_each(|arguments| visit.call(arguments))?;
+            item.arguments.iter().try_for_each(|arguments| arguments.visit(visit))?;
             visit.call(&item.reply)
         })
     }
@@ -175,7 +199,7 @@ impl Batch {
     /// About how many bytes it keeps.
     pub(crate) fn weight(&self, py: Python<'_>) -> usize {
         let kept = self.items.iter().filter_map(|item| item.arguments.as_ref());
-        self.bytes.len() + kept.map(|arguments| weight(arguments.bind(py))).sum::<usize>()
+        self.bytes.len() + kept.map(|arguments| arguments.weight(py)).sum::<usize>()
     }
 
     fn current(&mut self) -> Option<&mut Run> {
@@ -293,8 +317,9 @@ impl Session {
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let barrier = batch.copy().is_some();
+        let resend = if batch.is_plain() { Resend::Passive } else { Resend::Never };
         let job = Job::new(Kind::Batch(batch), reply).closing(closing);
-        Ok(Request { id, bytes, steps, barrier, open: false, resend: Resend::Never, job })
+        Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 }
 

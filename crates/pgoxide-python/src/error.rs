@@ -48,6 +48,7 @@ branches! {
     queue_full;
     query_timeout;
     batch_aborted;
+    statement_invalidated;
 }
 
 /// The peer broke the protocol.

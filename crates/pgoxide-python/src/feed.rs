@@ -16,12 +16,14 @@ use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::copy_fail::CopyFail;
-use pgoxide_protocol::message::{close, copy_done, execute, flush, query, sync};
+use pgoxide_protocol::message::{close, copy_done, describe, execute, flush, query, sync};
+use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 use smallvec::SmallVec;
 
+use crate::arguments::Arguments;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
@@ -50,9 +52,12 @@ pub(crate) struct Fed {
     pub(crate) sql: String,
     /// Settles with True when the server waits for data; None once it has, or for statements.
     pub(crate) started: Option<Py<Awaitable>>,
-    pub(crate) copying: bool,
+    /// The server takes what it is fed.
+    pub(crate) ready: bool,
     /// The statement of `execute_many`.
     prepared: Option<Arc<Prepared>>,
+    /// That was lost before anything was taken from the source; None when it may not begin a second time.
+    lost: Option<Arc<AtomicBool>>,
     rows: u64,
     tag: Option<CommandTag>,
     text: String,
@@ -60,7 +65,19 @@ pub(crate) struct Fed {
 
 impl Fed {
     fn new(sql: String, started: Option<Py<Awaitable>>, prepared: Option<Arc<Prepared>>) -> Self {
-        Self { sql, started, copying: false, prepared, rows: 0, tag: None, text: String::new() }
+        Self { sql, started, ready: false, prepared, lost: None, rows: 0, tag: None, text: String::new() }
+    }
+
+    /// Nothing has been taken from its source, and it is the first attempt.
+    pub(crate) const fn may_begin_again(&self) -> bool {
+        !self.ready && self.lost.is_some()
+    }
+
+    /// It is to be begun anew by who feeds it.
+    pub(crate) fn begin_again(&self) {
+        if let Some(lost) = &self.lost {
+            lost.store(true, Ordering::Release);
+        }
     }
 
     /// The statement of `execute_many`; COPY goes by the simple protocol.
@@ -132,6 +149,7 @@ pub(crate) struct Feed {
     started: Option<Py<Awaitable>>,
     /// Until it is awaited: an exception it raises leads to frames that hold the feed.
     done: Mutex<Option<Py<Awaitable>>>,
+    lost: Arc<AtomicBool>,
     /// Records taken so far, for messages.
     records: AtomicU64,
     /// Its end has been written, good or bad.
@@ -184,6 +202,7 @@ impl Feed {
             shape,
             started,
             done: Mutex::new(done),
+            lost: Arc::default(),
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             block: Mutex::new(Some((block, Vec::new()))),
@@ -191,29 +210,36 @@ impl Feed {
         Ok((feed, request))
     }
 
-    /// One described statement with many parameter sets. The request opens with the first block.
-    pub(crate) fn many(client: &Bound<'_, PyAny>, prepared: Arc<Prepared>) -> PyResult<(Self, Request<Job>)> {
+    /// One described statement with many parameter sets. `last`: it is not to be begun once more.
+    pub(crate) fn many(
+        client: &Bound<'_, PyAny>,
+        prepared: Arc<Prepared>,
+        last: bool,
+    ) -> PyResult<(Self, Request<Job>)> {
         let py = client.py();
         let client = client_of(client)?;
         let id = client.session().next_id();
         let started = client.reply(py, id, "execute_many")?;
         let done = client.reply(py, id, "execute_many")?;
         let waits = started.as_ref().map(|reply| reply.clone_ref(py));
-        let fed = Fed::new(prepared.text(py)?.to_owned(), waits, Some(Arc::clone(&prepared)));
+        let mut fed = Fed::new(prepared.text(py)?.to_owned(), waits, Some(Arc::clone(&prepared)));
+        let lost = Arc::new(AtomicBool::new(false));
+        fed.lost = (!last).then(|| Arc::clone(&lost));
         let mut bytes = Vec::new();
         let mut steps = SmallVec::new();
         let closing = client.session().close_given_up(py, &mut bytes, &mut steps)?;
-        // An empty portal's Close is answered at once: it tells that the request is at the head.
-        close::write_portal(&mut bytes, b"").map_err(|e| error::encode_error(py, &e))?;
+        // The answer tells that the request is at the head, and that the server still has the statement as it was described:
+        // from here to the end of the implicit transaction that cannot change, for its tables are locked.
+        describe::write_statement(&mut bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
-        steps.push(Step::Close);
+        steps.push(Step::DescribeStatement);
         let request = Request {
             id,
             bytes,
             steps,
             barrier: true,
             open: true,
-            resend: Resend::Never,
+            resend: if prepared.command == Command::Plain { Resend::Passive } else { Resend::Never },
             job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))).closing(closing),
         };
         let feed = Self {
@@ -222,6 +248,7 @@ impl Feed {
             shape: Shape::Many(prepared),
             started,
             done: Mutex::new(done),
+            lost,
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
@@ -289,7 +316,8 @@ impl Feed {
                     return Err(error::interface_error(py, "the statement has not been described"));
                 };
                 let arguments = parameter_set(record, prepared)?;
-                append_bind(py, self.rules(), prepared, described, &arguments, &[], &mut block.0)?;
+                let arguments = Arguments::Values(&arguments);
+                append_bind(py, self.rules(), prepared, described, arguments, &[], &mut block.0)?;
                 execute::write(&mut block.0, b"", 0).map_err(|e| error::encode_error(py, &e))?;
                 block.1.extend([Step::Bind, Step::Execute]);
                 Ok(())
@@ -650,6 +678,13 @@ impl Feed {
             Client::Blocking(client) => self.give_up(reason, client.get()),
             Client::Async(_) => Err(error::interface_error(reason.py(), "use `fail`")),
         }
+    }
+
+    /// Nothing was taken from the source, for the server no longer had the statement as it was described: it is to be
+    /// described and begun once more. To be asked when it is done.
+    #[getter]
+    fn lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// Records taken from the source so far.

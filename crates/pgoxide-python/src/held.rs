@@ -15,9 +15,8 @@ use std::sync::Arc;
 use pgoxide_protocol::client::{Queue, Request, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
-use crate::arguments::weight;
+use crate::arguments::Parameters;
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
 use crate::job::{Job, Kind, Prepare, Run};
@@ -31,8 +30,7 @@ const COST: usize = 1_024;
 
 /// What is held.
 pub(crate) enum Call {
-    /// Arguments are frozen: their types are not known yet.
-    Run(Box<Run>, Py<PyTuple>),
+    Run(Box<Run>, Parameters),
     Batch(BatchCall),
     Stream(StreamCall),
     /// Only wants to know when the statement is described.
@@ -52,6 +50,10 @@ impl BatchCall {
         let undescribed = batch.missing().into_iter().rev().collect();
         Self { batch, undescribed }
     }
+
+    pub(crate) fn into_batch(self) -> Box<Batch> {
+        self.batch
+    }
 }
 
 impl Call {
@@ -68,7 +70,7 @@ impl Call {
     /// All statements whose descriptions it waits for.
     fn missing(&self, iso: bool) -> impl Iterator<Item = &Arc<Prepared>> {
         let statements = match self {
-            Self::Run(run, _) if run.prepared.stage() == Stage::New => {
+            Self::Run(run, Parameters::Values(_)) if run.prepared.stage() == Stage::New => {
                 let alone = fits_one_flight(&run.prepared, run.arguments, iso);
                 if alone { &[] } else { std::slice::from_ref(&run.prepared) }
             }
@@ -84,9 +86,9 @@ impl Call {
     /// About how many bytes it keeps.
     fn weight(&self, py: Python<'_>) -> usize {
         match self {
-            Self::Run(_, arguments) => weight(arguments.bind(py)),
+            Self::Run(_, arguments) => arguments.weight(py),
             Self::Batch(call) => call.batch.weight(py),
-            Self::Stream(call) => weight(call.arguments.bind(py)),
+            Self::Stream(call) => call.arguments.weight(py),
             Self::Described(_) => 0,
             Self::Ready(request) => request.bytes.len(),
         }
@@ -132,12 +134,12 @@ impl Held {
         }
         match &self.call {
             Call::Run(run, arguments) => {
-                visit.call(arguments)?;
+                arguments.visit(visit)?;
                 run.visit(visit)
             }
             Call::Batch(call) => call.batch.visit(visit),
             Call::Stream(stream) => {
-                visit.call(&stream.arguments)?;
+                stream.arguments.visit(visit)?;
                 stream.run.visit(visit)
             }
             Call::Ready(request) => request.job.visit(visit),
@@ -161,6 +163,8 @@ impl Held {
 /// The calls that wait, oldest first.
 #[derive(Default)]
 pub(crate) struct HeldCalls {
+    /// Those that are made a second time (`session/recovery.rs`). They were made before all others, and go first.
+    again: Queue<Held>,
     calls: Queue<Held>,
     /// One of them is being let go. Encoding it may run code that uses the connection: what that asks comes behind it.
     advancing: bool,
@@ -179,7 +183,7 @@ enum Front {
 impl HeldCalls {
     /// For the garbage collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.calls.iter().try_for_each(|(_, held)| held.visit(visit))
+        self.iter().try_for_each(|held| held.visit(visit))
     }
 
     pub(crate) fn push(&mut self, held: Held) {
@@ -187,13 +191,23 @@ impl HeldCalls {
         self.calls.push_back(held.id, held);
     }
 
+    /// A call that is made a second time.
+    pub(crate) fn push_again(&mut self, held: Held) {
+        self.cost += held.cost;
+        self.again.push_back(held.id, held);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.again.iter().chain(self.calls.iter()).map(|(_, held)| held)
+    }
+
     /// None waits, and none is being let go.
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && !self.advancing
+        self.calls.is_empty() && self.again.is_empty() && !self.advancing
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.calls.len()
+        self.calls.len() + self.again.len()
     }
 
     /// About how many bytes all of them keep.
@@ -202,27 +216,28 @@ impl HeldCalls {
     }
 
     pub(crate) fn get(&mut self, id: RequestId) -> Option<&Held> {
-        self.calls.get_mut(id).map(|held| &*held)
+        self.again.get_mut(id).or_else(|| self.calls.get_mut(id)).map(|held| &*held)
     }
 
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Held> {
-        let held = self.calls.remove(id)?;
+        let held = self.again.remove(id).or_else(|| self.calls.remove(id))?;
         self.cost -= held.cost;
         Some(held)
     }
 
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Held> + use<> {
         self.cost = 0;
-        self.calls.take_all()
+        self.again.take_all().chain(self.calls.take_all())
     }
 
     /// Takes the front out when its turn has come.
     fn next(&mut self, iso: bool) -> Front {
-        let Some(front) = self.calls.front_mut() else { return Front::Nobody };
+        let queue = if self.again.is_empty() { &mut self.calls } else { &mut self.again };
+        let Some(front) = queue.front_mut() else { return Front::Nobody };
         if front.call.waits_for(iso).is_some() {
             return Front::Description;
         }
-        let Some(front) = self.calls.pop_front() else { return Front::Nobody };
+        let Some(front) = queue.pop_front() else { return Front::Nobody };
         self.cost -= front.cost;
         Front::Turn(front)
     }
@@ -237,6 +252,10 @@ impl HeldCalls {
                 wanted.push(Arc::clone(statement));
             }
         };
+        if !self.again.is_empty() {
+            self.again.iter().flat_map(|(_, held)| held.call.missing(iso)).for_each(want);
+            return wanted;
+        }
         // The front in any case: who was to bring its description may have been given up.
         if let Some(statement) = self.calls.front_mut().and_then(|front| front.call.waits_for(iso)) {
             want(statement);
@@ -255,8 +274,7 @@ impl HeldCalls {
     /// Takes out all that wait for `statement`.
     fn take_waiting(&mut self, statement: &Arc<Prepared>, iso: bool) -> Vec<Held> {
         let waits = |held: &Held| held.call.missing(iso).any(|other| Arc::ptr_eq(other, statement));
-        let waiting: Vec<RequestId> =
-            self.calls.iter().filter(|(_, held)| waits(held)).map(|(_, held)| held.id).collect();
+        let waiting: Vec<RequestId> = self.iter().filter(|held| waits(held)).map(|held| held.id).collect();
         waiting.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 }
@@ -356,12 +374,14 @@ impl Session {
     }
 
     /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
-    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &Prepare) -> PyResult<Vec<Ended>> {
+    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &mut Prepare) -> PyResult<Vec<Ended>> {
         let mut ended = Vec::new();
         for statement in prepare.refused().iter().map(Describing::statement) {
             self.statements.forget(py, statement)?;
             ended.extend(self.fail_held(py, statement, |py| prepare.error(py, statement)));
         }
+        // What it did not bring, the next one may.
+        prepare.statements.clear();
         ended.extend(self.advance_held(py));
         Ok(ended)
     }

@@ -113,6 +113,8 @@ pub(crate) struct Run {
     pub(crate) first: Option<Describing>,
     /// Results come in text format: the columns were unknown when Bind was written.
     pub(crate) text: bool,
+    /// It is the second attempt, after its statement was lost.
+    pub(crate) again: bool,
     parameter_oids: Option<Vec<u32>>,
     plan: Option<Arc<Plan>>,
     target: Option<Arc<Into>>,
@@ -131,6 +133,7 @@ impl Run {
             isolate: false,
             first: None,
             text: false,
+            again: false,
             parameter_oids: None,
             plan: None,
             target: None,
@@ -278,6 +281,15 @@ impl Run {
         self.tag = None;
     }
 
+    /// It is to run by `prepared`, since nothing came of the first attempt.
+    pub(crate) fn start_again(&mut self, prepared: Arc<Prepared>) {
+        self.restart();
+        self.prepared = prepared;
+        self.again = true;
+        self.text = false;
+        (self.first, self.parameter_oids, self.plan, self.target) = (None, None, None, None);
+    }
+
     /// What the caller gets.
     pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.verb {
@@ -324,6 +336,13 @@ impl Prepare {
 
     pub(crate) fn refuse(&mut self, body: Vec<u8>, neighbour: bool) {
         self.refusal = Some(Refusal { body, neighbour });
+    }
+
+    /// The server has another statement of this name (42P05): it is to be closed, and ours described after all. False when
+    /// that has been tried.
+    pub(crate) fn name_is_taken(&self) -> bool {
+        let untried = self.statement().filter(|statement| !statement.exists());
+        untried.inspect(|statement| statement.set_exists(true)).is_some()
     }
 
     /// The statements that were refused, or never reached.
@@ -394,11 +413,13 @@ pub(crate) struct Job {
     pub(crate) parsed: bool,
     /// Statements that its flight closes.
     closing: Option<Box<Closing>>,
+    /// What was written for it: its statement was lost before anything ran, so it is to be asked again.
+    pub(crate) again: Option<Box<[u8]>>,
 }
 
 impl Job {
     pub(crate) const fn new(kind: Kind, reply: Option<Py<Awaitable>>) -> Self {
-        Self { kind, reply, error: None, refused: false, stream: None, parsed: false, closing: None }
+        Self { kind, reply, error: None, refused: false, stream: None, parsed: false, closing: None, again: None }
     }
 
     /// With the statements its flight closes before anything else.

@@ -2,6 +2,7 @@
 //! rows have been asked for in. Chosen once, used for every row.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::codes::Format;
@@ -256,6 +257,8 @@ impl<'p> Iterator for Frames<'p> {
 
 /// What a statement's description tells about it.
 pub(crate) struct Described {
+    /// The server has refused to run a statement by it.
+    outdated: AtomicBool,
     pub(crate) parameter_oids: Box<[u32]>,
     pub(crate) encoders: Box<[Encoder]>,
     pub(crate) parameter_formats: Box<[Format]>,
@@ -267,11 +270,21 @@ impl Described {
     pub(crate) fn new(parameter_oids: Vec<u32>, plan: Option<Arc<Plan>>, rules: &Rules) -> Self {
         let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::of(oid, rules)).collect();
         Self {
+            outdated: AtomicBool::new(false),
             parameter_formats: encoders.iter().map(|encoder| encoder.format()).collect(),
             encoders,
             parameter_oids: parameter_oids.into(),
             plan,
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_outdated(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
     }
 
     /// Names of the parameters' types, for error messages.

@@ -6,9 +6,17 @@
 //!
 //! ```text
 //!   New ──Parse written──▶ Describing ──described──▶ Described ──the last user lets go──▶ given up ──▶ closed
-//!    ▲                         │
-//!    └──refused, or never sent─┘
+//!    ▲                         │                         │
+//!    └──refused, or never sent─┘                         └──the server has it no more, or otherwise──▶ lost, replaced
 //! ```
+//!
+//! A description says how the server reads parameters and writes rows, so it must be what the server itself goes by. It is,
+//! because it came from the same server session for the same Parse: when a plan has to be made anew with other columns, the
+//! server refuses the Bind (0A000), and a name it does not know it refuses too (26000); `session/recovery.rs` sees to both.
+//! A description from elsewhere (another connection of a pool) proves nothing: that session may have had another
+//! search_path, temporary table or DDL, and int4 would be read as float4 without a word. Whoever runs a statement by one
+//! must declare its parameter types in Parse, put a Describe of the portal behind Bind in the same flight
+//! (`session::describe_portal`), and take what that says, which is what [`Run::described`](crate::job::Run::described) does.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -79,10 +87,14 @@ pub(crate) struct Prepared {
     pub(crate) command: Command,
     /// Not in the cache.
     pub(crate) once: bool,
-    described: OnceLock<Described>,
+    described: OnceLock<Arc<Described>>,
     stage: AtomicU8,
     /// ParseComplete has come, and no Close was answered since.
     exists: AtomicBool,
+    /// The server has it no more, or otherwise than it was described.
+    lost: AtomicBool,
+    /// What is used in its place once it is lost.
+    replacement: OnceLock<Arc<Prepared>>,
     used: AtomicU64,
     made: Instant,
     given_up: Arc<GivenUp>,
@@ -147,14 +159,18 @@ impl Prepared {
         self.once && self.command != Command::Copy
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
     #[inline]
     pub(crate) fn described(&self) -> Option<&Described> {
-        self.described.get()
+        self.described.get().map(|described| &**described)
     }
 
     /// Its description came. A second one (a first flight sent again) changes nothing.
     pub(crate) fn set_described(&self, described: Described) {
-        let _ = self.described.set(described);
+        let _ = self.described.set(Arc::new(described));
         self.set_stage(Stage::Described);
     }
 
@@ -274,7 +290,8 @@ impl Statements {
         let key = key(sql, declared, named.is_some())?;
         if let Some(entry) = self.by_sql.bind(py).get_item(&key)? {
             let known = Arc::clone(&entry.cast::<Entry>()?.get().0);
-            if self.is_fresh(&known) || Self::is_used(&known) {
+            let outdated = known.described().is_some_and(Described::is_outdated);
+            if !outdated && (self.is_fresh(&known) || Self::is_used(&known)) {
                 let mut inner = lock(&self.inner);
                 inner.clock += 1;
                 inner.stats.hits += 1;
@@ -305,9 +322,23 @@ impl Statements {
         named: Option<&Arc<NamedText>>,
     ) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
-        let text = text_of(sql)?;
-        let command = pgoxide_sqltext::command(text);
+        let command = pgoxide_sqltext::command(text_of(sql)?);
         let keep = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
+        let prepared = self.make(sql, declared, named, command, !keep);
+        if keep {
+            self.by_sql.bind(py).set_item(key, Bound::new(py, Entry(Arc::clone(&prepared)))?)?;
+        }
+        Ok(prepared)
+    }
+
+    fn make(
+        &self,
+        sql: &Bound<'_, PyString>,
+        declared: &[u32],
+        named: Option<&Arc<NamedText>>,
+        command: Command,
+        once: bool,
+    ) -> Arc<Prepared> {
         let (count, clock) = {
             let mut inner = lock(&self.inner);
             inner.stats.misses += 1;
@@ -315,24 +346,22 @@ impl Statements {
             inner.clock += 1;
             (inner.count, inner.clock)
         };
-        let prepared = Arc::new(Prepared {
+        Arc::new(Prepared {
             name: format!("pgoxide_{}_{count:x}", self.nonce).into_bytes().into(),
             declared: declared.into(),
             command,
-            sql: named.map_or_else(|| sql.clone().unbind(), |named| named.sql.clone_ref(py)),
+            sql: named.map_or_else(|| sql.clone().unbind(), |named| named.sql.clone_ref(sql.py())),
             named: named.cloned(),
-            once: !keep,
+            once,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
             exists: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            replacement: OnceLock::new(),
             used: AtomicU64::new(clock),
             made: Instant::now(),
             given_up: Arc::clone(&self.given_up),
-        });
-        if keep {
-            self.by_sql.bind(py).set_item(key, Bound::new(py, Entry(Arc::clone(&prepared)))?)?;
-        }
-        Ok(prepared)
+        })
     }
 
     /// Gives up the least recently used statement that nobody but the cache holds. False when the cache is off or all are
@@ -366,6 +395,54 @@ impl Statements {
             None => false,
         };
         if same { cache.del_item(key) } else { Ok(()) }
+    }
+
+    /// The server refused to run it as it was described: other calls of this connection no longer get it, nor those of others
+    /// that share its description. This is the one place where a description ends before its users do.
+    pub(crate) fn outdated(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<()> {
+        prepared.lost.store(true, Ordering::Release);
+        if let Some(described) = prepared.described() {
+            described.set_outdated();
+        }
+        self.forget(py, prepared)
+    }
+
+    /// The server does not know its name: DISCARD ALL, DEALLOCATE, or another session behind a proxy. Then it knows none of
+    /// them. They are closed all the same, should it know some: closing what is not there is no error.
+    pub(crate) fn gone(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<()> {
+        prepared.lost.store(true, Ordering::Release);
+        self.forget(py, prepared)?;
+        self.lose_all(py, |_| {})
+    }
+
+    /// The server said that it has dropped all it had.
+    pub(crate) fn all_dropped(&self, py: Python<'_>) -> PyResult<()> {
+        self.lose_all(py, |prepared| prepared.set_exists(false))
+    }
+
+    fn lose_all(&self, py: Python<'_>, each: impl Fn(&Prepared)) -> PyResult<()> {
+        for entry in self.by_sql.bind(py).values() {
+            let prepared = &entry.cast::<Entry>()?.get().0;
+            if prepared.exists() {
+                each(prepared);
+                prepared.lost.store(true, Ordering::Release);
+                self.forget(py, prepared)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The statement to use: `prepared` itself, or once it is lost what all its users use in its place.
+    pub(crate) fn current(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<Arc<Prepared>> {
+        let mut current = prepared;
+        while let Some(next) = current.replacement.get() {
+            current = next;
+        }
+        if !current.is_lost() {
+            return Ok(Arc::clone(current));
+        }
+        let made = self.get(current.original().bind(py), &current.declared, current.named.as_ref())?;
+        Ok(Arc::clone(current.replacement.get_or_init(|| made)))
     }
 
     /// Names whose Close rides with the request being built.

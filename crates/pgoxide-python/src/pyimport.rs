@@ -71,4 +71,5 @@ imported_type! {
     queue_full = "pgoxide.errors", "QueueFull";
     query_timeout = "pgoxide.errors", "QueryTimeout";
     batch_aborted = "pgoxide.errors", "BatchAborted";
+    statement_invalidated = "pgoxide.errors", "StatementInvalidated";
 }

@@ -14,12 +14,14 @@ use std::sync::{Arc, Mutex};
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::{close, execute, flush, sync};
+use pgoxide_sqltext::Command;
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::PyList;
 use smallvec::SmallVec;
 
+use crate::arguments::Parameters;
 use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
@@ -197,6 +199,15 @@ impl StreamState {
         &self.run.prepared
     }
 
+    /// It is the second attempt, after its statement was lost.
+    pub(crate) const fn is_again(&self) -> bool {
+        self.run.again
+    }
+
+    pub(crate) fn into_parts(self) -> (Box<Run>, Arc<Shared>, u32) {
+        (self.run, self.shared, self.size)
+    }
+
     /// Its portal's description came.
     pub(crate) fn described(
         &mut self,
@@ -224,7 +235,7 @@ impl StreamState {
 /// A stream whose statement may not be described yet.
 pub(crate) struct StreamCall {
     pub(crate) run: Box<Run>,
-    pub(crate) arguments: Py<PyTuple>,
+    pub(crate) arguments: Parameters,
     pub(crate) shared: Arc<Shared>,
     pub(crate) size: u32,
 }
@@ -250,7 +261,8 @@ impl Session {
         steps.push(Step::Execute);
         let kind = Kind::Stream(StreamState { run, shared: Arc::clone(&shared), size });
         let job = Job::new(kind, None).of_stream(shared).closing(closing);
-        Ok(Request { id, bytes, steps, barrier: true, open: true, resend: Resend::Never, job })
+        let resend = if prepared.command == Command::Plain { Resend::Passive } else { Resend::Never };
+        Ok(Request { id, bytes, steps, barrier: true, open: true, resend, job })
     }
 
     /// A batch has come: keeps it, asks for the next one, or ends the portal. Who waits is to be woken.

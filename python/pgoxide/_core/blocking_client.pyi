@@ -440,8 +440,8 @@ class Client:
         blocks of the raw data.
         """
 
-    def _execute_many(self, prepared: Prepared, timeout: float | None) -> Feed:
-        """Begins a statement with many parameter sets."""
+    def _execute_many(self, prepared: Prepared, last: bool, timeout: float | None) -> Feed:
+        """Begins a statement with many parameter sets. `last`: when it turns out to be lost, that is an error."""
 
     def _own(self, token: object, holder: str) -> None:
         """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.

@@ -54,5 +54,11 @@ class Feed:
         """As `fail`, and waits for the server's end of it. Blocking face only."""
 
     @property
+    def lost(self) -> bool:
+        """Nothing was taken from the source, for the server no longer had the statement as it was described: it is to be
+        described and begun once more. To be asked when it is done.
+        """
+
+    @property
     def records(self) -> int:
         """Records taken from the source so far."""

@@ -184,6 +184,19 @@ impl<J> Connection<J> {
         self.pipeline.head_goes_again()
     }
 
+    /// What was written for the request at the head, without what it was extended by.
+    #[must_use]
+    pub fn running_bytes(&self) -> &[u8] {
+        self.pipeline.flying.front().map_or(&[], |flight| &flight.request.bytes)
+    }
+
+    /// What the request at the head asks may be asked once more behind all that has been submitted: nothing of it is
+    /// [`Resend::Never`](super::Resend::Never), or nothing is behind it.
+    #[must_use]
+    pub fn running_may_come_last(&self) -> bool {
+        self.pipeline.head_may_come_last()
+    }
+
     /// Appends `bytes`, which `steps` answer, to the open request `id` at the head: more of a portal, COPY data,
     /// or its closing Sync. False when that request is not (or no longer) open.
     pub fn extend(&mut self, id: RequestId, bytes: &[u8], steps: &[Step]) -> bool {

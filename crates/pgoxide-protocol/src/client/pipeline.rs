@@ -57,6 +57,8 @@ pub enum Resend {
     /// No: it may have had effects the server did not roll back. It may also change what a request means that was hit
     /// before it (BEGIN, SET): none is sent again behind it.
     Never,
+    /// No; but it changes nothing but rows, so others may be sent again behind it.
+    Passive,
     /// Once: one statement, which the server rolled back.
     Once(Prefix),
     /// As often as it is hit, whatever was written behind it: it has no effects (Parse and Describe).
@@ -289,16 +291,30 @@ impl<J> Pipeline<J> {
 
     /// The head was hit, outside a transaction: it is written again if that changes nothing for anybody.
     pub(super) fn write_again(&mut self) {
-        let orderless = self.flying.iter().skip(1).all(|(_, flight)| flight.request.resend != Resend::Never);
+        let orderless = Self::orderless(self.flying.iter().skip(1));
         if let Some(head) = self.flying.front_mut()
             && match head.request.resend {
-                Resend::Never => false,
+                Resend::Never | Resend::Passive => false,
                 Resend::Once(_) => orderless && head.attempt == Attempt::First,
                 Resend::Always(_) => true,
             }
         {
             head.attempt = Attempt::Hit;
         }
+    }
+
+    /// What the head asks may be asked once more behind all that is here, without a change of meaning for anybody.
+    pub(super) fn head_may_come_last(&self) -> bool {
+        let inert = self.flying.front().is_some_and(|head| head.request.resend != Resend::Never);
+        let behind = || self.flying.iter().skip(1).chain(self.again.iter()).chain(self.queued.iter());
+        (inert && Self::orderless(behind())) || behind().next().is_none()
+    }
+
+    fn orderless<'a>(mut flights: impl Iterator<Item = (u64, &'a Flight<J>)>) -> bool
+    where
+        J: 'a,
+    {
+        flights.all(|(_, flight)| flight.request.resend != Resend::Never)
     }
 
     pub(super) fn head_goes_again(&self) -> bool {

@@ -116,8 +116,8 @@ pub enum Event<'p, J> {
     },
     /// The server sent all of its COPY.
     CopyDone,
-    /// The head's request, or the session, failed.
-    Failed(ErrorResponse<'p>, Failure),
+    /// The head's request, or the session, failed. The step: what should have been answered instead, if anything.
+    Failed(ErrorResponse<'p>, Failure, Option<Step>),
     /// The head is done, here is what its caller tied to it. `abandoned`: nobody waits for it.
     Finished {
         /// Which one.
@@ -294,14 +294,15 @@ impl<J> Connection<J> {
         let error = ErrorResponse::decode(body)?;
         self.copy = None;
         if is_fatal(&error) || self.pipeline.flying.is_empty() {
-            return Ok(Event::Failed(error, Failure::Session));
+            return Ok(Event::Failed(error, Failure::Session, None));
         }
+        let step = self.pipeline.expected.front().copied();
         while self.pipeline.expected.front().is_some_and(|step| *step != Step::Sync) {
             self.pipeline.expected.pop_front();
         }
         self.close_open_head();
         let failure = self.blame(&error);
-        Ok(Event::Failed(error, failure))
+        Ok(Event::Failed(error, failure, step))
     }
 
     /// A request whose Sync is withheld gets it now: without it the server would discard all that follows.

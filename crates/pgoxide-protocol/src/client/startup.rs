@@ -33,7 +33,7 @@ impl<J> Connection<J> {
     ) -> Result<Option<Event<'p, J>>, ProtocolError> {
         match (self.phase, kind) {
             (Phase::Authenticating | Phase::Preparing, backend::ERROR_RESPONSE) => {
-                Ok(Some(Event::Failed(ErrorResponse::decode(body)?, Failure::Session)))
+                Ok(Some(Event::Failed(ErrorResponse::decode(body)?, Failure::Session, None)))
             }
             (Phase::Authenticating, backend::NEGOTIATE_PROTOCOL_VERSION) => {
                 NegotiateProtocolVersion::decode(body)?;

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::AsyncClient;
-use crate::arguments::freeze;
+use crate::arguments::{Arguments, Parameters, freeze};
 use crate::awaitable::Awaitable;
 use crate::call::Asked;
 use crate::held::{Call, Ended, Held};
@@ -31,7 +31,8 @@ impl AsyncClient {
                 return Err(error);
             }
         } else {
-            let made = this.session.run_request(py, id, run, &asked.arguments, Some(reply.clone_ref(py)));
+            let arguments = Arguments::Values(&asked.arguments);
+            let made = this.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)));
             if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
                 reply.get().close_unseen();
                 // What its arguments' own code asked meanwhile may wait for the description it was to bring.
@@ -55,10 +56,11 @@ impl AsyncClient {
         arguments: &Bound<'_, PyTuple>,
     ) -> PyResult<()> {
         let call = if run.prepared.described().is_some() {
+            let arguments = Arguments::Values(arguments);
             let request = self.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)))?;
             Call::Ready(Box::new(request))
         } else {
-            let arguments = freeze(arguments, &run.prepared)?;
+            let arguments = Parameters::Values(freeze(arguments, &run.prepared)?);
             Call::Run(run, arguments)
         };
         self.push_held(py, Held::new(py, id, Some(reply), call))
@@ -114,6 +116,22 @@ impl AsyncClient {
             }
         }
         Ok(())
+    }
+
+    /// A call whose statement was lost before anything of it ran is made a second time.
+    pub(super) fn make_again(&self, py: Python<'_>, id: RequestId, mut job: Job, written: &[u8]) -> PyResult<()> {
+        let reply = job.reply.take();
+        match self.session.again(py, &mut job.kind, written) {
+            Ok(call) => {
+                let held = Held::new(py, id, reply, call);
+                lock(&self.session.state).held.push_again(held);
+                self.settle_held(py, self.session.advance_held(py))
+            }
+            Err(error) => {
+                job.reply = reply;
+                self.settle_held(py, vec![(job, Err(error))])
+            }
+        }
     }
 
     /// Tells a stream's reader that it is over.

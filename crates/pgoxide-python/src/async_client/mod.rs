@@ -34,7 +34,7 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString, PyTuple, PyWeakrefRefer
 
 use self::deadlines::Deadline;
 pub(crate) use self::reader::Reader;
-use crate::arguments::freeze;
+use crate::arguments::{Parameters, freeze};
 use crate::awaitable::{Awaitable, LoopOf};
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
@@ -443,7 +443,7 @@ impl AsyncClient {
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let arguments = freeze(&asked.arguments, &run.prepared)?;
+        let arguments = Parameters::Values(freeze(&asked.arguments, &run.prepared)?);
         let call = StreamCall { run, arguments, shared, size };
         this.note_wait(py, id)?;
         this.streaming.opened(py, id, reader);
@@ -554,10 +554,10 @@ impl AsyncClient {
     }
 
     /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry) -> PyResult<Feed> {
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
-        let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0))?;
+        let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last)?;
         let id = request.id;
         Self::submit(slf, request)?;
         slf.get().note_wait(slf.py(), id)?;

@@ -129,9 +129,14 @@ impl AsyncClient {
     pub(super) fn act(&self, py: Python<'_>, outcome: Outcome, direct: bool) -> PyResult<()> {
         match outcome {
             Outcome::Finished(id, mut job, abandoned) => {
-                if let Kind::Prepare(prepare) = &job.kind {
+                if let Kind::Prepare(prepare) = &mut job.kind {
                     let ended = self.session.prepared(py, prepare)?;
                     return self.settle_held(py, ended);
+                }
+                if let Some(written) = job.again.take()
+                    && !abandoned
+                {
+                    return self.make_again(py, id, job, &written);
                 }
                 // A first flight may have carried the description that held calls wait for, or failed to.
                 if !lock(&self.session.state).held.is_empty() {

@@ -9,12 +9,15 @@ use pyo3::prelude::*;
 
 use super::ending::lost_line;
 use super::{BlockingClient, Deadline};
+use crate::arguments::{Arguments, Parameters};
+use crate::batch::Batch;
 use crate::call::Asked;
 use crate::error;
+use crate::held::Call;
 use crate::io::Moved;
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Prepared, Stage};
-use crate::session::{Outcome, fits_one_flight};
+use crate::session::{Outcome, Session, fits_one_flight};
 use crate::stream::{Shared, StreamCall};
 use crate::sync::lock;
 use crate::turn::{self};
@@ -42,24 +45,70 @@ impl BlockingClient {
             self.prepare(py, &prepared, deadline)?;
         }
         let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
-        let request = self.session.run_request(py, self.session.next_id(), run, &asked.arguments, None)?;
+        let arguments = Arguments::Values(&asked.arguments);
+        let request = self.session.run_request(py, self.session.next_id(), run, arguments, None)?;
         self.run(py, request, deadline)
     }
 
+    /// Has a statement described, unless it is.
     pub(super) fn prepare(&self, py: Python<'_>, prepared: &Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
-        let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
-        let job = self.drive(py, request, deadline)?;
-        if let Kind::Prepare(prepare) = &job.kind
-            && !prepare.refused().is_empty()
-        {
-            self.session.statements.forget(py, prepared)?;
-            return Err(prepare.error(py, prepared));
+        // Once more when its name was taken.
+        while prepared.stage() != Stage::Described {
+            let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
+            let job = self.drive(py, request, deadline)?;
+            if let Kind::Prepare(prepare) = &job.kind
+                && !prepare.refused().is_empty()
+            {
+                self.session.statements.forget(py, prepared)?;
+                return Err(prepare.error(py, prepared));
+            }
         }
         Ok(())
     }
 
     pub(super) fn run(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Py<PyAny>> {
-        self.drive(py, request, deadline)?.conclude(py)
+        let mut job = self.drive(py, request, deadline)?;
+        while let Some(written) = job.again.take() {
+            let call = self.session.again(py, &mut job.kind, &written)?;
+            job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
+        }
+        job.conclude(py)
+    }
+
+    /// A call that is made again, because its statement was lost before anything of it ran.
+    pub(super) fn described_request(&self, py: Python<'_>, call: Call, deadline: Deadline) -> PyResult<Request<Job>> {
+        let id = self.session.next_id();
+        match call {
+            Call::Run(run, given) => {
+                self.prepare(py, &run.prepared, deadline)?;
+                self.session.run_request(py, id, run, given.bind(py), None)
+            }
+            Call::Stream(call) => {
+                self.prepare(py, &call.run.prepared, deadline)?;
+                // The stream is known by its id.
+                self.session.stream_request(py, call.shared.id, call)
+            }
+            Call::Batch(call) => self.described_batch(py, call.into_batch(), deadline),
+            Call::Ready(request) => Ok(*request),
+            Call::Described(_) => Ok(Session::sync_request(id, None)),
+        }
+    }
+
+    /// The request of a batch, once its statements are described.
+    pub(super) fn described_batch(
+        &self,
+        py: Python<'_>,
+        mut batch: Box<Batch>,
+        deadline: Deadline,
+    ) -> PyResult<Request<Job>> {
+        for statement in batch.missing() {
+            if let Err(error) = self.prepare(py, &statement, deadline) {
+                batch.stop_at(&statement);
+                batch.abort(py, &error);
+                return Err(error);
+            }
+        }
+        self.session.batch_request(py, self.session.next_id(), batch, None)
     }
 
     /// Submits a request and works until it has finished.
@@ -183,11 +232,9 @@ impl BlockingClient {
         size: u32,
         deadline: Deadline,
     ) -> PyResult<()> {
-        if prepared.stage() != Stage::Described {
-            self.prepare(py, &prepared, deadline)?;
-        }
+        self.prepare(py, &prepared, deadline)?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
-        let call = StreamCall { run, arguments: asked.arguments.unbind(), shared, size };
+        let call = StreamCall { run, arguments: Parameters::Values(asked.arguments.unbind()), shared, size };
         let request = self.session.stream_request(py, id, call)?;
         self.session.submit(py, request)?;
         self.send_some();

@@ -321,15 +321,8 @@ impl BlockingClient {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
-        let mut collected = batch.take(py)?;
-        for statement in collected.missing() {
-            if let Err(error) = self.prepare(py, &statement, deadline) {
-                collected.stop_at(&statement);
-                collected.abort(py, &error);
-                return Err(error);
-            }
-        }
-        let request = self.session.batch_request(py, self.session.next_id(), collected, None)?;
+        let collected = batch.take(py)?;
+        let request = self.described_batch(py, collected, deadline)?;
         self.run(py, request, deadline)
     }
 
@@ -390,11 +383,11 @@ impl BlockingClient {
     }
 
     /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Feed> {
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool, timeout: Option<f64>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0)))
+        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0), last))
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another

@@ -21,6 +21,10 @@ impl BlockingClient {
         let deadline = deadline.unwrap_or_else(|| Deadline::after(None));
         match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
             Ok(Some(mut job)) => {
+                if let Some(written) = job.again.take() {
+                    let resumed = self.begin_stream_again(py, &mut job, &written, deadline);
+                    return resumed.map_err(|error| self.stop_stream(py, id, shared, error));
+                }
                 shared.end(job.error.take());
                 self.stream_forgotten(id);
                 Ok(())
@@ -62,6 +66,15 @@ impl BlockingClient {
         // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
         let begun = self.session.check_open(py).and_then(|()| self.session.submit(py, request));
         begun.inspect_err(|_| self.stream_forgotten(id))?;
+        self.send_some();
+        Ok(())
+    }
+
+    /// Its statement was lost before anything of it ran.
+    fn begin_stream_again(&self, py: Python<'_>, job: &mut Job, written: &[u8], deadline: Deadline) -> PyResult<()> {
+        let call = self.session.again(py, &mut job.kind, written)?;
+        let request = self.described_request(py, call, deadline)?;
+        self.session.submit(py, request)?;
         self.send_some();
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CopyDirection, Event, Failure, RequestId};
+use pgoxide_protocol::client::{CopyDirection, Event, Failure, RequestId, Step};
 use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::fields;
 use pyo3::prelude::*;
 
+use super::recovery::{Lost, invalidated};
 use super::{Outcome, Session};
 use crate::awaitable::Awaitable;
 use crate::error::{self};
@@ -41,18 +42,24 @@ impl Session {
     fn handle(&self, py: Python<'_>, event: Event<'_, Job>, out: &mut Vec<Outcome>) -> PyResult<()> {
         match event {
             Event::Rows { frames, count } => return self.rows(py, frames, count),
-            Event::Finished { id, mut job, abandoned, status: _ } => {
+            Event::Finished { id, mut job, abandoned, status } => {
                 job.answered();
+                Self::goes_again(&mut job, status);
                 out.push(Outcome::Finished(id, job, abandoned));
             }
             Event::Complete(complete) if self.runs_stream() => {
                 let _ = complete; // how many rows there were, the reader has counted
                 self.batch_ended(false, out);
             }
-            Event::Complete(complete) => match self.copying_out() {
-                Some((_, shared)) => shared.complete(&complete),
-                None => self.completed(Some(&complete)),
-            },
+            Event::Complete(complete) => {
+                match self.copying_out() {
+                    Some((_, shared)) => shared.complete(&complete),
+                    None => self.completed(Some(&complete)),
+                }
+                if matches!(complete.tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
+                    self.statements.all_dropped(py)?;
+                }
+            }
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.completed(None),
             Event::Suspended => self.batch_ended(true, out),
@@ -66,16 +73,17 @@ impl Session {
                     _ => {}
                 });
             }
+            Event::RowDescription(_) | Event::NoData if self.fed_may_start(out) => {}
             Event::RowDescription(description) => {
                 let plan = job::describe(py, &description, &self.options.rules)?;
                 let sent = plan.sent_as(&description);
                 self.described(py, Some(plan), sent)?;
             }
             Event::NoData => self.described(py, None, SentAs::Wanted)?,
-            Event::Failed(refusal, failure) => {
+            Event::Failed(refusal, failure, step) => {
                 // What a COPY brought before it failed is good.
                 self.copied(py, None, out)?;
-                self.failed(py, &refusal, failure)?;
+                self.failed(py, &refusal, failure, step)?;
             }
             Event::Notice(notice) => {
                 out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
@@ -92,13 +100,8 @@ impl Session {
             }
             Event::Started => out.push(Outcome::Started),
             Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
-            Event::Closed => {
-                let state = lock(&self.state);
-                if let Some(id) = state.conn.running_id() {
-                    out.push(Outcome::FeedStarted(id));
-                }
-            }
             Event::CopyStarted(direction) => self.copy_started(py, direction, out)?,
+            Event::Closed => {}
             Event::CopyData { frames, count: _ } => return self.copied(py, Some(frames), out),
             Event::CopyDone => return self.copied(py, None, out),
         }
@@ -108,6 +111,16 @@ impl Session {
     /// Request `id` is the one the server is at.
     pub(crate) fn is_running(&self, id: RequestId) -> bool {
         lock(&self.state).conn.running_id() == Some(id)
+    }
+
+    /// The head is an `execute_many`, and the server has the statement as it was described.
+    fn fed_may_start(&self, out: &mut Vec<Outcome>) -> bool {
+        let mut state = lock(&self.state);
+        let id = state.conn.running_id();
+        let (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) = (id, state.conn.running()) else { return false };
+        fed.ready = true;
+        out.push(Outcome::FeedStarted(id));
+        true
     }
 
     fn runs_stream(&self) -> bool {
@@ -294,7 +307,13 @@ impl Session {
         drop(surplus);
     }
 
-    fn failed(&self, py: Python<'_>, refusal: &ErrorResponse<'_>, failure: Failure) -> PyResult<()> {
+    fn failed(
+        &self,
+        py: Python<'_>,
+        refusal: &ErrorResponse<'_>,
+        failure: Failure,
+        step: Option<Step>,
+    ) -> PyResult<()> {
         if failure == Failure::Session {
             let words = error::server_error(py, refusal, None, None, None);
             let earlier = lock(&self.state).last_words.replace(words);
@@ -324,23 +343,14 @@ impl Session {
             (taken, abandoned)
         };
         let Some((mut kind, parsed)) = taken else { return Ok(()) };
-        if let Kind::Prepare(prepare) = &mut kind {
+        let lost = Lost::of(refusal, step, &kind);
+        if let Kind::Prepare(prepare) = &mut kind
+            && !(lost == Some(Lost::Taken) && prepare.name_is_taken())
+        {
             prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
         }
-        if let Kind::Run(run) = &mut kind
-            && let Some(first) = run.first.take()
-        {
-            let statement = Arc::clone(first.statement());
-            // Sent again it may be described already, but what was described is closed.
-            let gone = !parsed && statement.described().is_some();
-            if gone {
-                statement.set_exists(false);
-            }
-            let cancelled = refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
-            if gone || (statement.described().is_none() && !cancelled) {
-                self.statements.forget(py, &statement)?;
-            }
-        }
+        let again = lost.map_or(Ok(None), |lost| self.lose(py, lost, &kind))?;
+        self.refuse_first(py, &mut kind, parsed, refusal, lost)?;
         let which = match &kind {
             Kind::Script(script) => Some(script.completed() + 1),
             _ => None,
@@ -352,11 +362,40 @@ impl Session {
                 // A note that cannot be added is no reason to lose the error.
                 let _ = error.value(py).call_method1("add_note", (format!("in statement {number} of the script"),));
             }
-            if failure == Failure::Neighbour { victim(py, error) } else { error }
+            match (failure, lost) {
+                (Failure::Neighbour, _) => victim(py, error),
+                (_, Some(lost)) => invalidated(py, lost, self.status(), error),
+                _ => error,
+            }
         });
         self.put_together(py, job.kind)?;
+        self.with_job(|job| job.again = again);
         if let Some(error) = error {
             self.remember(error);
+        }
+        Ok(())
+    }
+
+    /// A run that carried the Parse of its statement was refused.
+    fn refuse_first(
+        &self,
+        py: Python<'_>,
+        kind: &mut Kind,
+        parsed: bool,
+        refusal: &ErrorResponse<'_>,
+        lost: Option<Lost>,
+    ) -> PyResult<()> {
+        let Kind::Run(run) = kind else { return Ok(()) };
+        let Some(first) = run.first.take() else { return Ok(()) };
+        let statement = Arc::clone(first.statement());
+        // Sent again it may be described already, but what was described is closed.
+        let gone = !parsed && statement.described().is_some();
+        if gone {
+            statement.set_exists(false);
+        }
+        let kept = lost == Some(Lost::Taken) || refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
+        if gone || (statement.described().is_none() && !kept) {
+            self.statements.forget(py, &statement)?;
         }
         Ok(())
     }
@@ -369,7 +408,7 @@ impl Session {
                 (_, Some(Job { kind: Kind::CopyOut(_), .. })) if direction == CopyDirection::Out => return Ok(()),
                 (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) if direction == CopyDirection::In => {
                     if !given_up {
-                        fed.copying = true;
+                        fed.ready = true;
                         out.push(Outcome::FeedStarted(id));
                         return Ok(());
                     }

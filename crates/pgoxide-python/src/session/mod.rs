@@ -13,8 +13,10 @@
 //! | --- | --- |
 //! | `requests.rs` | from a call to a request |
 //! | `events.rs` | from bytes to outcomes |
+//! | `recovery.rs` | statements the server has no more, or otherwise |
 
 mod events;
+mod recovery;
 mod requests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -187,7 +189,7 @@ impl Session {
     /// A fed request is at the head, and the server takes what it is fed.
     pub(crate) fn may_feed(&self, id: RequestId) -> bool {
         let mut state = lock(&self.state);
-        state.conn.is_open(id) || matches!(state.conn.job(id), Some(Job { kind: Kind::Fed(fed), .. }) if fed.copying)
+        matches!(state.conn.job(id), Some(Job { kind: Kind::Fed(fed), .. }) if fed.ready)
     }
 
     /// Who waits for request `id`, if anybody still does.

@@ -7,10 +7,10 @@ use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
 use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use super::{Session, type_name};
+use crate::arguments::Arguments;
 use crate::awaitable::Awaitable;
 use crate::convert::{Rules, short_repr};
 use crate::error::{self};
@@ -38,7 +38,7 @@ impl Session {
         py: Python<'_>,
         id: RequestId,
         mut run: Box<Run>,
-        arguments: &Bound<'_, PyTuple>,
+        arguments: Arguments<'_, '_>,
         reply: Option<Py<Awaitable>>,
     ) -> PyResult<Request<Job>> {
         let prepared = Arc::clone(&run.prepared);
@@ -75,7 +75,7 @@ impl Session {
         &self,
         py: Python<'_>,
         run: &mut Run,
-        arguments: &Bound<'_, PyTuple>,
+        arguments: Arguments<'_, '_>,
         bytes: &mut Vec<u8>,
         steps: &mut SmallVec<[Step; 6]>,
     ) -> PyResult<()> {
@@ -195,10 +195,17 @@ pub(crate) fn append_bind(
     rules: &Rules,
     prepared: &Prepared,
     described: &Described,
-    arguments: &Bound<'_, PyTuple>,
+    arguments: Arguments<'_, '_>,
     result_formats: &[Format],
     bytes: &mut Vec<u8>,
 ) -> PyResult<()> {
+    let arguments = match arguments {
+        Arguments::Values(arguments) => arguments,
+        Arguments::Encoded(encoded) if encoded.parameter_oids == described.parameter_oids => {
+            return encoded.append(py, &prepared.name, result_formats, bytes);
+        }
+        Arguments::Encoded(encoded) => &encoded.values(py, rules)?,
+    };
     if arguments.len() != described.encoders.len() {
         return Err(wrong_count(py, described.encoders.len(), arguments.len()));
     }

@@ -93,12 +93,17 @@ async def _execute_many(
         sql, types = query.sql, query.types
         if query.parameters:
             raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
-    prepared = await connection._describe(sql, types, limit.left())
-    # async-only: begin
-    feed = connection._execute_many(prepared)
-    # async-only: end
-    # sync: feed = connection._execute_many(prepared, limit.left())
-    return await _feed(feed, parameter_sets)
+    last = False
+    while True:
+        prepared = await connection._describe(sql, types, limit.left())
+        # async-only: begin
+        feed = connection._execute_many(prepared, last)
+        # async-only: end
+        # sync: feed = connection._execute_many(prepared, last, limit.left())
+        tag = await _feed(feed, parameter_sets)
+        if not feed.lost:
+            return tag
+        last = True
 
 
 def _chosen(

@@ -90,9 +90,14 @@ def _execute_many(
         sql, types = query.sql, query.types
         if query.parameters:
             raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
-    prepared = connection._describe(sql, types, limit.left())
-    feed = connection._execute_many(prepared, limit.left())
-    return _feed(feed, parameter_sets)
+    last = False
+    while True:
+        prepared = connection._describe(sql, types, limit.left())
+        feed = connection._execute_many(prepared, last, limit.left())
+        tag = _feed(feed, parameter_sets)
+        if not feed.lost:
+            return tag
+        last = True
 
 
 def _chosen(
