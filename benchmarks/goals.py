@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-COLUMNS = ("vs asyncpg", "vs best or named peer", "vs C floor, wall", "vs C floor, CPU")
-ASYNCPG, PEER, FLOOR, FLOOR_CPU = COLUMNS
+COLUMNS = ("vs asyncpg", "vs best or named peer", "vs C floor, wall", "vs C floor, CPU", "other")
+ASYNCPG, PEER, FLOOR, FLOOR_CPU, OTHER = COLUMNS
 FLOOR_DRIVERS = ("floor", "libpq")
 
 
@@ -40,6 +40,15 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A field of the subject's result is at most this, whatever others do."""
+
+    field: str
+    most: float
+    text: str  # what and in which unit, for people
+
+
+@dataclass(frozen=True)
 class Line:
     """One row of the report; `also` runs for comparison without a goal."""
 
@@ -47,6 +56,7 @@ class Line:
     subject: Lane
     goals: tuple[Goal, ...]
     also: tuple[Lane, ...] = field(default=())
+    limits: tuple[Limit, ...] = field(default=())
 
     def lanes(self) -> set[Lane]:
         """All that has to run for this line."""
@@ -61,6 +71,8 @@ def _lane(driver: str, case: str, loop: str) -> Lane:
 
 BLOCKING = ("pgoxide_blocking", "psycopg_blocking", "psycopg2")
 ALL_ROWS = ("asyncpg", "fastpg", "psycopg_blocking", "psycopg2")
+# fastpg reads none of these types: UnsupportedTypeError (0.1.2).
+ALL_BUT_FASTPG = ("asyncpg", "psycopg_blocking", "psycopg2")
 
 
 def _line(
@@ -71,12 +83,14 @@ def _line(
     loop: str = "asyncio",
     subject: str = "pgoxide_async",
     also: tuple[str, ...] = (),
+    limits: tuple[Limit, ...] = (),
 ) -> Line:
     made = []
     for column, against, limit in goals:
         drivers = (against,) if isinstance(against, str) else against
         made.append(Goal(column, tuple(_lane(driver, case, loop) for driver in drivers), limit))
-    return Line(title, _lane(subject, case, loop), tuple(made), tuple(_lane(d, case, loop) for d in also))
+    others = tuple(_lane(driver, case, loop) for driver in also)
+    return Line(title, _lane(subject, case, loop), tuple(made), others, limits)
 
 
 def _one_row(title: str, case: str) -> list[Line]:
@@ -121,10 +135,25 @@ LINES: list[Line] = [
     *_one_row("SELECT 1", "select1"),
     *_one_row("look-up", "pk"),
     _line(
+        "one row of ten types",
+        "tentypes",
+        [(ASYNCPG, "asyncpg", 0.40), (PEER, "fastpg", 0.85)],
+        also=("psycopg_async", "floor"),
+    ),
+    _line(
         "100 tasks, one connection",
         "tasks100",
         [(ASYNCPG, "asyncpg", 0.08), (PEER, "fastpg", 0.95), (FLOOR, "floor", 1.3)],
         also=("psycopg_async",),
+    ),
+    *(
+        _line(
+            f"100 tasks, pool of {size}",
+            f"pool{size}",
+            [(ASYNCPG, "asyncpg", 0.12), (PEER, "fastpg", 0.85)],
+            also=("psycopg_async",),
+        )
+        for size in (4, 10)
     ),
     _line(
         "one batch, one Sync",
@@ -156,15 +185,97 @@ LINES: list[Line] = [
         also=("psycopg_blocking",),
     ),
     _line(
+        "20 000 jsonb documents parsed (asyncpg: by json.loads)",
+        "jsonb20k",
+        [(ASYNCPG, "asyncpg", 0.30), (PEER, "fastpg", 0.55)],
+        also=("psycopg_blocking", "psycopg2", "floor"),
+    ),
+    *(
+        _line(title, case, [(ASYNCPG, "asyncpg", 0.65), (PEER, ALL_ROWS, 0.65)], also=("floor",))
+        for title, case in (
+            ("5 000 rows of int4[100] to lists", "int4x100"),
+            ("50 rows of int4[10000] to lists", "int4x10k"),
+        )
+    ),
+    # psqlpy gives an IPv4Address for 192.168.0.1/24, but these are without a mask.
+    *(
+        _line(
+            title,
+            case,
+            [(ASYNCPG, "asyncpg", 0.35), (PEER, (*ALL_BUT_FASTPG, "psqlpy"), 0.50)],
+            also=("floor",),
+        )
+        for title, case in (("100 000 intervals", "interval100k"), ("100 000 inet", "inet100k"))
+    ),
+    # psqlpy reads neither: RustToPyValueMappingError (0.13.1).
+    *(
+        _line(title, case, [(ASYNCPG, "asyncpg", 0.35), (PEER, ALL_BUT_FASTPG, 0.50)], also=("floor",))
+        for title, case in (
+            ("100 000 arrays of two composites", "composite100k"),
+            ("100 000 rows of int4range, tstzrange", "range100k"),
+        )
+    ),
+    _line(
         "10 000 rows x 8 into dataclasses (asyncpg: its records)",
         "dataclass10k",
         [(ASYNCPG, "asyncpg", 0.50)],
         also=("psycopg_blocking", "floor"),
     ),
     _line(
+        "10 000 rows x 8 into msgspec Structs (asyncpg: its records)",
+        "msgspec10k",
+        [(ASYNCPG, "asyncpg", 0.50)],
+        also=("fastpg", "psycopg_blocking"),
+    ),
+    _line(
+        "10 000 rows x 8 into pydantic models (asyncpg: model_validate of its records)",
+        "pydantic10k",
+        [(ASYNCPG, "asyncpg", 0.50)],
+        also=("fastpg", "psycopg_blocking"),
+    ),
+    _line(
+        "INSERT one by one",
+        "insert",
+        [(ASYNCPG, "asyncpg", 0.50), (PEER, "fastpg", 0.85)],
+        also=("psycopg_async",),
+    ),
+    _line(
+        "transaction of two INSERTs, the second with commit=True (others: a block)",
+        "txcommit",
+        [(ASYNCPG, "asyncpg", 0.35), (PEER, "fastpg", 0.85)],
+        also=("psycopg_async",),
+    ),
+    _line(
+        "transaction block of two INSERTs",
+        "txblock",
+        [(ASYNCPG, "asyncpg", 0.70), (PEER, "fastpg", 0.85)],
+        also=("psycopg_async",),
+    ),
+    _line(
+        "execute_many, 10 000 rows",
+        "executemany10k",
+        [(ASYNCPG, "asyncpg", 0.55), (PEER, "fastpg", 0.90)],
+        also=("psycopg_async",),
+    ),
+    _line(
         "COPY in, 100 000 tuples",
         "copyin100k",
         [(ASYNCPG, "asyncpg", 0.40), (PEER, ("psycopg_blocking", "fastpg"), 0.75), (FLOOR, "floor", 1.7)],
+    ),
+    # fastpg has no COPY out (0.1.2).
+    _line(
+        "COPY out, blocks of 100 000 rows",
+        "copyout100k",
+        [(ASYNCPG, "asyncpg", 0.70), (PEER, "psycopg2", 0.75), (FLOOR, "libpq", 1.1)],
+        also=("psycopg_async", "psycopg_blocking"),
+    ),
+    # fastpg has no cursors (0.1.2).
+    _line(
+        "stream of 1 000 000 rows, batches of 1 000",
+        "stream1m",
+        [(ASYNCPG, "asyncpg", 0.40), (PEER, "psqlpy", 0.65)],
+        also=("psycopg_async",),
+        limits=(Limit("rss_growth_mb", 5, "MB more memory"),),
     ),
     _line(
         "import",

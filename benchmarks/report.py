@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.cases import CASES
-from benchmarks.goals import COLUMNS, LINES, Goal, Lane, Line
+from benchmarks.goals import COLUMNS, LINES, OTHER, Goal, Lane, Limit, Line
 
 Round = dict[Lane, dict[str, Any]]
 NEAR = 1.3  # "within 1.3 x of the goal"
@@ -105,6 +105,14 @@ def _goal_text(rounds: list[Round], line: Line, goal: Goal) -> tuple[str, dict[s
     return f"{value:.2f} (<= {goal.limit:.2f}{who}) {judged}", record
 
 
+def _limit_text(rounds: list[Round], line: Line, limit: Limit) -> tuple[str, dict[str, Any]]:
+    value = typical(rounds, line.subject, limit.field)
+    judged = verdict(value, limit.most)
+    record = {"line": line.title, "column": OTHER, "field": limit.field, "value": value, "limit": limit.most}
+    text = f"{value:.1f} {limit.text} (<= {limit.most:g}) {judged}"
+    return text, record | {"verdict": judged.strip("*")}
+
+
 def goal_table(rounds: list[Round]) -> tuple[list[str], list[dict[str, Any]]]:
     """One row per line of goals.py whose subject ran."""
     rows = [f"| case | pgoxide: wall / CPU | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 2) + "|"]
@@ -118,6 +126,10 @@ def goal_table(rounds: list[Round]) -> tuple[list[str], list[dict[str, Any]]]:
             if text:
                 cells[goal.column].append(text[0])
                 records.append(text[1])
+        for limit in line.limits:
+            written, record = _limit_text(rounds, line, limit)
+            cells[OTHER].append(written)
+            records.append(record)
         unit = CASES[line.subject.case].unit
         times = " / ".join(shown(typical(rounds, line.subject, clock), unit) for clock in ("wall_s", "cpu_s"))
         rows.append(

@@ -20,7 +20,8 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from benchmarks import cases, report
+from benchmarks import data, report
+from benchmarks.cases import CASES
 from benchmarks.environment import HERE, ROOT, cache, clean_environment, say
 from benchmarks.goals import DRIVERS, FLOOR_DRIVERS, LINES, Lane
 from benchmarks.run import parser
@@ -77,8 +78,8 @@ def load(dsn: str) -> dict[str, str]:
     db.autocommit = True
     with db.cursor() as cursor:
         cursor.execute("set client_min_messages = warning")
-        cursor.execute(cases.SCHEMA)
-        for statement in cases.SETTLE:
+        cursor.execute(data.SCHEMA)
+        for statement in data.SETTLE:
             cursor.execute(statement)
         about = {}
         for name in ("server_version", *SETTINGS):
@@ -94,7 +95,7 @@ def command_of(lane: Lane, dsn: str) -> tuple[list[str], dict[str, str]]:
     if lane.driver not in FLOOR_DRIVERS:
         options = ["--driver", lane.driver, "--case", lane.case, "--loop", lane.loop, "--dsn", dsn]
         return [sys.executable, "-m", "benchmarks.worker", *options], environment
-    case = cases.CASES[lane.case]
+    case = CASES[lane.case]
     program = os.environ[f"PGOXIDE_BENCH_{lane.driver.upper()}"]
     environment |= {
         "FLOOR_SQL": case.sql,
@@ -149,7 +150,7 @@ def rounds(options: Namespace, dsn: str) -> list[Round]:
     shuffled = random.Random(options.seed)
     began, finished = time.monotonic(), []
     for number in range(1, count + 1):
-        for chosen in (list(by_case), [case for case in by_case if cases.CASES[case].latency]):
+        for chosen in (list(by_case), [case for case in by_case if CASES[case].latency]):
             results: Round = {}
             for case in shuffled.sample(chosen, len(chosen)):
                 for lane in shuffled.sample(by_case[case], len(by_case[case])):
@@ -183,7 +184,7 @@ def main() -> int:
         print(f"bench: FAILED: {problem}", file=sys.stderr)
         return 1
     about["load after"] = os.getloadavg()
-    everything = set(options.drivers) == set(DRIVERS) and set(options.cases) == set(cases.CASES)
+    everything = set(options.drivers) == set(DRIVERS) and set(options.cases) == set(CASES)
     whole = everything and not options.quick and options.rounds >= ENOUGH_ROUNDS
     folder = HERE / "results" if whole else cache() / "results"
     print(report.write(folder, about, finished))

@@ -3,8 +3,8 @@
 A file holds `MODULE` (what `import` times), `ENTRY` (the attribute that connects) and, where the driver
 takes part in more than the import case, a class `Driver` as described by the protocols here. Loops are
 written out in each file, so that no layer of ours stands between the clock and the driver. The blocking
-drivers have the same methods without `async`. All use their defaults; a driver that has no way to do a case
-raises `NotImplementedError`, and goals.py does not ask for it.
+drivers have the same methods without `async`. All use their defaults. A driver that has no way to do a case
+lacks its method or raises `NotImplementedError`, and goals.py does not ask for it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Rows = Any  # a sequence of the driver's own rows or of objects; most drivers come without types
 
@@ -44,8 +44,41 @@ class AsyncDriver(Protocol):
     async def objects(self, sql: str, shape: type) -> Rows:
         """All rows as objects of the dataclass `shape` (asyncpg: its own records)."""
 
+    async def prepare(self, case: str) -> None:
+        """What the driver needs to be told before the case, not timed; drivers that need nothing leave it out."""
+
+    async def ten(self, key: int) -> Sequence[object]:
+        """One row of ten types."""
+
+    async def ten_types(self, keys: Sequence[int]) -> float:
+        """Rows of ten types one after the other; the sum of `score`, each row unpacked."""
+
+    async def open_pool(self, dsn: str, size: int) -> None:
+        """Open a pool of that many connections, all else its defaults."""
+
+    async def pool_tasks(self, groups: Sequence[Sequence[int]]) -> float:
+        """As `tasks`, on the pool."""
+
+    async def close_pool(self) -> None:
+        """Close it."""
+
+    async def stream(self, sql: str, batch: int, take: Callable[[Sequence[Any]], None]) -> None:
+        """All rows, in batches, without keeping them."""
+
+    async def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """INSERT one by one."""
+
+    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:
+        """Two INSERTs per transaction block; fused: the second one commits, where the driver knows how."""
+
+    async def execute_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """One INSERT for all rows."""
+
     async def copy_in(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
         """Binary COPY of the tuples."""
+
+    async def copy_out(self, take: Callable[[bytes], object]) -> None:
+        """Binary COPY of `COPY_OUT_TABLE`, its bytes as they come."""
 
 
 class BlockingDriver(Protocol):

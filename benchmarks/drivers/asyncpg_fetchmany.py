@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import LOOK_UP
+from benchmarks.data import LOOK_UP
 from benchmarks.drivers import asyncpg
 
 if TYPE_CHECKING:

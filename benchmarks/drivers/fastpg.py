@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastpg
 
-from benchmarks.cases import LOOK_UP, SELECT_1
+from benchmarks.data import INSERT, LOOK_UP, SELECT_1, TEN_TYPES, wide_model, wide_struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +55,54 @@ class Driver:
         return await self.db.select_many(sql)
 
     async def objects(self, sql: str, shape: type) -> Rows:
-        raise NotImplementedError("fastpg fills msgspec Structs, not dataclasses")
+        if shape in {wide_struct(), wide_model()}:
+            return await self.db.select_many(sql, into=shape)
+        raise NotImplementedError("fastpg fills msgspec Structs and pydantic models, not dataclasses")
 
     async def copy_in(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
         await self.db.copy_in(table, rows, columns=columns)
+
+    async def ten(self, key: int) -> Sequence[object]:
+        return await self.db.select_one(TEN_TYPES, key)
+
+    async def ten_types(self, keys: Sequence[int]) -> float:
+        db, total = self.db, 0.0
+        for key in keys:
+            _id, _small, _big, score, _active, _name, _amount, _born, _seen, _key = await db.select_one(
+                TEN_TYPES, key
+            )
+            total += score
+        return total
+
+    async def open_pool(self, dsn: str, size: int) -> None:
+        self.pool = await fastpg.create_pool(dsn, min_size=size, max_size=size)
+
+    async def pool_tasks(self, groups: Sequence[Sequence[int]]) -> float:
+        pool = self.pool
+
+        async def task(keys: Sequence[int]) -> float:
+            total = 0.0
+            for key in keys:
+                _id, _name, value = await pool.select_one(LOOK_UP, key)
+                total += value
+            return total
+
+        return sum(await asyncio.gather(*map(task, groups)))
+
+    async def close_pool(self) -> None:
+        await self.pool.close()
+
+    async def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        db = self.db
+        for row in rows:
+            await db.execute(INSERT, *row)
+
+    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:  # noqa: ARG002
+        db = self.db
+        for i in range(0, len(rows), 2):
+            async with db.transaction() as transaction:
+                await transaction.execute(INSERT, *rows[i])
+                await transaction.execute(INSERT, *rows[i + 1])
+
+    async def execute_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self.db.execute_many(INSERT, rows)

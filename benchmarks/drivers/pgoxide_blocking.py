@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pgoxide
-from benchmarks.cases import LOOK_UP, SELECT_1
+from benchmarks.data import LOOK_UP, SELECT_1
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

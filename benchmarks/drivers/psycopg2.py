@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from benchmarks.cases import LOOK_UP, SELECT_1
+from benchmarks.data import COPY_OUT_SQL, LOOK_UP, SELECT_1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.drivers import Rows
 
@@ -55,3 +55,18 @@ class Driver:
 
     def copy_in(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
         raise NotImplementedError("psycopg2 copies from text files, not from tuples")
+
+    def prepare(self, case: str) -> None:
+        """Composite types must be made known, and addresses are text by default."""
+        from psycopg2 import extras
+
+        if case == "composite100k":
+            extras.register_composite("bench_item", self.db)
+        elif case == "inet100k":
+            extras.register_ipaddress(self.db)
+
+    def copy_out(self, take: Callable[[bytes], object]) -> None:
+        class Sink:
+            write = staticmethod(take)
+
+        self.db.cursor().copy_expert(COPY_OUT_SQL, Sink())

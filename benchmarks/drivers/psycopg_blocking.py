@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import class_row
 
-from benchmarks.cases import COPY_TYPES, LOOK_UP, SELECT_1
+from benchmarks.data import COPY_OUT_SQL, COPY_TYPES, LOOK_UP, SELECT_1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.drivers import Rows
 
@@ -68,3 +68,15 @@ class Driver:
             copy.set_types(COPY_TYPES)
             for row in rows:
                 copy.write_row(row)
+
+    def prepare(self, case: str) -> None:
+        """Composite types must be made known."""
+        if case == "composite100k":
+            from psycopg.types.composite import CompositeInfo, register_composite
+
+            register_composite(CompositeInfo.fetch(self.db, "bench_item"), self.db)
+
+    def copy_out(self, take: Callable[[bytes], object]) -> None:
+        with self.db.cursor().copy(COPY_OUT_SQL) as copy:
+            for block in copy:
+                take(block)
