@@ -490,6 +490,9 @@ class AsyncClient:
     def _cancel_delivered(self, request_id: int) -> bool:
         """The side connection ended. True: the target still runs; a CancelRequest may follow `_cancel_again`."""
 
+    def _has_unsent(self) -> bool:
+        """Whether the line has not taken all that was written."""
+
     def _cancel_again(self, request_id: int) -> bool:
         """Whether the target still runs, so that a CancelRequest may be sent again."""
 

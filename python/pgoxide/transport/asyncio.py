@@ -31,6 +31,10 @@ __all__ = ["Line", "open_line", "send_cancel"]
 CANCEL_DEADLINE = 10.0
 """Seconds a side connection that carries a CancelRequest may take before the connection itself is given up."""
 
+SEND_DEADLINE = 10.0
+"""Seconds within which the peer must take what had been written when a call was given up, else the connection is given up:
+half a request cannot be taken back."""
+
 FIRST_REPEAT = 0.05
 """Seconds until a CancelRequest that came before its target had begun is sent again; doubled each time."""
 
@@ -196,6 +200,7 @@ class Line:
         """Until the target has ended: send, wait for the end of the side connection, look, wait, send again."""
         request = client._cancel_request()
         delay = FIRST_REPEAT
+        until = self._loop.time() + SEND_DEADLINE
         while True:
             try:
                 if request is not None:
@@ -220,10 +225,22 @@ class Line:
                 pass  # It never reached the server, or its end was a reset: either way it has no further effect.
             if not client._cancel_delivered(target) or request is None:
                 return
+            if self._loop.time() > until and self._holds_unsent(client):
+                client._end(
+                    ConnectionClosed(
+                        f"a call was given up while the peer took no more of it, nor did it within {SEND_DEADLINE:g} s"
+                    )
+                )
+                return
             await asyncio.sleep(delay)
             delay = min(2 * delay, 1.0)
             if not client._cancel_again(target):
                 return
+
+    def _holds_unsent(self, client: AsyncClient) -> bool:
+        return client._has_unsent() or (
+            self._transport is not None and self._transport.get_write_buffer_size() > 0
+        )
 
 
 async def send_cancel(

@@ -660,6 +660,11 @@ impl AsyncClient {
         Ok(false)
     }
 
+    /// Whether the line has not taken all that was written.
+    fn _has_unsent(&self) -> bool {
+        !lock(&self.session.state).conn.outgoing().is_empty()
+    }
+
     fn _cancel_again(&self, request_id: RequestId) -> bool {
         lock(&self.session.state).conn.cancel_again(request_id)
     }

@@ -119,7 +119,7 @@ impl BlockingClient {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
                 Ok(None) if deadline.has_passed() => {
-                    let late = error::query_timeout(py, format!("no answer within {} s", deadline.seconds));
+                    let late = self.too_late(py, format!("no answer within {} s", deadline.seconds));
                     return Err(self.give_up(py, id, late));
                 }
                 Ok(None) => {}

@@ -17,8 +17,27 @@ impl BlockingClient {
     /// A call that will not be waited for: cancels it at the server and drains its answer, so that the connection
     /// is in step again; a second interrupt, or a server that does not answer, closes the connection.
     pub(super) fn give_up(&self, py: Python<'_>, id: RequestId, reason: PyErr) -> PyErr {
-        self.cancel_and_drain(py, id);
+        if !self.session.is_ended() {
+            self.cancel_and_drain(py, id);
+        }
         reason
+    }
+
+    /// The call's time is over. Half a request cannot be taken back, and a peer that does not take the rest would keep the
+    /// call: then the connection is closed.
+    #[cold]
+    pub(super) fn too_late(&self, py: Python<'_>, told: String) -> PyErr {
+        if lock(&self.session.state).conn.outgoing().is_empty() {
+            return error::query_timeout(py, told);
+        }
+        let why = "the peer had not taken the whole request when the call's time was over";
+        if let Err(error) = self.finish(py, error::connection_closed(py, why)) {
+            error.write_unraisable(py, None);
+        }
+        error::query_timeout(
+            py,
+            format!("{told}: the peer had not even taken the whole request; the connection was closed"),
+        )
     }
 
     pub(super) fn cancel_and_drain(&self, py: Python<'_>, id: RequestId) {

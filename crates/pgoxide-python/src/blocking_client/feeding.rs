@@ -75,7 +75,7 @@ impl BlockingClient {
         };
         let Some(deadline) = deadline else { return Ok(None) };
         if deadline.has_passed() {
-            return Err(error::query_timeout(py, format!("not finished within {} s", deadline.seconds)));
+            return Err(self.too_late(py, format!("not finished within {} s", deadline.seconds)));
         }
         Ok(Some(deadline))
     }

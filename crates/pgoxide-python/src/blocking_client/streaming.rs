@@ -4,7 +4,6 @@ use pgoxide_protocol::client::{CancelOutcome, Request, RequestId};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
-use crate::error;
 use crate::io::Moved;
 use crate::job::Job;
 use crate::stream::Shared;
@@ -30,7 +29,7 @@ impl BlockingClient {
                 Ok(())
             }
             Ok(None) if deadline.has_passed() => {
-                let late = error::query_timeout(py, format!("not finished within {} s", deadline.seconds));
+                let late = self.too_late(py, format!("not finished within {} s", deadline.seconds));
                 let late = self.give_up(py, id, late);
                 Err(self.stop_stream(py, id, shared, late))
             }
