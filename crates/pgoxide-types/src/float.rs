@@ -66,6 +66,17 @@ fn plain_digits(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok()
 }
 
+/// Appends the shortest text that denotes the double, as the server reads it.
+pub fn write_f64(value: f64, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    } else {
+        out.extend_from_slice(format!("{value:?}").as_bytes());
+    }
+}
+
 /// `value` as a float4, rounded to the nearest; infinities and NaN pass.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! int2, int4, int8 and oid: big-endian two's complement; in text plain decimal digits.
+//! int2, int4, int8, oid and xid8: big-endian two's complement; in text plain decimal digits.
 
 use crate::error::quote;
 use crate::{Result, ValueError};
@@ -41,10 +41,11 @@ fixed! {
     decode_binary_i32 encode_binary_i32 decode_text_i32 i32, "int4";
     decode_binary_i64 encode_binary_i64 decode_text_i64 i64, "int8";
     decode_binary_u32 encode_binary_u32 decode_text_u32 u32, "oid";
+    decode_binary_u64 encode_binary_u64 decode_text_u64 u64, "xid8";
 }
 
 #[inline]
-fn parse(text: &[u8], name: &'static str) -> Result<i64> {
+fn parse(text: &[u8], name: &'static str) -> Result<i128> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -54,25 +55,19 @@ fn parse(text: &[u8], name: &'static str) -> Result<i64> {
         [b'1'..=b'9', ..] => {}
         _ => return Err(ValueError::unexpected_text(name, text)),
     }
-    let mut value = 0i64; // negative while it grows, because i64::MIN has no positive twin
+    let mut value = 0i128;
     let mut fits = true;
     for &byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return Err(ValueError::unexpected_text(name, text));
         }
-        match value.checked_mul(10).and_then(|v| v.checked_sub(i64::from(digit))) {
+        match value.checked_mul(10).and_then(|v| v.checked_add(i128::from(digit))) {
             Some(next) => value = next,
             None => fits = false,
         }
     }
-    if !negative {
-        match value.checked_neg() {
-            Some(positive) => value = positive,
-            None => fits = false,
-        }
-    }
-    if fits { Ok(value) } else { Err(too_large(text, name)) }
+    if fits { Ok(if negative { -value } else { value }) } else { Err(too_large(text, name)) }
 }
 
 #[cold]
@@ -98,11 +93,13 @@ mod tests {
         assert_eq!(decode_text_i64(b"-9223372036854775808"), Ok(i64::MIN));
         assert_eq!(decode_text_i64(b"9223372036854775807"), Ok(i64::MAX));
         assert_eq!(decode_text_u32(b"4294967295"), Ok(u32::MAX));
+        assert_eq!(decode_text_u64(b"18446744073709551615"), Ok(u64::MAX));
         for text in [&b"9223372036854775808"[..], b"-9223372036854775809", b"99999999999999999999999999"] {
             assert!(matches!(decode_text_i64(text), Err(ValueError::OutOfRange { .. })));
         }
         assert!(matches!(decode_text_i16(b"32768"), Err(ValueError::OutOfRange { .. })));
         assert!(matches!(decode_text_u32(b"-1"), Err(ValueError::OutOfRange { .. })));
+        assert!(matches!(decode_text_u64(b"18446744073709551616"), Err(ValueError::OutOfRange { .. })));
         for text in [&b""[..], b"-", b"+1", b" 1", b"1 ", b"01", b"-0", b"1.0", b"99999999999999999999x"] {
             assert!(matches!(decode_text_i64(text), Err(ValueError::Malformed { .. })));
         }

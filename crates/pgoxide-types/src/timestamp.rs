@@ -212,7 +212,7 @@ fn parse_fields(text: &[u8]) -> Option<(Timestamp, Option<i32>)> {
 }
 
 /// One to six digits as microseconds, and what follows them.
-fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(crate) fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let mut micros = 0;
     let mut width = 0;
     while let Some(digit @ b'0'..=b'9') = text.get(width) {
@@ -232,7 +232,7 @@ fn parse_fraction(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// `+HH`, `+HH:MM` or `+HH:MM:SS` as seconds; the server's limit is below 16 hours.
-fn parse_offset(zone: &[u8]) -> Option<i32> {
+pub(crate) fn parse_offset(zone: &[u8]) -> Option<i32> {
     let (hours, minutes, seconds) = match *zone {
         [_, a, b] => (two_digits(a, b)?, 0, 0),
         [_, a, b, b':', c, d] => (two_digits(a, b)?, two_digits(c, d)?, 0),
