@@ -90,8 +90,19 @@ PAGES = {
     "types": Page(
         "Types",
         "`from pgoxide import Row`, `pgoxide.types`.",
-        {"types": (), "types._row": ("Row",), "types._notice": ("Notice",), "types._beyond": ()},
-        "from pgoxide.types import Notice, PgDate, PgTimestamp, PgTimestampTz, Row\n",
+        {
+            "types": (),
+            "types._row": ("Row",),
+            "types._notice": ("Notice",),
+            "types._beyond": (),
+            "types._time": (),
+            "types._interval": (),
+            "types._bits": (),
+            "types._geometry": (),
+            "types._tsvector": (),
+            "types._system": (),
+        },
+        "from datetime import timedelta\n\nfrom pgoxide.types import *\n",
     ),
     "errors": Page("Errors", "`pgoxide.errors`.", {"errors": ()}),
     "config": Page(

@@ -5,6 +5,10 @@
 - `Array` (`_array.py`): a list that knows an array's lower bounds.
 - `Range`, `Multirange` (`_range.py`): what range types come as.
 - `PgDate`, `PgTimestamp`, `PgTimestampTz` (`_beyond.py`): dates and moments outside `datetime`'s years, and infinity.
+- `PgTime`, `PgTimeTz` (`_time.py`): the end of a day, which `datetime.time` does not have.
+- `Interval` (`_interval.py`), `BitString` (`_bits.py`), `TsVector` (`_tsvector.py`).
+- `Point`, `Line`, `LineSegment`, `Box`, `Path`, `Polygon`, `Circle` (`_geometry.py`).
+- `Lsn`, `Tid`, `Snapshot` (`_system.py`): what PostgreSQL tells of itself.
 - `_zone.py`: the time zone of a session; for the core.
 
 What values come as, and which option of `connect()` changes it (all of them: `ConnectionOptions`):
@@ -14,6 +18,7 @@ What values come as, and which option of `connect()` changes it (all of them: `C
 | float4 | `float`, its exact value | `float4="shortest"`: the shortest decimal that denotes it, as the server writes it |
 | date | `date` | `beyond=` for the years and infinities that `date` does not hold |
 | timestamp | naive `datetime` | `beyond=` likewise |
+| time, timetz | `time`, with a fixed offset for timetz | `beyond=` for 24:00 |
 | timestamptz | aware `datetime` in UTC | `timestamptz_zone="session"` or a `tzinfo`; `beyond=`, judged by the local time |
 | a naive `datetime` as timestamptz | refused | `naive_timestamptz="utc"`, `"local"`, `"session"` |
 | arrays | `list`, of lists for more dimensions | `array_bounds="keep"`: `Array` where subscripts do not begin at 1 |
@@ -26,18 +31,39 @@ from __future__ import annotations
 
 from pgoxide.types._array import Array
 from pgoxide.types._beyond import PgDate, PgTimestamp, PgTimestampTz
+from pgoxide.types._bits import BitString
+from pgoxide.types._geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
+from pgoxide.types._interval import Interval
 from pgoxide.types._notice import Notice
 from pgoxide.types._range import Bounds, Multirange, Range
 from pgoxide.types._row import Row
+from pgoxide.types._system import Lsn, Snapshot, Tid
+from pgoxide.types._time import PgTime, PgTimeTz
+from pgoxide.types._tsvector import TsVector
 
 __all__ = [
     "Array",
+    "BitString",
     "Bounds",
+    "Box",
+    "Circle",
+    "Interval",
+    "Line",
+    "LineSegment",
+    "Lsn",
     "Multirange",
     "Notice",
+    "Path",
     "PgDate",
+    "PgTime",
+    "PgTimeTz",
     "PgTimestamp",
     "PgTimestampTz",
+    "Point",
+    "Polygon",
     "Range",
     "Row",
+    "Snapshot",
+    "Tid",
+    "TsVector",
 ]

@@ -57,6 +57,7 @@ impl Encoder {
             Self::Date => date::decode_binary(binary).map(|value| write_date(value, text)),
             Self::Timestamp => timestamp::decode_binary(binary).map(|value| write_timestamp(value, "", text)),
             Self::TimestampTz => timestamp::decode_binary(binary).map(|value| write_timestamp(value, "+00", text)),
+            Self::Scalar(scalar) => scalar.write_text(binary, text),
             Self::Uuid => uuid::decode_binary(binary).map(|value| uuid::encode_text(value, text)),
         };
         written.map_err(|cause| refuse(value.py(), &cause))

@@ -46,7 +46,7 @@ pub(super) fn decode_float4_shortest_text<'py>(py: Python<'py>, raw: &[u8]) -> C
 }
 
 /// `float`, and `int` as long as a double holds it exactly.
-fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(float) = value.cast::<PyFloat>() {
         return Ok(float.value());
     }

@@ -1,4 +1,4 @@
-//! int2, int4, int8, oid and its kin.
+//! int2, int4, int8, oid and its kin, xid8.
 //!
 //! Arguments: `int` (so `bool`, which is one) and objects with `__index__` such as NumPy's integers. A `float` or
 //! `Decimal` is refused even when it is whole: it came from arithmetic that may not have been.
@@ -34,6 +34,8 @@ decoder!(decode_int4, wire::decode_binary_i32);
 decoder!(decode_int8, wire::decode_binary_i64);
 decoder!(decode_oid, wire::decode_binary_u32);
 decoder!(decode_text, wire::decode_text_i64);
+decoder!(decode_xid8, wire::decode_binary_u64);
+decoder!(decode_xid8_text, wire::decode_text_u64);
 
 macro_rules! encoder {
     ($name:ident, $rust:ty, $wire:path, $sql:literal) => {
@@ -54,6 +56,7 @@ encoder!(encode_int2, i16, wire::encode_binary_i16, "int2");
 encoder!(encode_int4, i32, wire::encode_binary_i32, "int4");
 encoder!(encode_int8, i64, wire::encode_binary_i64, "int8");
 encoder!(encode_oid, u32, wire::encode_binary_u32, "oid");
+encoder!(encode_xid8, u64, wire::encode_binary_u64, "xid8");
 
 #[cold]
 fn explain(value: &Bound<'_, PyAny>, error: PyErr, sql: &str, least: i128, most: i128) -> PyErr {

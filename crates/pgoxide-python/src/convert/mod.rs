@@ -4,17 +4,29 @@
 
 pub(crate) mod array;
 mod as_text;
+mod bit;
 mod bool;
 mod bytea;
 mod date;
 mod float;
+mod geometry;
+mod inet;
 mod int;
+mod interval;
 mod json;
+mod lsn;
+mod macaddr;
 mod numeric;
 mod range;
 mod record;
+mod reg;
+mod scalar;
+mod snapshot;
 mod text;
+mod tid;
+mod time;
 mod timestamp;
+mod tsvector;
 mod uuid;
 pub(crate) mod zone;
 
@@ -26,6 +38,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString};
 
 use self::array::{ArrayDecoder, ArrayEncoder, Nesting};
+use self::scalar::Scalar;
 use self::zone::{Naive, SessionZone, Zone};
 use crate::{error, pyimport};
 
@@ -98,6 +111,7 @@ pub(crate) enum Decoder {
     Json,
     Jsonb,
     Void,
+    Scalar(Scalar),
     /// No codec: the server's text form.
     Unknown,
     Array(Arc<ArrayDecoder>),
@@ -163,7 +177,10 @@ impl Decoder {
             oid::JSON => Self::Json,
             oid::JSONB => Self::Jsonb,
             oid::VOID => Self::Void,
-            _ => return None,
+            _ => match Scalar::of(type_oid) {
+                Some(scalar) => Self::Scalar(scalar),
+                None => return None,
+            },
         })
     }
 
@@ -173,6 +190,7 @@ impl Decoder {
             Self::Unknown | Self::InText(_) => Format::Text,
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
+            Self::Scalar(scalar) => scalar.format(),
             _ => Format::Binary,
         }
     }
@@ -182,6 +200,7 @@ impl Decoder {
         match self {
             Self::Json | Self::Jsonb | Self::Array(_) | Self::Record => false,
             Self::Range(bound) | Self::Multirange(bound) | Self::InText(bound) => bound.is_scalar(),
+            Self::Scalar(scalar) => scalar.is_scalar(),
             _ => true,
         }
     }
@@ -221,6 +240,7 @@ impl Decoder {
             Self::Uuid => uuid::decode(py, raw),
             Self::Json => json::decode(py, raw),
             Self::Jsonb => json::decode_jsonb(py, raw),
+            Self::Scalar(scalar) => scalar.binary(py, raw, rules),
             Self::Void => Ok(py.None().into_bound(py)),
             Self::Array(array) => array.binary(py, raw, rules),
             Self::Range(bound) => range::decode(py, bound, raw, rules),
@@ -248,6 +268,7 @@ impl Decoder {
             Self::TimestampTzLocal => timestamp::decode_tz_local_text(py, raw, rules),
             Self::Uuid => uuid::decode_text(py, raw),
             Self::Json | Self::Jsonb => json::decode(py, raw),
+            Self::Scalar(scalar) => scalar.text(py, raw, rules),
             Self::Void => Ok(py.None().into_bound(py)),
             Self::Array(array) => array.text(py, raw, rules),
             Self::Range(bound) => range::decode_text(py, bound, raw, rules),
@@ -278,6 +299,7 @@ pub(crate) enum Encoder {
     Uuid,
     Json,
     Jsonb,
+    Scalar(Scalar),
     /// No codec: a `str` in the server's text form.
     Unknown,
     Array(Arc<ArrayEncoder>),
@@ -332,7 +354,10 @@ impl Encoder {
             oid::UUID => Self::Uuid,
             oid::JSON => Self::Json,
             oid::JSONB => Self::Jsonb,
-            _ => return None,
+            _ => match Scalar::of(type_oid) {
+                Some(scalar) => Self::Scalar(scalar),
+                None => return None,
+            },
         })
     }
 
@@ -342,6 +367,7 @@ impl Encoder {
             Self::Unknown | Self::InText(_) => Format::Text,
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
+            Self::Scalar(scalar) => scalar.format(),
             _ => Format::Binary,
         }
     }
@@ -379,6 +405,7 @@ impl Encoder {
             Self::Range(bound) => range::encode(value, bound, rules, out),
             Self::Multirange(bound) => range::encode_many(value, bound, rules, out),
             Self::InText(inner) => inner.encode_text(value, rules, out),
+            Self::Scalar(scalar) => scalar.encode(value, out),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | API |
 //! | --- | --- |
-//! | `tuple.rs` | allocating and filling instances of tuple and of row types |
+//! | `tuple.rs` | allocating and filling instances of tuple, of row types and of named tuples |
 //! | `list.rs` | lists filled item by item in memory of their final size |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
 //! | `nesting.rs` | deallocation of rows in rows in rows, on a bounded stack |
@@ -11,6 +11,7 @@
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
 //! | `call.rs` | calls whose arguments lie side by side, some by keyword |
 //! | `version.rs` | whether a class has changed since it was looked at |
+//! | `subtype.rs` | instances of subclasses of `int` |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
 //! | `descriptor.rs` | borrowing a file descriptor |
 //! | `iteration.rs` | ending an iteration with a value |
@@ -28,6 +29,7 @@ pub(crate) mod list;
 mod nesting;
 pub(crate) mod row_type;
 pub(crate) mod slots;
+pub(crate) mod subtype;
 pub(crate) mod task;
 pub(crate) mod tuple;
 pub(crate) mod unicode;

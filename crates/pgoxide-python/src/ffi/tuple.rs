@@ -1,4 +1,4 @@
-//! Allocating and filling instances of tuple and of row types.
+//! Allocating and filling instances of tuple, of row types and of named tuples.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -187,6 +187,18 @@ impl<'py> TupleBuilder<'py> {
             Bound::from_owned_ptr(py, object)
         }
     }
+}
+
+/// An instance of a named tuple, as `tuple.__new__` makes it: for a class whose own `__new__` only puts its arguments in
+/// order. None of its items can be part of a reference cycle.
+#[inline]
+pub(crate) fn named<'py, const N: usize>(
+    class: &Bound<'py, PyType>,
+    items: [Bound<'py, PyAny>; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut made = TupleBuilder::of_class(class, N, true)?;
+    items.into_iter().for_each(|item| made.push(item));
+    Ok(made.finish())
 }
 
 impl Drop for TupleBuilder<'_> {

@@ -1,0 +1,39 @@
+//! pg_snapshot and txid_snapshot as `Snapshot`.
+
+use pgoxide_types::snapshot::{self as wire, Snapshot};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use super::{Converted, refuse, wrong_type};
+use crate::pyimport;
+
+fn build(py: Python<'_>, Snapshot { xmin, xmax, xip }: Snapshot) -> Converted<'_> {
+    pyimport::snapshot(py)?.call1((xmin, xmax, PyTuple::new(py, xip)?))
+}
+
+pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    build(py, wire::decode_binary(raw).map_err(|e| refuse(py, &e))?)
+}
+
+pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+    build(py, wire::decode_text(raw).map_err(|e| refuse(py, &e))?)
+}
+
+/// `Snapshot`, or text.
+pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    let py = value.py();
+    let snapshot = if let Ok(text) = value.cast::<PyString>() {
+        wire::decode_text(text.to_string_lossy().as_bytes()).map_err(|e| refuse(py, &e))?
+    } else if value.is_instance(pyimport::snapshot(py)?)? {
+        let number = |name| value.getattr(name)?.extract::<u64>();
+        let xip = value.getattr(intern!(py, "xip"))?.extract();
+        match (number("xmin"), number("xmax"), xip) {
+            (Ok(xmin), Ok(xmax), Ok(xip)) => Snapshot { xmin, xmax, xip },
+            _ => return Err(wrong_type(value, "a Snapshot of ints that are not negative")),
+        }
+    } else {
+        return Err(wrong_type(value, "Snapshot"));
+    };
+    wire::encode_binary(snapshot, out).map_err(|e| refuse(py, &e))
+}

@@ -1,0 +1,211 @@
+"""interval: three parts that are never turned into one another, in all four styles, to the ends and beyond."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import pickle
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fixtures.fix_faces import same, sent
+from pgoxide.errors import DataError
+from pgoxide.types import Interval
+
+pytestmark = [pytest.mark.pg, pytest.mark.row("V15", "T01", "T03")]
+STYLES = ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]
+
+VALUES = [
+    ("1 mon", Interval(1, 0, 0)),
+    ("30 days", Interval(0, 30, 0)),
+    ("24:00:00", Interval(0, 0, 86_400_000_000)),
+    ("1 year 2 mons 3 days 04:05:06.789", Interval(14, 3, 14_706_789_000)),
+    ("-1 years -2 mons +3 days -04:05:06.789", Interval(-14, 3, -14_706_789_000)),
+    ("1 day -00:00:00.000001", Interval(0, 1, -1)),
+    ("00:00:00", Interval()),
+    ("178000000 years", Interval(178_000_000 * 12, 0, 0)),
+    ("-178956970 years -8 mons", Interval(-(2**31), 0, 0)),
+    ("2147483647 days", Interval(0, 2**31 - 1, 0)),
+    ("2562047788:00:54.775807", Interval(0, 0, 2**63 - 1)),
+    ("-2562047788:00:54.775807", Interval(0, 0, 1 - 2**63)),
+    (
+        "178956970 years 7 mons 2147483647 days 2562047788:00:54.775806",
+        Interval(2**31 - 1, 2**31 - 1, 2**63 - 2),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), VALUES, ids=[text for text, _ in VALUES])
+async def test_each_part_is_kept(db, text, value):
+    assert await sent(db, "interval", value) == (text, value)
+    found = await same(db, f"'{text}'::interval")
+    assert (type(found), found) == (Interval, value)
+    assert str(found) == text
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("text", "value"), VALUES, ids=[text for text, _ in VALUES])
+async def test_in_every_style(db, style, text, value):
+    await db.execute(f"set intervalstyle = '{style}'")
+    assert await same(db, f"'{text}'::interval") == value
+    written = await db.fetch_value("select $1::interval::text", value)
+    assert await db.fetch_value("select $1::interval", written) == value  # as a str argument, too
+
+
+async def test_a_month_is_not_thirty_days(db):
+    assert await same(db, "'1 mon'::interval") != await same(db, "'30 days'::interval")
+    assert (
+        await db.fetch_value("select '1 mon'::interval = '30 days'::interval") is True
+    )  # the server's own opinion
+    with pytest.raises(DataError, match="days_per_month"):
+        (await same(db, "'1 mon'::interval")).to_timedelta()
+
+
+async def test_infinity(db, server):
+    version = int(await db.fetch_value("show server_version_num"))
+    if version < 170_000:
+        # The largest of all three is an ordinary value, and comes back as one.
+        text = "178956970 years 7 mons 2147483647 days 2562047788:00:54.775807"
+        assert (await sent(db, "interval", Interval.infinity)) == (text, Interval.infinity)
+        assert await same(db, f"'{text}'::interval") == Interval.infinity
+        return
+    for text, value in (("infinity", Interval.infinity), ("-infinity", Interval.negative_infinity)):
+        assert await sent(db, "interval", value) == (text, value)
+        for style in STYLES:
+            await db.execute(f"set intervalstyle = '{style}'")
+            found = await same(db, f"'{text}'::interval")
+            assert (found, str(found), found.is_finite) == (value, text, False)
+        assert -value == (Interval.negative_infinity if value == Interval.infinity else Interval.infinity)
+        with pytest.raises(DataError):
+            value.to_timedelta()
+        with pytest.raises(DataError):
+            value + Interval(1)
+        with pytest.raises(DataError):
+            value * 2
+        with pytest.raises(DataError):
+            Interval(1) - value
+
+
+TIMEDELTAS = [
+    dt.timedelta(0), dt.timedelta(days=1), dt.timedelta(hours=24, microseconds=1), dt.timedelta(microseconds=-1), dt.timedelta.max,
+    dt.timedelta.min, dt.timedelta(days=-3, seconds=5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", TIMEDELTAS, ids=repr)
+async def test_a_timedelta_is_taken(db, value):
+    found = (await sent(db, "interval", value)).back
+    assert found == Interval.from_timedelta(value)
+    assert found.to_timedelta() == value
+    seconds = Decimal(value // dt.timedelta(microseconds=1)).scaleb(-6)
+    assert await db.fetch_value("select extract(epoch from $1::interval)", value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", [5, 1.5, "1 fortnight", "", b"x", dt.time(1), (1, 2, 3), None.__class__], ids=repr
+)
+async def test_what_is_no_interval(db, value):
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"argument \$1 \(interval\)"):
+            await db.fetch_value("select $1::interval", value)
+    assert await db.fetch_value("select 1") == 1
+
+
+async def test_null(db):
+    for _ in range(2):
+        assert await db.fetch_one("select $1::interval, null::interval", None) == (None, None)
+
+
+async def test_copy(db):
+    await db.execute("create temp table t (i interval)")
+    await db.execute("create temp table u (i interval, c regclass)")
+    values = [value for _, value in VALUES]
+    await db.copy_in("t", [(value,) for value in [*values, dt.timedelta(1)]])
+    assert await db.fetch_column("select i from t") == [*values, Interval(0, 1)]
+    for style in STYLES:  # in text, whatever the session reads by
+        await db.execute("truncate u")
+        await db.execute(f"set intervalstyle = '{style}'")
+        await db.copy_in("u", [(value, None) for value in values])
+        assert await db.fetch_column("select i from u") == values
+
+
+async def test_it_is_a_value(db):
+    found = await same(db, "'1 year -3 days 00:00:01'::interval")
+    made = Interval(12, -3, 1_000_000)
+    assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == eval(repr(found)) == made
+    assert hash(found) == hash(made)
+    assert (found.months, found.days, found.microseconds) == (12, -3, 1_000_000)
+    with pytest.raises(AttributeError):
+        found.days = 5
+    with pytest.raises((AttributeError, TypeError)):
+        found.weeks = 5
+    assert eval(repr(Interval.infinity)) == Interval.infinity
+    assert eval(repr(Interval.negative_infinity)) == Interval.negative_infinity
+
+
+def test_arithmetic():
+    one = Interval(1, 2, 3)
+    assert one + one == one * 2 == 2 * one == Interval(2, 4, 6)
+    assert one - Interval(1) == Interval(0, 2, 3)
+    assert (
+        one + dt.timedelta(days=1, microseconds=1)
+        == dt.timedelta(days=1, microseconds=1) + one
+        == Interval(1, 3, 4)
+    )
+    assert one - dt.timedelta(days=1) == Interval(1, 1, 3)
+    assert -one == Interval(-1, -2, -3)
+    assert bool(one)
+    assert not Interval()
+    for wrong in (lambda: one + 1, lambda: one * 1.5, lambda: one - "x", lambda: one < Interval()):
+        with pytest.raises(TypeError):
+            wrong()
+    assert Interval(2, 1, 5).to_timedelta(days_per_month=30) == dt.timedelta(days=61, microseconds=5)
+
+
+def test_parts_that_do_not_fit():
+    for parts in ({"months": 2**31}, {"days": -(2**31) - 1}, {"microseconds": 2**63}):
+        with pytest.raises(DataError):
+            Interval(**parts)
+    for parts in ({"months": 1.5}, {"days": "1"}, {"microseconds": True}):
+        with pytest.raises(TypeError):
+            Interval(**parts)
+    with pytest.raises(DataError):
+        Interval(2**31 - 1) + Interval(1)
+    with pytest.raises(DataError):
+        Interval(days=2**31 - 1).to_timedelta()
+
+
+PART = st.integers(-(2**31), 2**31 - 1) | st.integers(-20, 20)
+MICROS = st.integers(1 - 2**63, 2**63 - 2) | st.integers(-(10**8), 10**8)
+
+
+def test_any(runner, db):
+    """Every value in every style and both formats, and by the server's own text."""
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(PART, PART, MICROS, st.sampled_from(STYLES))
+    @example(0, 0, -500_000, "postgres_verbose")
+    @example(0, -1, 500_000, "sql_standard")
+    @example(1, 0, -1, "sql_standard")
+    def check(months, days, micros, style):
+        async def body():
+            value = Interval(months, days, micros)
+            await db.execute("set intervalstyle = 'postgres'")
+            assert await sent(db, "interval", value) == (str(value), value)
+            await db.execute(f"set intervalstyle = '{style}'")
+            written = await db.fetch_value("select $1::interval::text", value)
+            assert await db.fetch_value("select $1::interval", written) == value
+            assert (
+                await same(
+                    db,
+                    f"make_interval(0, {months}) + make_interval(0, 0, 0, {days}) + '{micros} microseconds'::interval",
+                )
+                == value
+            )
+
+        runner.run(body())
+
+    check()
