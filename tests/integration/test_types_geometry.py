@@ -155,6 +155,17 @@ async def test_copy_and_null(db):
     assert await db.fetch_all("select * from u") == [(*row, None), (*empty, None)]
 
 
+async def test_arrays_of_them(db):
+    """A tuple is an element, a list a dimension; boxes are separated by semicolons."""
+    for name, text, value in VALUES:
+        for values in ([value, None, value], [[value, value], [value, value]]):
+            for _ in range(2):
+                assert await db.fetch_value(f"select $1::{name}[]", values) == values
+            (script,) = await db.execute_script(f"select array['{text}'::{name}, null]")
+            assert script.rows[0][0] == [value, None]
+    assert await db.fetch_value("select $1::point[]", [(1, 2), (3, 4)]) == [(1.0, 2.0), (3.0, 4.0)]
+
+
 DOUBLE = st.floats(allow_nan=False)
 POINT = st.builds(Point, DOUBLE, DOUBLE)
 ANY = st.one_of(

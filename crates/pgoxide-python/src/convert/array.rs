@@ -158,7 +158,6 @@ pub(crate) enum Nesting {
     /// Lists and tuples.
     Sequences,
     /// Lists; a tuple is an element.
-    #[expect(dead_code, reason = "for composite types, which come next")]
     Lists,
     /// `Array` only: elements may be lists themselves.
     Arrays,

@@ -376,6 +376,7 @@ impl Encoder {
     pub(crate) const fn nesting(&self) -> Nesting {
         match self {
             Self::Json | Self::Jsonb => Nesting::Arrays,
+            Self::Scalar(scalar) if scalar.is_tuple() => Nesting::Lists,
             _ => Nesting::Sequences,
         }
     }

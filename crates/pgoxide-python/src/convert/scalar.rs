@@ -92,6 +92,11 @@ impl Scalar {
         !matches!(self, Self::Inet | Self::Cidr)
     }
 
+    /// Its values are tuples, which are elements of an array and not dimensions.
+    pub(crate) const fn is_tuple(self) -> bool {
+        matches!(self, Self::Figure(_) | Self::Path | Self::Polygon | Self::Tid)
+    }
+
     /// One value in binary format, in text for those that have no other.
     pub(crate) fn binary<'py>(self, py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
         match self {
