@@ -73,10 +73,10 @@ async def test_a_script_with_a_syntax_error_runs_nothing_and_shows_the_line(db):
 
 @pytest.mark.row("Q02")
 async def test_columns_without_a_codec_are_text_beside_binary_ones(db):
-    sql = "select 'postgres=r/postgres'::aclitem as a, 1 as n, '(1,2)'::point as p, 1.50 as d"
+    sql = "select 'postgres=r/postgres'::aclitem as a, 1 as n, 'a & b'::tsquery as q, 1.50 as d"
     for _ in range(3):
         row = await db.fetch_one(sql)
-        assert row == ("postgres=r/postgres", 1, "(1,2)", Decimal("1.50"))
+        assert row == ("postgres=r/postgres", 1, "'a' & 'b'", Decimal("1.50"))
         assert list(map(type, row)) == [str, int, str, Decimal]
 
 
@@ -86,7 +86,7 @@ async def test_columns_without_a_codec_are_text_beside_binary_ones(db):
 )
 async def test_the_format_is_chosen_column_by_column(db, kinds):
     """Every order of columns with (b) and without (t) a codec."""
-    columns = {"t": ("'(1,2)'::point", "(1,2)"), "b": ("7", 7)}
+    columns = {"t": ("'a'::tsquery", "'a'"), "b": ("7", 7)}
     sql = f"select {', '.join(columns[kind][0] for kind in kinds)}"
     expected = tuple(columns[kind][1] for kind in kinds)
     for _ in range(2):
@@ -101,8 +101,8 @@ async def test_the_format_is_chosen_column_by_column(db, kinds):
 @pytest.mark.row("Q02")
 async def test_parameters_without_a_codec_are_their_text(db):
     for _ in range(2):
-        row = await db.fetch_one("select $1::aclitem, $2::point, $3::int4", "postgres=r/postgres", "(1,2)", 7)
-        assert row == ("postgres=r/postgres", "(1,2)", 7)
+        row = await db.fetch_one("select $1::aclitem, $2::tsquery, $3::int4", "postgres=r/postgres", "a|b", 7)
+        assert row == ("postgres=r/postgres", "'a' | 'b'", 7)
 
 
 # ---- Q03 and Q04, the verbs
@@ -310,7 +310,8 @@ async def test_wrong_number_of_arguments(db, sql, arguments, message):
         ("timestamptz", 5, "datetime", "int 5"),
         ("json", {1, 2}, "JSON", r"set \{1, 2\}"),
         ("jsonb", {"a": object()}, "JSON", "object <object object"),
-        ("point", 5, "str", "int 5"),
+        ("point", 5, "Point", "int 5"),
+        ("tsquery", 5, "str", "int 5"),
         ("int4", object(), "int", "object <object object"),
         ("int4", (n for n in ()), "int", "generator <generator"),
         ("text", Path("/tmp"), "str", "PosixPath"),
