@@ -60,7 +60,7 @@ impl BlockingClient {
                 && !prepare.refused().is_empty()
             {
                 self.session.statements.forget(py, prepared)?;
-                return Err(prepare.error(py, prepared));
+                return Err(self.session.explained(py, prepare.error(py, prepared), Some(prepared)));
             }
         }
         Ok(())
@@ -72,7 +72,7 @@ impl BlockingClient {
             let call = self.session.again(py, &mut job.kind, &written)?;
             job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
         }
-        job.conclude(py)
+        job.conclude(py, &self.session)
     }
 
     /// A call that is made again, because its statement was lost before anything of it ran.
@@ -119,7 +119,7 @@ impl BlockingClient {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
                 Ok(None) if deadline.has_passed() => {
-                    let late = self.too_late(py, format!("no answer within {} s", deadline.seconds));
+                    let late = self.too_late(py, id, format!("no answer within {} s", deadline.seconds));
                     return Err(self.give_up(py, id, late));
                 }
                 Ok(None) => {}

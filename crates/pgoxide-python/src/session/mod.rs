@@ -16,6 +16,7 @@
 //! | `recovery.rs` | statements the server has no more, or otherwise |
 
 mod events;
+mod explaining;
 mod recovery;
 mod requests;
 
@@ -31,6 +32,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 pub(crate) use self::events::victim;
+pub(crate) use self::explaining::Surroundings;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 use crate::awaitable::Awaitable;
 use crate::call::type_oids;
@@ -104,12 +106,20 @@ pub(crate) struct Session {
     last_id: AtomicU64,
     /// Who has a transaction open: the token its context holds, and its name.
     owner: Mutex<Option<(Py<PyAny>, String)>>,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Session {
     pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
         let state = State { conn: Connection::new(limits), held: HeldCalls::default(), ended: None, last_words: None };
-        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
+        Self {
+            state: Mutex::new(state),
+            statements,
+            options,
+            last_id: AtomicU64::new(0),
+            owner: Mutex::new(None),
+            surroundings: Surroundings::default(),
+        }
     }
 
     pub(crate) fn next_id(&self) -> RequestId {
@@ -275,6 +285,7 @@ impl Session {
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.statements.visit(visit)?;
+        self.surroundings.visit(visit)?;
         if let Ok(Some((token, _))) = self.owner.try_lock().as_deref() {
             visit.call(token)?;
         }
@@ -295,6 +306,7 @@ impl Session {
         };
         let owner = lock(&self.owner).take();
         drop((jobs, held, ended, words, owner));
+        self.surroundings.clear();
         self.statements.clear(py);
     }
 
