@@ -304,7 +304,17 @@ impl<'a> Parser<'a> {
             stops
         };
         let rest = self.rest();
-        self.at += rest.iter().position(|byte| STOPS[usize::from(*byte)]).unwrap_or(rest.len());
+        let (words, tail) = rest.as_chunks::<8>();
+        let mut plain = 0;
+        for word in words {
+            let stops = stops_in(u64::from_le_bytes(*word));
+            if stops != 0 {
+                self.at += plain + stops.trailing_zeros() as usize / 8;
+                return;
+            }
+            plain += 8;
+        }
+        self.at += plain + tail.iter().position(|byte| STOPS[usize::from(*byte)]).unwrap_or(tail.len());
     }
 
     /// The character of the escape at the cursor (on its backslash).
@@ -379,6 +389,20 @@ impl<'a> Parser<'a> {
             }
         }
     }
+}
+
+/// The high bit of each byte that is a quote, a backslash or a control character; the lowest one found is exact, those
+/// above may be others.
+#[inline]
+const fn stops_in(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let zero_of_quote = quote.wrapping_sub(ONES) & !quote;
+    let zero_of_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    (zero_of_quote | zero_of_backslash | below_space) & HIGH
 }
 
 /// The float that a JSON number denotes, when nothing is lost: when the shortest text that reads back as the

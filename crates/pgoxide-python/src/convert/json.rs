@@ -1,12 +1,16 @@
 //! json and jsonb as Python objects, numbers exact: an integer of any size is an `int`; a number with a fraction is
 //! a `float` when the float denotes the same number, else a `Decimal`.
 
+use std::sync::Mutex;
+
 use pgoxide_types::{ValueError, json as wire};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use smallvec::SmallVec;
 
 use super::{Converted, MAX_DEPTH, plain_text, refuse, short_repr, wrong_type};
 use crate::ffi::unicode;
+use crate::sync::lock;
 use crate::{error, pyimport};
 
 /// Either the document is malformed or Python refused to build something.
@@ -27,30 +31,19 @@ impl From<PyErr> for Fault {
     }
 }
 
-/// A container not yet closed.
-enum Open<'py> {
-    Array(Bound<'py, PyList>),
-    Object(Bound<'py, PyDict>, Option<Bound<'py, PyString>>),
-}
-
+/// Builds a document: values wait, keys among them, until their container ends and its size is known.
 struct Builder<'py> {
     py: Python<'py>,
-    open: Vec<Open<'py>>,
-    document: Option<Bound<'py, PyAny>>,
+    values: SmallVec<[Bound<'py, PyAny>; 32]>,
+    /// Where among them each container begins that is not closed.
+    open: SmallVec<[usize; 8]>,
+    keys: Keys,
 }
 
 impl<'py> Builder<'py> {
-    fn put(&mut self, value: Bound<'py, PyAny>) -> Result<(), Fault> {
-        match self.open.last_mut() {
-            None => self.document = Some(value),
-            Some(Open::Array(list)) => list.append(value)?,
-            Some(Open::Object(dict, key)) => {
-                if let Some(key) = key.take() {
-                    dict.set_item(key, value)?;
-                }
-            }
-        }
-        Ok(())
+    #[inline]
+    fn put(&mut self, value: Bound<'py, PyAny>) {
+        self.values.push(value);
     }
 }
 
@@ -58,11 +51,13 @@ impl wire::Sink for Builder<'_> {
     type Error = Fault;
 
     fn null(&mut self) -> Result<(), Fault> {
-        self.put(self.py.None().into_bound(self.py))
+        self.put(self.py.None().into_bound(self.py));
+        Ok(())
     }
 
     fn boolean(&mut self, value: bool) -> Result<(), Fault> {
-        self.put(PyBool::new(self.py, value).to_owned().into_any())
+        self.put(PyBool::new(self.py, value).to_owned().into_any());
+        Ok(())
     }
 
     fn integer(&mut self, literal: &str) -> Result<(), Fault> {
@@ -71,7 +66,8 @@ impl wire::Sink for Builder<'_> {
             // Through Decimal, which has no limit on digits.
             Err(_) => self.py.get_type::<PyInt>().call1((pyimport::decimal(self.py)?.call1((literal,))?,))?,
         };
-        self.put(number)
+        self.put(number);
+        Ok(())
     }
 
     fn number(&mut self, literal: &str) -> Result<(), Fault> {
@@ -79,53 +75,126 @@ impl wire::Sink for Builder<'_> {
             Some(float) => PyFloat::new(self.py, float).into_any(),
             None => pyimport::decimal(self.py)?.call1((literal,))?,
         };
-        self.put(number)
+        self.put(number);
+        Ok(())
     }
 
     fn string(&mut self, value: &str) -> Result<(), Fault> {
-        self.put(unicode::from_utf8(self.py, value.as_bytes())?.into_any())
+        self.put(unicode::from_utf8(self.py, value.as_bytes())?.into_any());
+        Ok(())
     }
 
     fn key(&mut self, value: &str) -> Result<(), Fault> {
-        if let Some(Open::Object(_, key)) = self.open.last_mut() {
-            *key = Some(unicode::from_utf8(self.py, value.as_bytes())?);
-        }
+        let key = self.keys.get(self.py, value.as_bytes())?;
+        self.put(key.into_any());
         Ok(())
     }
 
     fn begin_array(&mut self) -> Result<(), Fault> {
-        self.open.push(Open::Array(PyList::empty(self.py)));
+        self.open.push(self.values.len());
         Ok(())
     }
 
     fn end_array(&mut self) -> Result<(), Fault> {
-        self.end()
+        let begin = self.open.pop().unwrap_or(0);
+        let list = PyList::new(self.py, self.values.drain(begin..))?;
+        self.put(list.into_any());
+        Ok(())
     }
 
     fn begin_object(&mut self) -> Result<(), Fault> {
-        self.open.push(Open::Object(PyDict::new(self.py), None));
+        self.open.push(self.values.len());
         Ok(())
     }
 
     fn end_object(&mut self) -> Result<(), Fault> {
-        self.end()
+        let begin = self.open.pop().unwrap_or(0);
+        let dict = PyDict::new(self.py);
+        let mut members = self.values.drain(begin..);
+        while let (Some(key), Some(value)) = (members.next(), members.next()) {
+            dict.set_item(key, value)?;
+        }
+        drop(members);
+        self.put(dict.into_any());
+        Ok(())
     }
 }
 
-impl Builder<'_> {
-    fn end(&mut self) -> Result<(), Fault> {
-        match self.open.pop() {
-            Some(Open::Array(list)) => self.put(list.into_any()),
-            Some(Open::Object(dict, _)) => self.put(dict.into_any()),
-            None => Ok(()),
+/// The names of members seen lately. Documents of one table have the same ones: each is made and hashed once, and dicts
+/// find them by identity. No value of the user's is kept.
+#[derive(Default)]
+struct Keys(Vec<Known>);
+
+/// A name, as the bytes of the document and as Python has it.
+#[derive(Default)]
+struct Known {
+    length: usize,
+    name: [u8; Keys::LONGEST],
+    key: Option<Py<PyString>>,
+}
+
+/// Taken out by whoever decodes a document; another one meanwhile, started by code that making an object may run, makes
+/// its keys anew.
+static KEYS: Mutex<Keys> = Mutex::new(Keys(Vec::new()));
+
+impl Keys {
+    const COUNT: usize = 512;
+    const LONGEST: usize = 32;
+
+    fn take() -> Self {
+        std::mem::take(&mut *lock(&KEYS))
+    }
+
+    /// For the next document.
+    fn give_back(self) {
+        let replaced = std::mem::replace(&mut *lock(&KEYS), self);
+        drop(replaced);
+    }
+
+    #[inline]
+    fn get<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        if name.len() > Self::LONGEST {
+            return unicode::from_utf8(py, name);
         }
+        if self.0.is_empty() {
+            self.0.resize_with(Self::COUNT, Known::default);
+        }
+        let known = &mut self.0[place(name) % Self::COUNT];
+        if let Some(key) = &known.key
+            && known.name.get(..known.length) == Some(name)
+        {
+            return Ok(key.bind(py).clone());
+        }
+        let made = unicode::from_utf8(py, name)?;
+        known.length = name.len();
+        known.name[..name.len()].copy_from_slice(name);
+        known.key = Some(made.clone().unbind());
+        Ok(made)
+    }
+}
+
+/// Where a name is kept: by its length, its beginning and its end. A bad choice costs time only: names displace each other.
+#[inline]
+fn place(name: &[u8]) -> usize {
+    let mix = |one: u64, other: u64| {
+        let mixed = (one ^ other.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 40) as usize
+    };
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        mix(u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        mix(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
+    } else {
+        name.iter().fold(0, |hash, byte| hash * 31 + usize::from(*byte))
     }
 }
 
 pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
-    let mut builder = Builder { py, open: Vec::new(), document: None };
-    match wire::parse(raw, &mut builder) {
-        Ok(()) => Ok(builder.document.unwrap_or_else(|| py.None().into_bound(py))),
+    let mut builder = Builder { py, values: SmallVec::new(), open: SmallVec::new(), keys: Keys::take() };
+    let parsed = wire::parse(raw, &mut builder);
+    builder.keys.give_back();
+    match parsed {
+        Ok(()) => Ok(builder.values.pop().unwrap_or_else(|| py.None().into_bound(py))),
         Err(Fault::Value(error)) => Err(refuse(py, &error)),
         Err(Fault::Python(error)) => Err(error),
     }
