@@ -3,6 +3,7 @@
 The paved path; everything else is imported from its room (`pgoxide.errors`, `pgoxide.types`, `pgoxide.embedded`, …).
 
 - `AsyncConnection`, `Connection`: one session with a server, asynchronous and blocking
+- `AsyncPool`, `Pool`: connections shared by many tasks or threads
 - `Statement`, `Row`, `CommandTag`: what goes in and what comes out
 - `ConnectConfig`: where to connect
 - `AsyncCancelToken`, `CancelToken`: cancel what a session runs, from anywhere
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._async.cancel import AsyncCancelToken
     from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.driver._async.pool import AsyncPool
     from pgoxide.driver._sync.cancel import CancelToken
     from pgoxide.driver._sync.connection import Connection
+    from pgoxide.driver._sync.pool import Pool
     from pgoxide.statement import Statement
     from pgoxide.types import Row
 
 __all__ = [
     "AsyncCancelToken",
     "AsyncConnection",
+    "AsyncPool",
     "CancelToken",
     "CommandTag",
     "ConnectConfig",
     "Connection",
+    "Pool",
     "Row",
     "Statement",
 ]
@@ -37,10 +42,12 @@ __all__ = [
 _HOMES = {
     "AsyncCancelToken": "pgoxide.driver._async.cancel",
     "AsyncConnection": "pgoxide.driver._async.connection",
+    "AsyncPool": "pgoxide.driver._async.pool",
     "CancelToken": "pgoxide.driver._sync.cancel",
     "CommandTag": "pgoxide._core",
     "ConnectConfig": "pgoxide.config",
     "Connection": "pgoxide.driver._sync.connection",
+    "Pool": "pgoxide.driver._sync.pool",
     "Row": "pgoxide.types",
     "Statement": "pgoxide.statement",
 }

@@ -4,8 +4,9 @@
     ├── InterfaceError                 you misused us; nothing was sent
     └── DatabaseError                  everything else; carries what the server said
         ├── DataError                  UnexpectedRowCount (NoRow, MultipleRows); SQLSTATE 22…
-        ├── OperationalError           ConnectionFailed, ConnectionClosed, ProtocolError, QueryTimeout, QueueFull, BatchAborted,
-        │                              CancelledByNeighbour, StatementInvalidated, TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58…
+        ├── OperationalError           ConnectionFailed, ConnectionClosed, ProtocolError, QueryTimeout (PoolTimeout), QueueFull,
+        │                              PoolFull, BatchAborted, CancelledByNeighbour, StatementInvalidated,
+        │                              TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58… and more
         ├── IntegrityError             SQLSTATE 23…
         ├── InternalError              SQLSTATE 24… 25… XX…
         ├── ProgrammingError           SQLSTATE 42… 26… 34…
@@ -42,6 +43,8 @@ __all__ = [
     "NoRow",
     "NotSupportedError",
     "OperationalError",
+    "PoolFull",
+    "PoolTimeout",
     "ProgrammingError",
     "ProtocolError",
     "QueryTimeout",
@@ -252,6 +255,18 @@ class QueueFull(OperationalError):
 
 class QueryTimeout(OperationalError, TimeoutError):
     """The call's `timeout` ran out; also a `TimeoutError`. The server was asked to cancel, and the connection stays usable."""
+
+
+class PoolTimeout(QueryTimeout):
+    """No connection of the pool became free within `acquire_timeout`, or within the call's own `timeout`.
+
+    Nothing was sent. The message tells how the pool stood, and why connections could not be opened, if they could not; that
+    error is the `__cause__`.
+    """
+
+
+class PoolFull(OperationalError):
+    """As many wait for a connection of the pool as its `max_waiting` allows. Nothing was sent."""
 
 
 class TransactionOutcomeUnknown(OperationalError):

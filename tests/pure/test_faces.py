@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import pgoxide
-from pgoxide import AsyncConnection, Connection, _core
+from pgoxide import AsyncConnection, AsyncPool, Connection, Pool, _core
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut
 from pgoxide.driver._sync.batch import Batch
@@ -58,7 +58,13 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]] | None:
 
 @pytest.mark.parametrize(
     ("asynchronous", "blocking"),
-    [(AsyncConnection, Connection), (AsyncBatch, Batch), (AsyncCopyOut, CopyOut), (AsyncExecutor, Executor)],
+    [
+        (AsyncConnection, Connection),
+        (AsyncPool, Pool),
+        (AsyncBatch, Batch),
+        (AsyncCopyOut, CopyOut),
+        (AsyncExecutor, Executor),
+    ],
 )
 def test_twins(asynchronous: type, blocking: type) -> None:
     ours, theirs = public(asynchronous), public(blocking)
@@ -70,13 +76,19 @@ def test_twins(asynchronous: type, blocking: type) -> None:
         if twin is None:
             continue
         assert parameters(member) == parameters(twin), name
-        if name not in {"connect", "closed"}:  # their texts differ, as the things do
+        if name not in {"connect", "acquire", "closed"}:  # their texts differ, as the things do
             assert blocking_text(inspect.getdoc(member)) == blocking_text(inspect.getdoc(twin)), name
 
 
 def test_the_executors_verbs_are_the_connections() -> None:
     """As far as they exist: `issubclass` cannot ask, for these Protocols are for checkers."""
-    for protocol, connection in ((AsyncExecutor, AsyncConnection), (Executor, Connection)):
+    pairs = (
+        (AsyncExecutor, AsyncConnection),
+        (Executor, Connection),
+        (AsyncExecutor, AsyncPool),
+        (Executor, Pool),
+    )
+    for protocol, connection in pairs:
         for name, member in public(protocol).items():
             if name not in public(connection):
                 continue
@@ -126,6 +138,23 @@ def test_stubs_of_both_clients_agree() -> None:
         texts = [[ast.get_docstring(f) for f in face[name]] for face in (ours, theirs)]
         if name != "closed":
             assert list(map(blocking_text, texts[0])) == list(map(blocking_text, texts[1])), name
+
+
+def test_the_pools_have_the_verbs_of_the_clients() -> None:
+    """The same overloads; what their texts say of a connection differs."""
+    for client, pool in (
+        (("async_client", "AsyncClient"), ("pool", "AsyncPoolCore")),
+        (("blocking_client", "Client"), ("pool", "PoolCore")),
+    ):
+        its, mine = functions(stub_class(*client)), functions(stub_class(*pool))
+        verbs = {name for name in mine if not name.startswith("_")}
+        assert verbs == {name for name in its if name.startswith("fetch_") or name == "execute"}
+        for name in verbs:
+            signatures = [
+                [(ast.unparse(f.args), ast.unparse(f.returns or f.args)) for f in face[name]]
+                for face in (mine, its)
+            ]
+            assert signatures[0] == signatures[1], name
 
 
 def test_a_batch_has_the_verbs_of_a_client() -> None:

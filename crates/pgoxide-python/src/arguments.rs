@@ -110,17 +110,26 @@ impl Encoded {
 
 /// The arguments of `statement` as they are now: changing them afterwards changes nothing.
 pub(crate) fn freeze(arguments: &Bound<'_, PyTuple>, statement: &Prepared) -> PyResult<Py<PyTuple>> {
+    freeze_as(arguments, |index| statement.parameter_name(index))
+}
+
+/// As `freeze`, of a statement that is not known on a connection yet. `name`: a parameter's, for messages.
+pub(crate) fn freeze_as(arguments: &Bound<'_, PyTuple>, name: impl Fn(usize) -> String) -> PyResult<Py<PyTuple>> {
     if arguments.iter_borrowed().all(|value| is_immutable(&value)) {
         return Ok(arguments.clone().unbind());
     }
     let frozen = arguments
         .iter()
         .enumerate()
-        .map(|(index, value)| {
-            freeze_one(&value, 0).map_err(|cause| blame(&value, &statement.parameter_name(index), cause))
-        })
+        .map(|(index, value)| freeze_one(&value, 0).map_err(|cause| blame(&value, &name(index), cause)))
         .collect::<PyResult<Vec<_>>>()?;
     Ok(PyTuple::new(arguments.py(), frozen)?.unbind())
+}
+
+/// The arguments of a call that is made later, as they are now.
+#[pyfunction]
+pub(crate) fn frozen_arguments(arguments: &Bound<'_, PyTuple>) -> PyResult<Py<PyTuple>> {
+    freeze_as(arguments, |index| format!("${}", index + 1))
 }
 
 /// What a value counts whose size does not vary, or is not looked at.

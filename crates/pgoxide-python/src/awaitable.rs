@@ -18,8 +18,10 @@ use smallvec::SmallVec;
 
 use crate::async_client::AsyncClient;
 use crate::error::Kept;
+use crate::event_loop::LoopTies;
 use crate::ffi::frame::CallSite;
 use crate::ffi::{self, task};
+use crate::pool::PoolRouter;
 use crate::pyimport;
 use crate::sync::lock;
 
@@ -43,9 +45,34 @@ struct Callback {
     context: Py<PyAny>,
 }
 
+/// Who made it, and so who is told when it is given up.
+enum Home {
+    Client(Py<AsyncClient>, RequestId),
+    /// The number of its place in the pool's queue. A connection it is given to stands in `Inner`.
+    Pool(Py<PoolRouter>, u64),
+}
+
+impl Home {
+    fn ties(&self) -> &LoopTies {
+        match self {
+            Self::Client(client, _) => &client.get().ties,
+            Self::Pool(pool, _) => &pool.get().ties,
+        }
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Client(client, id) => Self::Client(client.clone_ref(py), *id),
+            Self::Pool(pool, place) => Self::Pool(pool.clone_ref(py), *place),
+        }
+    }
+}
+
 struct Inner {
     outcome: Outcome,
     callbacks: SmallVec<[Callback; 1]>,
+    /// The connection of the pool that it was given to, and its request there.
+    given: Option<(Py<AsyncClient>, RequestId)>,
     /// Where the call was made, until somebody takes the result.
     site: Option<CallSite>,
 }
@@ -53,8 +80,7 @@ struct Inner {
 /// The answer of a call that has been made. Await it once; cancelling it cancels the call.
 #[pyclass(frozen, weakref, module = "pgoxide._core", name = "Reply")]
 pub(crate) struct Awaitable {
-    client: Py<AsyncClient>,
-    pub(crate) id: RequestId,
+    home: Home,
     verb: &'static str,
     /// asyncio's handshake: "I am being awaited, by yield from".
     blocking: AtomicBool,
@@ -63,17 +89,32 @@ pub(crate) struct Awaitable {
 
 impl Awaitable {
     pub(crate) fn new(py: Python<'_>, client: Py<AsyncClient>, id: RequestId, verb: &'static str) -> Self {
+        Self::of(py, Home::Client(client, id), verb)
+    }
+
+    /// Of a call that a pool is to give to one of its connections. `place`: its number in the pool's queue.
+    pub(crate) fn of_pool(py: Python<'_>, pool: Py<PoolRouter>, place: u64, verb: &'static str) -> Self {
+        Self::of(py, Home::Pool(pool, place), verb)
+    }
+
+    fn of(py: Python<'_>, home: Home, verb: &'static str) -> Self {
         Self {
-            client,
-            id,
+            home,
             verb,
             blocking: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 outcome: Outcome::Pending,
                 callbacks: SmallVec::new(),
+                given: None,
                 site: CallSite::here(py),
             }),
         }
+    }
+
+    /// The pool has given it to a connection: who cancels it from now on cancels that request.
+    pub(crate) fn give_to(&self, client: Py<AsyncClient>, id: RequestId) {
+        let earlier = lock(&self.inner).given.replace((client, id));
+        drop(earlier);
     }
 
     /// Sets the result unless there is one. True when it was pending; then [`wake`](Self::wake) is due.
@@ -129,7 +170,7 @@ impl Awaitable {
     pub(crate) fn wake(slf: Bound<'_, Self>, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let callbacks = std::mem::take(&mut lock(&slf.get().inner).callbacks);
-        let client = slf.get().client.clone_ref(py);
+        let home = slf.get().home.clone_ref(py);
         let mut reply = Some(slf);
         let last = callbacks.len().wrapping_sub(1);
         for (index, Callback { function, context }) in callbacks.into_iter().enumerate() {
@@ -143,13 +184,13 @@ impl Awaitable {
                 Some(reply) if !is_task => reply.into_any(),
                 own => {
                     drop(own);
-                    client.get().finished_future(py)?
+                    home.ties().finished_future(py)?
                 }
             };
             if is_task && direct {
                 task::run_in_context(context, function, &argument)?;
             } else {
-                client.get().call_soon(py, function, &argument, Some(context))?;
+                home.ties().call_soon(py, function, &argument, Some(context))?;
             }
         }
         Ok(())
@@ -181,6 +222,20 @@ impl Awaitable {
         seen
     }
 
+    /// Whoever works on it need not.
+    fn tell_cancelled(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.home {
+            Home::Client(client, id) => AsyncClient::cancel_request(client.bind(py), *id),
+            Home::Pool(pool, place) => {
+                let given = lock(&self.inner).given.take();
+                match given {
+                    Some((client, id)) => AsyncClient::cancel_request(client.bind(py), id),
+                    None => PoolRouter::withdraw(pool.bind(py), *place),
+                }
+            }
+        }
+    }
+
     fn cancel_with(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
         let this = slf.get();
         if let Err(unused) = this.finish(Outcome::Cancelled(message)) {
@@ -188,24 +243,9 @@ impl Awaitable {
             return Ok(false);
         }
         this.close_unseen();
-        AsyncClient::cancel_request(this.client.bind(slf.py()), this.id)?;
+        this.tell_cancelled(slf.py())?;
         Self::wake(slf.clone(), false)?;
         Ok(true)
-    }
-}
-
-/// Gives the loop when called.
-#[pyclass(frozen, module = "pgoxide._core")]
-pub(crate) struct LoopOf(pub(crate) Py<PyAny>);
-
-#[pymethods]
-impl LoopOf {
-    fn __call__<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.0.bind(py).clone()
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.0)
     }
 }
 
@@ -310,13 +350,13 @@ impl Awaitable {
     /// `get_loop()`: the loop it belongs to. An attribute that is called, since a task asks each reply it awaits: a bound
     /// method made and freed each time would be a twelfth of the client's work for a small query.
     #[getter(get_loop)]
-    fn loop_function<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopOf>> {
-        self.client.get().loop_of(py)
+    fn loop_function<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, crate::event_loop::LoopOf>> {
+        self.home.ties().loop_of(py)
     }
 
     #[getter(_loop)]
     fn loop_attribute<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.client.get().event_loop(py)
+        self.home.ties().event_loop(py)
     }
 
     /// Whether the answer is there, an error or a cancellation included.
@@ -382,7 +422,7 @@ impl Awaitable {
         }
         drop(inner);
         drop(site);
-        this.client.get().call_soon(py, &callback, slf.as_any(), Some(&context))
+        this.home.ties().call_soon(py, &callback, slf.as_any(), Some(&context))
     }
 
     /// Takes a callback back; says how often it was there.
@@ -421,13 +461,19 @@ impl Awaitable {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.client)?;
+        match &self.home {
+            Home::Client(client, _) => visit.call(client)?,
+            Home::Pool(pool, _) => visit.call(pool)?,
+        }
         let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
         match &inner.outcome {
             Outcome::Value(value) => visit.call(value)?,
             Outcome::Error(error) => error.visit(&visit)?,
             Outcome::Cancelled(Some(message)) => visit.call(message)?,
             _ => {}
+        }
+        if let Some((client, _)) = &inner.given {
+            visit.call(client)?;
         }
         for callback in &inner.callbacks {
             visit.call(&callback.function)?;
@@ -442,11 +488,12 @@ impl Awaitable {
     fn __clear__(&self) {
         let mut inner = lock(&self.inner);
         let callbacks = std::mem::take(&mut inner.callbacks);
+        let given = inner.given.take();
         // An error that nobody has taken is kept for the warning to name; it was never raised, so it leads nowhere.
         let unseen = inner.site.is_some() && matches!(inner.outcome, Outcome::Error(_));
         let outcome = (!unseen).then(|| std::mem::replace(&mut inner.outcome, Outcome::Cancelled(None)));
         drop(inner);
-        drop((callbacks, outcome));
+        drop((callbacks, given, outcome));
     }
 }
 

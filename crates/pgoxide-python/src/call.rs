@@ -48,15 +48,26 @@ fn type_oid(name: &str) -> Option<u32> {
     pgoxide_types::oid::by_name(typname)
 }
 
+/// Who knows what became of a text with named parameters.
+pub(crate) trait NamedSource {
+    fn named_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<NamedText>>;
+}
+
+impl NamedSource for Session {
+    fn named_text(&self, sql: &Bound<'_, PyString>) -> PyResult<Arc<NamedText>> {
+        self.statements.named.get(sql, self.conforms())
+    }
+}
+
 /// One statement as it was asked for.
 pub(crate) struct Asked<'py> {
     /// As it was written.
     pub(crate) sql: Bound<'py, PyString>,
     /// What became of it, when its parameters are given by name.
-    named: Option<Arc<NamedText>>,
+    pub(crate) named: Option<Arc<NamedText>>,
     /// By position, however they were given.
     pub(crate) arguments: Bound<'py, PyTuple>,
-    types: Vec<u32>,
+    pub(crate) types: Vec<u32>,
     pub(crate) into: Option<Py<PyAny>>,
     pub(crate) timeout: Option<f64>,
     pub(crate) isolate: bool,
@@ -66,7 +77,7 @@ impl<'py> Asked<'py> {
     /// `statement` is SQL text, or a Statement that brings its own parameters and row type.
     #[inline]
     pub(crate) fn new(
-        session: &Session,
+        source: &impl NamedSource,
         statement: &Bound<'py, PyAny>,
         given: Given<'_, 'py>,
         into: Option<Py<PyAny>>,
@@ -105,23 +116,23 @@ impl<'py> Asked<'py> {
                         let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
                         Self { sql, named: None, arguments: given.args, types, into, timeout: None, isolate: false }
                     }
-                    Some(values) => Self::by_name(session, sql, &values, types, into)?,
+                    Some(values) => Self::by_name(source, sql, &values, types, into)?,
                 }
             }
-            Err(_) => Self::from_statement(session, statement, &given.args, values.is_some(), into, types)?,
+            Err(_) => Self::from_statement(source, statement, &given.args, values.is_some(), into, types)?,
         };
         (asked.timeout, asked.isolate) = (timeout, isolate);
         Ok(asked)
     }
 
     fn by_name(
-        session: &Session,
+        source: &impl NamedSource,
         sql: Bound<'py, PyString>,
         values: &Values<'py>,
         types: Option<&Bound<'py, PyAny>>,
         into: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let text = session.statements.named.get(&sql, session.conforms())?;
+        let text = source.named_text(&sql)?;
         let arguments = values.in_order_of(&text)?;
         let types = match types {
             None => Vec::new(),
@@ -132,7 +143,7 @@ impl<'py> Asked<'py> {
 
     #[cold]
     fn from_statement(
-        session: &Session,
+        source: &impl NamedSource,
         statement: &Bound<'py, PyAny>,
         arguments: &Bound<'py, PyTuple>,
         by_name: bool,
@@ -160,7 +171,7 @@ impl<'py> Asked<'py> {
                 None => None,
             };
             let values = named::zipped(&names, &arguments)?;
-            return Self::by_name(session, sql, &Values::of(&values)?, types.or(own_types.as_ref()), into);
+            return Self::by_name(source, sql, &Values::of(&values)?, types.or(own_types.as_ref()), into);
         }
         let types = types.or(own_types.as_ref()).map_or_else(|| Ok(Vec::new()), type_oids)?;
         Ok(Self { sql, named: None, arguments, types, into, timeout: None, isolate: false })

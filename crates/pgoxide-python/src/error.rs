@@ -46,6 +46,7 @@ branches! {
     multiple_rows;
     cancelled_by_neighbour;
     queue_full;
+    pool_full;
     query_timeout;
     batch_aborted;
     statement_invalidated;

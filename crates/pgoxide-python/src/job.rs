@@ -16,10 +16,11 @@ use crate::convert::{Rules, short_repr};
 use crate::copy_out::CopyOut;
 use crate::error;
 use crate::feed::Fed;
+use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
-use crate::session::{Session, refusal_error, victim};
+use crate::session::{refusal_error, victim};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Into;
@@ -115,6 +116,8 @@ pub(crate) struct Run {
     pub(crate) text: bool,
     /// It is the second attempt, after its statement was lost.
     pub(crate) again: bool,
+    /// What the connections of its pool know of its statement together.
+    pub(crate) known: Option<Arc<Known>>,
     parameter_oids: Option<Vec<u32>>,
     plan: Option<Arc<Plan>>,
     target: Option<Arc<Into>>,
@@ -134,6 +137,7 @@ impl Run {
             first: None,
             text: false,
             again: false,
+            known: None,
             parameter_oids: None,
             plan: None,
             target: None,
@@ -411,6 +415,8 @@ pub(crate) struct Job {
     pub(crate) stream: Option<Arc<Shared>>,
     /// ParseComplete has come, since it was last written.
     pub(crate) parsed: bool,
+    /// It makes a pool's connection forget its last user.
+    pub(crate) resets: bool,
     /// Statements that its flight closes.
     closing: Option<Box<Closing>>,
     /// What was written for it: its statement was lost before anything ran, so it is to be asked again.
@@ -419,7 +425,17 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) const fn new(kind: Kind, reply: Option<Py<Awaitable>>) -> Self {
-        Self { kind, reply, error: None, refused: false, stream: None, parsed: false, closing: None, again: None }
+        Self {
+            kind,
+            reply,
+            error: None,
+            refused: false,
+            stream: None,
+            parsed: false,
+            resets: false,
+            closing: None,
+            again: None,
+        }
     }
 
     /// With the statements its flight closes before anything else.
@@ -472,25 +488,19 @@ impl Job {
         }
     }
 
-    /// Why it failed, told in full.
-    pub(crate) fn failure(&mut self, py: Python<'_>, session: &Session) -> Option<PyErr> {
-        let error = self.error.take()?;
-        Some(session.explained(py, error, self.statement().map(|statement| &**statement)))
-    }
-
     /// What the caller gets.
-    pub(crate) fn conclude(&mut self, py: Python<'_>, session: &Session) -> PyResult<Py<PyAny>> {
-        if let Some(error) = self.failure(py, session) {
+    pub(crate) fn conclude(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(error) = self.error.take() {
             if let Kind::Batch(batch) = &mut self.kind {
                 batch.abort(py, &error);
             }
             return Err(error);
         }
         match &mut self.kind {
-            Kind::Run(run) => run.result(py).map_err(|error| session.explained(py, error, Some(&run.prepared))),
+            Kind::Run(run) => run.result(py),
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
-            Kind::Batch(batch) => batch.result(py, session),
+            Kind::Batch(batch) => batch.result(py),
             Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(py.None()),
         }
     }

@@ -11,14 +11,17 @@ mod convert;
 mod copy_out;
 mod copy_text;
 mod error;
+mod event_loop;
 mod feed;
 mod ffi;
 mod held;
 mod io;
 mod job;
+mod known;
 mod named;
 mod open_streams;
 mod plan;
+mod pool;
 mod prepared;
 mod pyimport;
 mod row;
@@ -37,6 +40,8 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::arguments::frozen_arguments;
+    #[pymodule_export]
     use crate::async_client::{AsyncClient, Reader};
     #[pymodule_export]
     use crate::awaitable::Awaitable;
@@ -48,6 +53,8 @@ mod _core {
     use crate::copy_text::copy_format;
     #[pymodule_export]
     use crate::feed::Feed;
+    #[pymodule_export]
+    use crate::pool::{BlockingPool, PoolRouter};
     #[pymodule_export]
     use crate::prepared::Entry;
     #[pymodule_export]

@@ -137,6 +137,11 @@ impl OpenStreams {
         drop(ended);
     }
 
+    /// Which are open.
+    pub(crate) fn ids(&self) -> Vec<RequestId> {
+        lock(&self.inner).open.iter().map(|open| open.id).collect()
+    }
+
     /// The tasks that read streams.
     pub(crate) fn readers(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         lock(&self.inner).open.iter().map(|open| open.task.clone_ref(py)).collect()

@@ -5,13 +5,16 @@
 //! | `command.rs` | which command a statement is |
 //! | `lexer.rs` | a text cut into tokens |
 //! | `placeholders.rs` | `:name` becomes `$n` |
+//! | `session.rs` | what a statement leaves behind in its session |
 
 #![forbid(unsafe_code)]
 
 mod command;
 mod lexer;
 mod placeholders;
+mod session;
 
 pub use command::{Command, command};
 pub use lexer::{Kind, Token, Tokens, tokens};
 pub use placeholders::{Named, PlaceholderError, characters};
+pub use session::{Keeps, keeps};

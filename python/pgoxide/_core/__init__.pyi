@@ -6,6 +6,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `async_client.pyi`, `blocking_client.pyi`: the verbs of the two connection classes
 - `awaitable.pyi`: what an asynchronous verb returns
 - `batch.pyi`: several statements in one flight
+- `pool.pyi`: the verbs of the two pools; `arguments.pyi`: arguments that are kept
 - `tag.pyi`, `script.pyi`: what statements and scripts give
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
 - `prepared.pyi`, `row.pyi`: a described statement; rows by name
@@ -13,12 +14,14 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
 """
 
+from pgoxide._core.arguments import frozen_arguments
 from pgoxide._core.async_client import AsyncClient, Reader
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
 from pgoxide._core.copy_text import copy_format
 from pgoxide._core.feed import Feed
+from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.prepared import Prepared
 from pgoxide._core.row import make_row
 from pgoxide._core.script import ScriptResult
@@ -27,11 +30,13 @@ from pgoxide._core.tag import CommandTag
 
 __all__ = [
     "AsyncClient",
+    "AsyncPoolCore",
     "BatchBuilder",
     "BatchReply",
     "Client",
     "CommandTag",
     "Feed",
+    "PoolCore",
     "Prepared",
     "Reader",
     "Reply",
@@ -39,5 +44,6 @@ __all__ = [
     "Stream",
     "StreamStep",
     "copy_format",
+    "frozen_arguments",
     "make_row",
 ]

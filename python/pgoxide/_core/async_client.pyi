@@ -456,9 +456,6 @@ class AsyncClient:
         Raises InterfaceError when another has one.
         """
 
-    def _explain_pool(self, pool: Callable[[], str | None] | None) -> None:
-        """For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back."""
-
     def _disown(self, token: object) -> None:
         """The transaction of `token` is over; another's goes on."""
 
@@ -480,6 +477,9 @@ class AsyncClient:
 
     def _settled(self) -> Reply[None] | None:
         """A reply that settles when all that was asked before it has finished; None when nothing is unfinished."""
+
+    def _ping(self) -> Reply[None]:
+        """A reply that settles once the server has answered a Sync."""
 
     def _terminate(self) -> bool:
         """Writes Terminate behind everything that was written. True once nothing is left to send."""

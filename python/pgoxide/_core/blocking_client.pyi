@@ -450,9 +450,6 @@ class Client:
         Raises InterfaceError when another has one.
         """
 
-    def _explain_pool(self, pool: Callable[[], str | None] | None) -> None:
-        """For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back."""
-
     def _disown(self, token: object) -> None:
         """The transaction of `token` is over; another's goes on."""
 
@@ -475,6 +472,26 @@ class Client:
 
     def _cancel_request(self) -> bytes | None:
         """The bytes of a CancelRequest for this session; None when the server gave no key."""
+
+    # For a pool
+
+    def _park(self) -> None:
+        """Its user gives it back: its verbs raise from now on."""
+
+    def _unpark(self, routed: bool) -> None:
+        """Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open."""
+
+    def _asked(self) -> int:
+        """The last request's number: when it is the same, nothing was asked meanwhile."""
+
+    def _reset(self, reset: str, timeout: float) -> bool:
+        """Writes the reset and waits for nothing but the turn; False when there is nothing to undo."""
+
+    def _await_reset(self, timeout: float) -> None:
+        """Waits until the reset has been answered. Raises why it failed."""
+
+    def _ping(self, timeout: float) -> None:
+        """A round trip that runs nothing."""
 
     # What is known without asking the server
 

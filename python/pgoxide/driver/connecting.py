@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 __all__ = ["Connecting"]
 
 
-class _Closable(Protocol):
-    def close(self) -> Awaitable[None]: ...
+class _Block(Protocol):
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> Awaitable[None]: ...
 
 
-C = TypeVar("C", bound=_Closable)
+C = TypeVar("C", bound=_Block)
 
 
 class Connecting(Coroutine[object, None, C]):
-    """A connection (or pool) about to be opened: `await` it, or enter it with `async with`, once.
+    """A connection about to be opened, or taken from a pool: `await` it, or enter it with `async with`, once.
 
     Nothing has happened before. It is also a coroutine to `asyncio.run` and `create_task`.
     """
@@ -41,7 +43,7 @@ class Connecting(Coroutine[object, None, C]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._opened is not None:
-            await self._opened.close()
+            await self._opened.__aexit__(exc_type, exc, traceback)
 
     def _coroutine(self) -> Coroutine[object, None, C]:
         if self._running is None:

@@ -126,6 +126,11 @@ impl<T> Queue<T> {
         self.iter_from(0)
     }
 
+    /// All items with their ids, oldest first.
+    pub fn iter_with_ids(&self) -> impl Iterator<Item = (RequestId, &T)> {
+        self.slots.iter().filter_map(|slot| slot.item.as_ref().map(|(id, item)| (*id, item)))
+    }
+
     /// The items at `place` and behind it, with their places.
     pub fn iter_from(&self, place: u64) -> impl Iterator<Item = (u64, &T)> {
         let start = self.slots.partition_point(|slot| slot.place < place);

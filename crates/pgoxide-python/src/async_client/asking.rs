@@ -82,7 +82,7 @@ impl AsyncClient {
     }
 
     /// Submits a request made by somebody else than `ask`, in its turn.
-    pub(super) fn submit(slf: &Bound<'_, Self>, request: Request<Job>) -> PyResult<()> {
+    pub(crate) fn submit(slf: &Bound<'_, Self>, request: Request<Job>) -> PyResult<()> {
         let this = slf.get();
         let waiting = {
             let mut state = lock(&this.session.state);

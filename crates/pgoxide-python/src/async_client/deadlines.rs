@@ -38,15 +38,21 @@ impl AsyncClient {
         let Some(seconds) = timeout.or(self.default_timeout) else { return Ok(()) };
         let wait = Duration::try_from_secs_f64(seconds).ok();
         let Some(due) = wait.and_then(|wait| Instant::now().checked_add(wait)) else { return Ok(()) };
+        self.set_due(py, due, seconds, id)
+    }
+
+    /// Call `id` must have its answer by then. `limit`: the seconds to name when it has not.
+    pub(super) fn set_due(&self, py: Python<'_>, due: Instant, limit: f64, id: RequestId) -> PyResult<()> {
         let earliest = {
             let mut deadlines = lock(&self.deadlines);
             let earliest = deadlines.peek().is_none_or(|Deadline(first, ..)| due < *first)
                 && self.streaming.due().is_none_or(|first| due < first);
             self.forget_answered(&mut deadlines);
-            deadlines.push(Deadline(due, id, seconds));
+            deadlines.push(Deadline(due, id, limit));
             earliest
         };
         if earliest {
+            let seconds = due.saturating_duration_since(Instant::now()).as_secs_f64();
             self.hooks(py)?.call_method1(intern!(py, "arm"), (seconds,))?;
         }
         Ok(())
@@ -96,17 +102,12 @@ impl AsyncClient {
             let Some(Deadline(_, id, seconds)) = due else { continue };
             if let Some(shared) = this.session.stream_of(id) {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
-                let late = this.session.explained_of(py, late, id);
                 this.end_stream(py, id, &shared, Some(late), false)?;
                 Self::cancel_request(slf, id)?;
                 continue;
             }
             let Some(reply) = this.session.reply_of(py, id) else { continue };
-            if !reply.get().is_pending() {
-                continue;
-            }
             let late = error::query_timeout(py, format!("no answer within {seconds} s"));
-            let late = this.session.explained_of(py, late, id);
             if reply.get().settle(Err(late)) {
                 Self::cancel_request(slf, id)?;
                 Awaitable::wake(reply.into_bound(py), false)?;

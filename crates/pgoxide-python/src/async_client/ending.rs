@@ -53,7 +53,7 @@ impl AsyncClient {
         });
         let waiting: Vec<_> = waiting.collect();
         // A loop that was closed in the middle runs nobody any more.
-        let runs = match self.event_loop.get() {
+        let runs = match self.ties.get() {
             Some(event_loop) => !event_loop.bind(py).call_method0(intern!(py, "is_closed"))?.is_truthy()?,
             None => false,
         };

@@ -12,12 +12,14 @@
 //! | `deadlines.rs` | time limits |
 //! | `ending.rs` | calls that are given up, and the connection's own end |
 //! | `reader.rs` | what the event loop calls |
+//! | `routed.rs` | calls that a pool gives to it |
 
 mod asking;
 mod deadlines;
 mod ending;
 mod reader;
 mod reading;
+mod routed;
 mod writing;
 
 use std::collections::BinaryHeap;
@@ -30,20 +32,22 @@ use pgoxide_protocol::client::{CancelDelivered, Limits, RequestId};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyWeakrefReference};
 
 use self::deadlines::Deadline;
 pub(crate) use self::reader::Reader;
 use crate::arguments::{Parameters, freeze};
-use crate::awaitable::{Awaitable, LoopOf};
+use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::event_loop::LoopTies;
 use crate::feed::Feed;
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::{Run, Verb};
 use crate::named::Given;
 use crate::open_streams::OpenStreams;
+use crate::pool::PoolRouter;
 use crate::prepared::Entry;
 use crate::session::{Options, Session};
 use crate::stream::{Flow, Stream, StreamCall};
@@ -72,11 +76,9 @@ pub(crate) struct AsyncClient {
     line: Mutex<Line>,
     /// Out while it is read into or decoded from.
     page: Mutex<Option<RecvBuffer>>,
-    event_loop: OnceLock<Py<PyAny>>,
-    /// A future of the loop that has finished long ago, see `Awaitable::wake`.
-    finished: OnceLock<Py<PyAny>>,
-    /// See `Awaitable::get_loop`.
-    loop_of: OnceLock<Py<LoopOf>>,
+    pub(crate) ties: LoopTies,
+    /// The pool it serves, for good, and its place there.
+    pub(crate) pool: OnceLock<(Py<PoolRouter>, usize)>,
     /// The transport: `want_write`, `write`, `cancel`, `arm`, `ended`, `notice`, `notification`.
     hooks: OnceLock<Py<PyAny>>,
     /// What the loop holds; see `Reader`.
@@ -100,31 +102,8 @@ pub(crate) struct AsyncClient {
 }
 
 impl AsyncClient {
-    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.event_loop.get() {
-            Some(event_loop) => Ok(event_loop.bind(py).clone()),
-            None => Err(error::interface_error(py, "the connection has not been opened")),
-        }
-    }
-
-    pub(crate) fn loop_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopOf>> {
-        if let Some(loop_of) = self.loop_of.get() {
-            return Ok(loop_of.bind(py).clone());
-        }
-        let made = Bound::new(py, LoopOf(self.event_loop(py)?.unbind()))?;
-        let _ = self.loop_of.set(made.clone().unbind()); // made twice, both are alike
-        Ok(made)
-    }
-
-    pub(crate) fn finished_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(finished) = self.finished.get() {
-            return Ok(finished.bind(py).clone());
-        }
-        let made = pyimport::future(py)?.call((), Some(&[("loop", self.event_loop(py)?)].into_py_dict(py)?))?;
-        made.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        // Both are alike, should the call above have come back here.
-        let _ = self.finished.set(made.clone().unbind());
-        Ok(made)
+    pub(super) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.ties.event_loop(py)
     }
 
     fn reader<'a, 'py>(&'a self, py: Python<'py>) -> PyResult<&'a Bound<'py, Reader>> {
@@ -141,22 +120,6 @@ impl AsyncClient {
         }
     }
 
-    /// `loop.call_soon(function, argument, context=context)`.
-    pub(crate) fn call_soon(
-        &self,
-        py: Python<'_>,
-        function: &Bound<'_, PyAny>,
-        argument: &Bound<'_, PyAny>,
-        context: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let options = PyDict::new(py);
-        if let Some(context) = context {
-            options.set_item(intern!(py, "context"), context)?;
-        }
-        self.event_loop(py)?.call_method(intern!(py, "call_soon"), (function, argument), Some(&options))?;
-        Ok(())
-    }
-
     /// Raises unless the caller is a task or callback of the connection's own loop.
     #[inline]
     fn check_caller(&self, py: Python<'_>) -> PyResult<()> {
@@ -167,7 +130,7 @@ impl AsyncClient {
     /// As `check_caller`, for the task that reads a stream.
     pub(crate) fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
         let running = pyimport::running_loop(py)?.call0()?;
-        match self.event_loop.get() {
+        match self.ties.get() {
             Some(own) if running.is(own) => Ok(()),
             own => Err(wrong_loop(py, &running, own.is_some())),
         }
@@ -262,9 +225,8 @@ impl AsyncClient {
             session: Session::new(crate::prepared::Statements::new(py, cache, nonce), limits, options),
             line: Mutex::new(Line::None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
-            event_loop: OnceLock::new(),
-            finished: OnceLock::new(),
-            loop_of: OnceLock::new(),
+            ties: LoopTies::default(),
+            pool: OnceLock::new(),
             hooks: OnceLock::new(),
             reader: OnceLock::new(),
             starting: Mutex::new(None),
@@ -570,11 +532,6 @@ impl AsyncClient {
         self.session.own(py, token, holder)
     }
 
-    /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
-    fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
-        self.session.surroundings.set_pool(pool);
-    }
-
     /// The transaction of `token` is over.
     fn _disown(&self, token: &Bound<'_, PyAny>) {
         self.session.disown(token);
@@ -592,9 +549,8 @@ impl AsyncClient {
     ) -> PyResult<Py<Reader>> {
         let (py, this) = (slf.py(), slf.get());
         let reader = Py::new(py, Reader { client: PyWeakrefReference::new(slf)?.unbind(), busy: Mutex::new(None) })?;
-        let fresh = this.event_loop.set(event_loop).is_ok()
-            && this.hooks.set(hooks).is_ok()
-            && this.reader.set(reader.clone_ref(py)).is_ok();
+        let fresh =
+            this.ties.tie(event_loop) && this.hooks.set(hooks).is_ok() && this.reader.set(reader.clone_ref(py)).is_ok();
         if !fresh {
             return Err(error::interface_error(py, "the connection has been opened before"));
         }
@@ -630,6 +586,11 @@ impl AsyncClient {
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "close"))?;
         Self::submit(slf, Session::sync_request(id, Some(reply.clone_ref(py))))?;
         Ok(Some(reply))
+    }
+
+    /// A reply that settles once the server has answered a Sync.
+    fn _ping(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Self::round_trip(slf)
     }
 
     /// Writes Terminate behind everything that was written. True once nothing is left to send.
@@ -713,11 +674,8 @@ impl AsyncClient {
         if let Some(reader) = self.reader.get() {
             visit.call(reader)?;
         }
-        if let Some(finished) = self.finished.get() {
-            visit.call(finished)?;
-        }
-        if let Some(loop_of) = self.loop_of.get() {
-            visit.call(loop_of)?;
+        if let Some((pool, _)) = self.pool.get() {
+            visit.call(pool)?;
         }
         if let Ok(Some(starting)) = self.starting.try_lock().as_deref() {
             visit.call(starting)?;
@@ -727,7 +685,7 @@ impl AsyncClient {
             waiting.iter().try_for_each(|reply| visit.call(reply))?;
         }
         self.session.visit(&visit)?;
-        self.event_loop.get().map_or(Ok(()), |event_loop| visit.call(event_loop))
+        self.ties.visit(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {

@@ -53,11 +53,13 @@ impl AsyncClient {
             }
         }
         this.put_back(page);
+        Self::tell_pool(slf, &outcomes);
         let delivered = this.deliver(py, outcomes, true);
         if let Some(reason) = end {
             this.finish(py, reason)?;
             return delivered;
         }
+        let delivered = delivered.and(Self::ask_pool(slf));
         this.flush(py)?;
         this.release_if_idle(py);
         delivered
@@ -78,10 +80,14 @@ impl AsyncClient {
             end = this.session.process(py, &mut page, &mut outcomes).err();
         }
         this.put_back(page);
-        let delivered = this.deliver(py, outcomes, true);
+        Self::tell_pool(slf, &outcomes);
+        let mut delivered = this.deliver(py, outcomes, true);
         match end {
             Some(reason) => this.finish(py, reason)?,
-            None => this.flush(py)?,
+            None => {
+                delivered = delivered.and(Self::ask_pool(slf));
+                this.flush(py)?;
+            }
         }
         this.release_if_idle(py);
         delivered
@@ -150,14 +156,14 @@ impl AsyncClient {
                     Awaitable::wake(started.into_bound(py), direct)?;
                 }
                 if let Some(shared) = job.stream.take() {
-                    let error = job.failure(py, &self.session);
+                    let error = job.error.take();
                     return self.end_stream(py, id, &shared, error, direct);
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
                     return Ok(());
                 }
-                let result = job.conclude(py, &self.session);
+                let result = job.conclude(py);
                 // Before the task goes on: what the job holds (its statement) is free again.
                 drop(job);
                 if reply.get().settle(result) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }

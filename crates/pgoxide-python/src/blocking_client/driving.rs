@@ -32,7 +32,11 @@ impl BlockingClient {
         if self.turn.keep(py, deadline.at)? { Ok(()) } else { Err(self.session.closed_error(py)) }
     }
 
-    pub(super) fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) const fn default_timeout(&self) -> Option<f64> {
+        self.default_timeout
+    }
+
+    pub(crate) fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
         // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
         self.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
@@ -60,7 +64,7 @@ impl BlockingClient {
                 && !prepare.refused().is_empty()
             {
                 self.session.statements.forget(py, prepared)?;
-                return Err(self.session.explained(py, prepare.error(py, prepared), Some(prepared)));
+                return Err(prepare.error(py, prepared));
             }
         }
         Ok(())
@@ -72,7 +76,7 @@ impl BlockingClient {
             let call = self.session.again(py, &mut job.kind, &written)?;
             job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
         }
-        job.conclude(py, &self.session)
+        job.conclude(py)
     }
 
     /// A call that is made again, because its statement was lost before anything of it ran.
@@ -119,7 +123,7 @@ impl BlockingClient {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
                 Ok(None) if deadline.has_passed() => {
-                    let late = self.too_late(py, id, format!("no answer within {} s", deadline.seconds));
+                    let late = self.too_late(py, format!("no answer within {} s", deadline.seconds));
                     return Err(self.give_up(py, id, late));
                 }
                 Ok(None) => {}

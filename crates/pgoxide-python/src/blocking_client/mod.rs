@@ -7,11 +7,13 @@
 //! | `driving.rs` | one call after the other |
 //! | `streaming.rs` | streams, which keep the turn |
 //! | `feeding.rs` | fed requests, which keep it too |
+//! | `pooled.rs` | what a pool asks of it |
 //! | `ending.rs` | calls that are given up, and the connection's own end |
 
 mod driving;
 mod ending;
 mod feeding;
+mod pooled;
 mod streaming;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -32,7 +34,7 @@ use crate::io::{Moved, Socket};
 use crate::job::{Run, Verb};
 use crate::named::Given;
 use crate::prepared::{Entry, Stage, Statements};
-use crate::session::{Options, Session};
+use crate::session::{Options, Reset, Session};
 use crate::spin::Spin;
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
@@ -396,11 +398,6 @@ impl BlockingClient {
         self.session.own(py, token, holder)
     }
 
-    /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
-    fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
-        self.session.surroundings.set_pool(pool);
-    }
-
     /// The transaction of `token` is over.
     fn _disown(&self, token: &Bound<'_, PyAny>) {
         self.session.disown(token);
@@ -479,6 +476,38 @@ impl BlockingClient {
                 Ok(Some(PyBytes::new(py, &bytes)))
             }
         }
+    }
+
+    // ---- for a pool ------------------------------------------------------------------------------------------
+
+    /// Its user gives it back: its verbs raise from now on.
+    fn _park(&self, py: Python<'_>) {
+        self.given_back(py);
+    }
+
+    /// Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open.
+    fn _unpark(&self, routed: bool) {
+        self.session.unpark(routed);
+    }
+
+    /// The last request's number: when it is the same, nothing was asked meanwhile.
+    fn _asked(&self) -> RequestId {
+        self.session.last_id()
+    }
+
+    /// Writes the reset and waits for nothing but the turn; false when there is nothing to undo.
+    fn _reset(&self, py: Python<'_>, reset: &str, timeout: f64) -> PyResult<bool> {
+        self.send_reset(py, &Reset::asked(reset), Deadline::after(Some(timeout)))
+    }
+
+    /// Waits until the reset has been answered; raises why it failed.
+    fn _await_reset(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        self.await_reset(py, Deadline::after(Some(timeout)))
+    }
+
+    /// A round trip that runs nothing.
+    fn _ping(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        self.round_trip(py, Deadline::after(Some(timeout)))
     }
 
     // ---- what is known without asking the server -------------------------------------------------------------

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pgoxide_protocol::buffer::RecvBuffer;
 use pgoxide_protocol::client::{CopyDirection, Event, Failure, RequestId, Step};
+use pgoxide_protocol::codes::TransactionStatus;
 use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::error_response::ErrorResponse;
@@ -11,6 +12,7 @@ use pgoxide_protocol::message::fields;
 use pyo3::prelude::*;
 
 use super::recovery::{Lost, invalidated};
+use super::resetting::left_open;
 use super::{Outcome, Session};
 use crate::awaitable::Awaitable;
 use crate::error::{self};
@@ -45,6 +47,11 @@ impl Session {
             Event::Finished { id, mut job, abandoned, status } => {
                 job.answered();
                 Self::goes_again(&mut job, status);
+                if job.resets {
+                    self.reset_answered(job.error.take());
+                } else if status != TransactionStatus::Idle && lock(&self.state).routed && job.error.is_none() {
+                    job.error = Some(left_open(py));
+                }
                 out.push(Outcome::Finished(id, job, abandoned));
             }
             Event::Complete(complete) if self.runs_stream() => {
@@ -86,9 +93,7 @@ impl Session {
                 self.failed(py, &refusal, failure, step)?;
             }
             Event::Notice(notice) => {
-                let fields = error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind();
-                self.surroundings.noticed(fields.clone_ref(py));
-                out.push(Outcome::Notice(fields));
+                out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
             }
             Event::Notification(notification) => out.push(Outcome::Notification {
                 channel: String::from_utf8_lossy(notification.channel).into_owned(),

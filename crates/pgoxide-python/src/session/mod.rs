@@ -14,11 +14,12 @@
 //! | `requests.rs` | from a call to a request |
 //! | `events.rs` | from bytes to outcomes |
 //! | `recovery.rs` | statements the server has no more, or otherwise |
+//! | `resetting.rs` | what a pool's connection forgets between two users |
 
 mod events;
-mod explaining;
 mod recovery;
 mod requests;
+mod resetting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,8 +33,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 pub(crate) use self::events::victim;
-pub(crate) use self::explaining::Surroundings;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
+pub(crate) use self::resetting::Reset;
+use self::resetting::ResetState;
 use crate::awaitable::Awaitable;
 use crate::call::type_oids;
 use crate::convert::Rules;
@@ -51,6 +53,11 @@ pub(crate) struct State {
     pub(crate) ended: Option<Ended>,
     /// The text of a FATAL error that announced the end.
     pub(crate) last_words: Option<PyErr>,
+    /// It serves a pool, and nobody has it.
+    parked: bool,
+    /// What it runs is the pool's: none may leave a transaction open.
+    routed: bool,
+    reset: ResetState,
 }
 
 /// Why the connection ended.
@@ -106,34 +113,42 @@ pub(crate) struct Session {
     last_id: AtomicU64,
     /// Who has a transaction open: the token its context holds, and its name.
     owner: Mutex<Option<(Py<PyAny>, String)>>,
-    pub(crate) surroundings: Surroundings,
 }
 
 impl Session {
     pub(crate) fn new(statements: Statements, limits: Limits, options: Options) -> Self {
-        let state = State { conn: Connection::new(limits), held: HeldCalls::default(), ended: None, last_words: None };
-        Self {
-            state: Mutex::new(state),
-            statements,
-            options,
-            last_id: AtomicU64::new(0),
-            owner: Mutex::new(None),
-            surroundings: Surroundings::default(),
-        }
+        let state = State {
+            conn: Connection::new(limits),
+            held: HeldCalls::default(),
+            ended: None,
+            last_words: None,
+            parked: false,
+            routed: false,
+            reset: ResetState::None,
+        };
+        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
     }
 
     pub(crate) fn next_id(&self) -> RequestId {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The last id that was given.
+    pub(crate) fn last_id(&self) -> RequestId {
+        self.last_id.load(Ordering::Relaxed)
+    }
+
     /// Raises when the connection has ended, or holds so much that it takes no more.
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        let (ended, held) = {
+        let (ended, parked, held) = {
             let state = lock(&self.state);
-            (state.ended.is_some(), state.conn.held() + state.held.cost())
+            (state.ended.is_some(), state.parked, state.conn.held() + state.held.cost())
         };
         if ended {
             return Err(self.closed_error(py));
+        }
+        if parked {
+            return Err(given_back(py));
         }
         self.check_owner(py)?;
         if held > self.options.max_queued_hard {
@@ -285,7 +300,6 @@ impl Session {
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.statements.visit(visit)?;
-        self.surroundings.visit(visit)?;
         if let Ok(Some((token, _))) = self.owner.try_lock().as_deref() {
             visit.call(token)?;
         }
@@ -306,7 +320,6 @@ impl Session {
         };
         let owner = lock(&self.owner).take();
         drop((jobs, held, ended, words, owner));
-        self.surroundings.clear();
         self.statements.clear(py);
     }
 
@@ -317,6 +330,15 @@ impl Session {
     pub(crate) fn status(&self) -> TransactionStatus {
         lock(&self.state).conn.status()
     }
+}
+
+#[cold]
+fn given_back(py: Python<'_>) -> PyErr {
+    error::interface_error(
+        py,
+        "this connection has been given back to its pool, which may have handed it to somebody else: acquire() another, and \
+         keep no reference beyond its block",
+    )
 }
 
 #[cold]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._async.copying import AsyncCopyOut
+    from pgoxide.driver._async.pool import AsyncPool
     from pgoxide.driver.copying import CopyFormat, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Writer
@@ -58,6 +59,8 @@ class AsyncConnection(_core.AsyncClient):
 
     _line: transport.Line | None = None
     _config: ConnectConfig | None = None
+    _pool: AsyncPool | None = None
+    """Whose it is: leaving its block gives it back."""
 
     # async-only: begin
     @classmethod
@@ -416,7 +419,10 @@ class AsyncConnection(_core.AsyncClient):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        if self._pool is not None:
+            await self._pool.release(self)
+        else:
+            await self.close()
 
     def __del__(self) -> None:
         if self._line is not None and not self.closed:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._sync.copying import CopyOut
+    from pgoxide.driver._sync.pool import Pool
     from pgoxide.driver.copying import CopyFormat, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Writer
@@ -58,6 +59,8 @@ class Connection(_core.Client):
 
     _line: transport.Line | None = None
     _config: ConnectConfig | None = None
+    _pool: Pool | None = None
+    """Whose it is: leaving its block gives it back."""
 
     @classmethod
     def connect(cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]) -> Self:
@@ -355,7 +358,10 @@ class Connection(_core.Client):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if self._pool is not None:
+            self._pool.release(self)
+        else:
+            self.close()
 
     def __del__(self) -> None:
         if self._line is not None and not self.closed:

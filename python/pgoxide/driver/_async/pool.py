@@ -1,0 +1,839 @@
+"""`AsyncPool`: connections shared by many tasks.
+
+Which call runs on which connection is decided by the core (`_core.AsyncPoolCore`; blocking face: `driver/shelf.py`). Here
+connections are opened, checked, configured, handed over and closed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# sync: import threading
+import time
+import warnings
+import weakref
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+
+# async-only: begin
+from pgoxide import _core
+
+# async-only: end
+from pgoxide.driver._async.connection import AsyncConnection
+from pgoxide.driver._async.pool_batch import AsyncPoolBatch
+from pgoxide.driver._async.pool_stream import AsyncPoolStream
+from pgoxide.driver.bells import AsyncBell
+
+# async-only: begin
+from pgoxide.driver.connecting import Connecting
+
+# async-only: end
+from pgoxide.driver.options import core_options
+from pgoxide.driver.peers import explain_peers_names, own_names
+from pgoxide.driver.pooling import (
+    FIRST_DELAY,
+    PoolStats,
+    Settings,
+    check_whole,
+    delay_after,
+    late,
+    stack_here,
+)
+
+# sync: from pgoxide.driver.shelf import Shelf
+from pgoxide.errors import ConnectionClosed, Error, InterfaceError, QueryTimeout
+
+if TYPE_CHECKING:
+    # async-only: begin
+    import asyncio
+    from collections.abc import (
+        AsyncIterable,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+
+    # async-only: end
+    # sync: from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from pgoxide._core import CommandTag
+    from pgoxide.config import ConnectConfig
+    from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.types import Row
+
+__all__ = ["AsyncPool"]
+
+R = TypeVar("R")
+# async-only: begin
+AsyncHook: TypeAlias = "Callable[[AsyncConnection], Awaitable[object]]"
+# async-only: end
+# sync: Hook: TypeAlias = "Callable[[Connection], object]"
+Types: TypeAlias = "Sequence[str | int] | Mapping[str, str | int]"
+Address: TypeAlias = "str | ConnectConfig | None"
+
+CLOSE_TIMEOUT = 10.0
+"""Seconds `close()` waits for connections in use."""
+
+PING_TIMEOUT = 5.0
+"""Seconds an idle connection may take to say that it lives."""
+
+# What SET changed: the pool's reset would undo it. Source: pg_settings.
+_SET_HERE = "select name from pg_catalog.pg_settings where source = 'session' order by name"
+
+
+@explain_peers_names
+# sync: class Pool(Shelf):
+# async-only: begin
+class AsyncPool(_core.AsyncPoolCore):
+    # async-only: end
+    """Connections to one database, shared by many tasks.
+
+    >>> import pgoxide
+    >>> async def main() -> None:
+    ...     async with pgoxide.AsyncPool(max_size=4) as pool:
+    ...         print(await pool.fetch_value("select 1 + 1"))
+    ...         async with pool.acquire() as db:
+    ...             await db.execute("set timezone to 'Asia/Tokyo'")
+
+    The verbs run one statement each on whichever connection can take it. `acquire()` gives a connection of one's own, which is
+    cleaned when it is given back.
+
+    dsn: a URI or keyword/value string, a ConnectConfig, or a function that gives one of them each time a connection is opened
+    (for addresses and passwords that change). Without it DATABASE_URL and the PG* variables count.
+    min_size, max_size: connections kept open (1), and open at most (10).
+    acquire_timeout: seconds to wait for a connection (30.0), then PoolTimeout; None: for ever.
+    max_waiting: how many may wait, beyond which a call raises PoolFull; None (default): no limit but that of memory,
+    `max_queued_hard`.
+    pipeline_depth: requests that may be unfinished on one connection (8) when the pool is given statements; asynchronous face.
+    share: False to run one statement at a time on a connection, as `pipeline_depth=1`; asynchronous face.
+    max_lifetime: seconds after which a connection is replaced (3600.0), give or take a tenth; None: never.
+    max_idle: seconds after which a connection that nobody needs is closed (600.0), down to `min_size`; None: never.
+    max_uses: statements and users after which a connection is replaced; None (default): never.
+    ping_after: seconds of idleness after which a connection is asked whether it lives before it is used; None (default): it is
+    not, and only one whose end has been told, or can be read, is replaced.
+    reset: what a connection forgets between two users. "full" (default): an open transaction, settings, roles, advisory locks,
+    cursors, channels, temporary tables, sequence values. "never": only the transaction. Or SQL of your own, which runs after
+    a transaction was rolled back.
+    configure: called with each new connection. What it SETs is undone by the first reset, so it is refused there: give
+    settings as `parameters=`, or choose another reset.
+    on_acquire, on_release: called with a connection before it is handed over, and when it is given back. One whose hook raises
+    is closed, and the exception comes out.
+    before_close: called with a connection that the pool closes, if it still lives.
+    debug: True to remember where connections were acquired, for the warning of one that is not given back; by default as
+    Python's development mode.
+    options: those of `AsyncConnection.connect()`.
+    """
+
+    # sync: def __init__(
+    # sync:     self,
+    # sync:     dsn: Address | Callable[[], Address] = None,
+    # sync:     /,
+    # sync:     *,
+    # sync:     min_size: int = 1,
+    # sync:     max_size: int = 10,
+    # sync:     acquire_timeout: float | None = 30.0,
+    # sync:     max_waiting: int | None = None,
+    # sync:     max_lifetime: float | None = 3600.0,
+    # sync:     max_idle: float | None = 600.0,
+    # sync:     max_uses: int | None = None,
+    # sync:     ping_after: float | None = None,
+    # sync:     reset: str = "full",
+    # sync:     configure: Hook | None = None,
+    # sync:     on_acquire: Hook | None = None,
+    # sync:     on_release: Hook | None = None,
+    # sync:     before_close: Hook | None = None,
+    # sync:     debug: bool | None = None,
+    # sync:     **options: Unpack[ConnectionOptions],
+    # sync: ) -> None:
+    # sync:     super().__init__()
+    # sync:     settings = Settings(
+    # sync:         min_size, max_size, acquire_timeout, max_waiting, max_lifetime, max_idle, max_uses, ping_after, reset
+    # sync:     )
+    # sync:     config, core = core_options(None if callable(dsn) else dsn, options)
+    # sync:     self._prepare_shelf(settings, config.command_timeout)
+    # sync:     self._prepare(core["statement_cache_size"])
+    # async-only: begin
+    def __init__(
+        self,
+        dsn: Address | Callable[[], Address | Awaitable[Address]] = None,
+        /,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        acquire_timeout: float | None = 30.0,
+        max_waiting: int | None = None,
+        pipeline_depth: int = 8,
+        share: bool = True,
+        max_lifetime: float | None = 3600.0,
+        max_idle: float | None = 600.0,
+        max_uses: int | None = None,
+        ping_after: float | None = None,
+        reset: str = "full",
+        configure: AsyncHook | None = None,
+        on_acquire: AsyncHook | None = None,
+        on_release: AsyncHook | None = None,
+        before_close: AsyncHook | None = None,
+        debug: bool | None = None,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        super().__init__()
+        check_whole("pipeline_depth", pipeline_depth, 1)
+        settings = Settings(
+            min_size,
+            max_size,
+            acquire_timeout,
+            max_waiting,
+            max_lifetime,
+            max_idle,
+            max_uses,
+            ping_after,
+            reset,
+        )
+        config, core = core_options(None if callable(dsn) else dsn, options)
+        self._prepare(
+            max_size=max_size,
+            max_waiting=max_waiting,
+            max_queued_hard=core["max_queued_hard"],
+            pipeline_depth=pipeline_depth if share else 1,
+            acquire_timeout=acquire_timeout,
+            command_timeout=config.command_timeout,
+            max_idle=max_idle,
+            max_uses=max_uses,
+            ping_after=ping_after,
+            reset=reset,
+            statement_cache_size=core["statement_cache_size"],
+        )
+        self._settings = settings
+        # async-only: end
+        self._dsn = dsn
+        self._options = options
+        self._configure, self._on_acquire = configure, on_acquire
+        self._on_release, self._before_close = on_release, before_close
+        self._debug = sys.flags.dev_mode if debug is None else debug
+        self._changed = AsyncBell()
+        self._opened = self._closing = False
+        self._retrying = False
+        self._connects = self._failures = self._lost_count = 0
+        self._discarded: Counter[str] = Counter()
+        self._last_failure: Exception | None = None
+        self._holders: weakref.WeakKeyDictionary[AsyncConnection, str] = weakref.WeakKeyDictionary()
+        # async-only: begin
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._retiring: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        # async-only: end
+        # sync: self._open()
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    # async-only: begin
+    def __await__(self) -> Generator[object, None, Self]:
+        return self.__aenter__().__await__()
+
+    # async-only: end
+    async def __aenter__(self) -> Self:
+        if not self._opened:
+            await self._open()
+        return self
+
+    async def _open(self) -> None:
+        """The first connection tells what is wrong, at once; then those that `min_size` asks for."""
+        self._opened = True
+        # async-only: begin
+        import asyncio
+
+        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._tie(self._loop)
+        # async-only: end
+        try:
+            if self._settings.min_size:
+                self._join(await self._connect(), expected=False)
+                self._refill()
+                await self._reach(self._settings.min_size, 60.0)
+        except BaseException:
+            await self.close(0)
+            raise
+        self._spawn(_upkeep, weakref.ref(self), self._settings.upkeep())
+
+    async def wait(self, timeout: float = 30.0) -> None:
+        """Waits until `min_size` connections are open, as after an outage.
+
+        timeout: seconds. Raises PoolTimeout, whose cause is the last failure to open one.
+        """
+        self._check_open()
+        await self._reach(self._settings.min_size, timeout)
+
+    async def _reach(self, size: int, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        while True:
+            seen = self._changed.rings
+            if len(self._members()) >= size:
+                return
+            left = until - time.monotonic()
+            if left <= 0 or self._closing:
+                raise late(self.stats(), timeout, None)
+            await self._changed.wait(seen, left)
+
+    async def _connect(self) -> AsyncConnection:
+        """One more connection, configured. Raises what keeps it from being opened."""
+        address: Any = self._dsn
+        if callable(address):
+            address = address()
+            # async-only: begin
+            import inspect
+
+            if inspect.isawaitable(address):
+                address = await address
+            # async-only: end
+        db = await AsyncConnection.connect(address, **self._options)
+        try:
+            if self._configure is not None:
+                await self._configure(db)
+                await self._check_configured(db)
+        except BaseException:
+            db.abort()
+            raise
+        self._connects += 1
+        db._pool = self
+        gone = weakref.ref(db)
+        pool: weakref.ref[AsyncPool] = weakref.ref(self)
+        db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
+        return db
+
+    async def _check_configured(self, db: AsyncConnection) -> None:
+        """Raises when what `configure` did would not last."""
+        if db.transaction_status != "idle":
+            raise InterfaceError("configure left a transaction open: it must end what it begins")
+        if self._settings.reset != "full":
+            return
+        names = await db.fetch_column(_SET_HERE, into=str)
+        if names:
+            raise InterfaceError(
+                f"configure changed {', '.join(str(name) for name in names)}, which the pool's reset would undo after the first use: "
+                'give settings as parameters={"name": "value"} to the pool, set them in on_acquire, or choose another reset='
+            )
+
+    def _join(self, db: AsyncConnection, *, expected: bool) -> None:
+        """A new connection is the pool's."""
+        self._add(db, self._settings.lifetime(), expected=expected)
+        self._changed.ring()
+        if db.closed:  # between its opening and now
+            self._lost(db)
+
+    async def _grow(self) -> None:
+        """Opens a connection that was asked for. While the server cannot be reached, one goes on trying, the others leave it."""
+        mine, joined, delay = False, False, FIRST_DELAY
+        try:
+            while not self._closing:
+                try:
+                    db = await self._connect()
+                except Exception as error:  # noqa: BLE001  kept for who waits: see PoolTimeout
+                    self._failures += 1
+                    self._last_failure = error
+                    self._changed.ring()
+                    if self._retrying and not mine:
+                        return
+                    mine = self._retrying = True
+                    self._pause(True)
+                    pause, delay = delay_after(delay)
+                    await self._rest(pause)
+                    if not self._is_needed():
+                        return
+                else:
+                    self._last_failure = None
+                    if self._closing:
+                        db.abort()
+                        return
+                    joined = True
+                    self._join(db, expected=True)
+                    return
+        finally:
+            if mine:
+                self._retrying = False
+                self._pause(False)
+            if not joined:
+                self._expect(-1)
+            if not self._closing:
+                self._refill()
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleeps, but not beyond the pool's end."""
+        until = time.monotonic() + seconds
+        while not self._closing and (left := until - time.monotonic()) > 0:
+            await self._changed.wait(self._changed.rings, left)
+
+    def _is_needed(self) -> bool:
+        """Somebody waits for the connection that is being opened, or too few are open."""
+        waiting, queued, _ = self._counts()
+        return waiting + queued > 0 or len(self._members()) < self._settings.min_size
+
+    def _refill(self) -> None:
+        """Sees to it that `min_size` connections are open, or on their way."""
+        if self._closing or self._retrying:
+            return
+        missing = self._missing(self._settings.min_size)
+        for _ in range(missing):
+            self._spawn(self._grow)
+
+    # -- called by the core -------------------------------------------------------------------------------------
+
+    def _do_grow(self, count: int) -> None:
+        for _ in range(count):
+            self._spawn(self._grow)
+
+    def _do_give_up(self, db: AsyncConnection, why: str) -> None:
+        """It is no longer the pool's."""
+        self._discarded[why] += 1
+        self._spawn(self._retire, db)
+        self._refill()
+        self._changed.ring()
+
+    def _do_note(self, error: Exception) -> None:
+        """A reset failed: the connection is given up, and whoever looks is told why."""
+        self._last_failure = error
+
+    def _do_late(self, waited: float, limit: float | None) -> Exception:
+        return late(self.stats(), waited, limit)
+
+    # async-only: begin
+    def _do_ping(self, db: AsyncConnection) -> None:
+        self._spawn(self._ask, db)
+
+    def _do_arm(self, seconds: float) -> None:
+        """Call `_ring` in so many seconds: somebody will have waited too long then."""
+        if self._timer is not None:
+            self._timer.cancel()
+        owner: weakref.ref[AsyncPool] = weakref.ref(self)
+        self._timer = self._loop.call_later(seconds, _ring, owner)
+
+    async def _ask(self, db: AsyncConnection) -> None:
+        """An idle connection that may have died: does it answer?"""
+        import asyncio
+
+        try:
+            async with asyncio.timeout(PING_TIMEOUT):
+                await db._ping()
+        except (TimeoutError, Error) as error:
+            self._drop(db, "lost", error)
+        else:
+            self._checked(db)
+
+    # async-only: end
+    def _drop(self, db: AsyncConnection, why: str, error: BaseException | None = None) -> None:
+        """Cuts a connection that nobody can use any more."""
+        if self._remove(db):
+            self._discarded[why] += 1
+        db.abort(error)
+        self._refill()
+        self._changed.ring()
+
+    async def _retire(self, db: AsyncConnection) -> None:
+        """Closes a connection that the pool has given up."""
+        db._pool = None
+        try:
+            if self._before_close is not None and not db.closed:
+                await self._before_close(db)
+        finally:
+            await db.close()
+
+    def _lost(self, db: AsyncConnection) -> None:
+        """It has ended, by itself or by its user."""
+        if self._remove(db):
+            self._lost_count += 1
+            self._refill()
+            self._changed.ring()
+
+    # -- one's own connection -----------------------------------------------------------------------------------
+
+    # async-only: begin
+    def acquire(self, *, timeout: float | None = None) -> Connecting[AsyncConnection]:
+        """A connection of one's own: nobody else's statements run on it until it is given back.
+
+        timeout: seconds to wait for one; without it the pool's `acquire_timeout`.
+
+        What comes back is awaited, or entered: `async with pool.acquire() as db`, or `db = await pool.acquire()` and later
+        `await pool.release(db)`. First come, first served. It comes clean: nothing is left of earlier users' settings, locks,
+        temporary tables or transactions (see `reset`), only the prepared statements. Keep no reference to it beyond: while
+        nobody has it its verbs raise, and once somebody else has it they would run in the middle of that.
+
+        Raises PoolTimeout, PoolFull, InterfaceError for a closed pool. Cancelling it is safe at any time.
+
+        >>> import pgoxide
+        >>> async def example(pool: pgoxide.AsyncPool) -> None:
+        ...     async with pool.acquire(timeout=5) as db:
+        ...         await db.execute("select set_config('app.user', $1, false)", "ada")
+        ...         print(await db.fetch_value("select current_setting('app.user')"))
+        """
+        return Connecting(lambda: self._checkout(timeout))
+
+    # async-only: end
+    # sync: def acquire(self, *, timeout: float | None = None) -> Connection:
+    # sync:     """A connection of one's own: nobody else's statements run on it until it is given back.
+    # sync:
+    # sync:     timeout: seconds to wait for one; without it the pool's `acquire_timeout`.
+    # sync:
+    # sync:     The connection is its own context manager: `with pool.acquire() as db`, or `db = pool.acquire()` and later
+    # sync:     `pool.release(db)`. First come, first served. It comes clean: nothing is left of earlier users' settings, locks,
+    # sync:     temporary tables or transactions (see `reset`), only the prepared statements. Keep no reference to it beyond: while
+    # sync:     nobody has it its verbs raise, and once somebody else has it they would run in the middle of that.
+    # sync:
+    # sync:     Raises PoolTimeout, PoolFull, InterfaceError for a closed pool. Ctrl-C is safe while it waits.
+    # sync:
+    # sync:     >>> import pgoxide
+    # sync:     >>> def example(pool: pgoxide.Pool) -> None:
+    # sync:     ...     with pool.acquire(timeout=5) as db:
+    # sync:     ...         db.execute("select set_config('app.user', $1, false)", "ada")
+    # sync:     ...         print(db.fetch_value("select current_setting('app.user')"))
+    # sync:     """
+    # sync:     return self._checkout(timeout)
+    # sync:
+
+    async def _checkout(self, timeout: float | None) -> AsyncConnection:
+        # async-only: begin
+        reply = self._acquire(timeout)
+        try:
+            db: AsyncConnection = await reply
+        except BaseException:
+            # It may have been granted in the very moment in which its task was cancelled.
+            if reply.done() and not reply.cancelled() and reply.exception() is None:
+                self._release(reply.result())
+            raise
+        # async-only: end
+        # sync: db = self._acquire(timeout)
+        if self._debug:
+            self._holders[db] = stack_here()
+        if self._on_acquire is not None:
+            try:
+                await self._on_acquire(db)
+            except BaseException as error:
+                self._give_back_broken(db, error)
+                raise
+        return db
+
+    async def release(self, db: AsyncConnection) -> None:
+        """Gives back a connection that `acquire` gave; leaving the block of `acquire` does it.
+
+        What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
+        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended.
+        Raises InterfaceError for a connection that is not the pool's, or was given back before.
+        """
+        if self._on_release is not None and not db.closed and db._pool is self:
+            try:
+                await self._on_release(db)
+            except BaseException as error:
+                self._give_back_broken(db, error)
+                raise
+        self._release(db)
+        self._changed.ring()
+
+    def _give_back_dropped(self, db: AsyncConnection) -> None:
+        """By a finalizer: in any thread, in the middle of anything."""
+        # async-only: begin
+        with suppress(RuntimeError):  # the loop has been closed, and all connections with it
+            self._loop.call_soon_threadsafe(self._release, db)
+        # async-only: end
+        # sync: self._spawn(self._release, db)
+
+    def _give_back_broken(self, db: AsyncConnection, error: BaseException) -> None:
+        """A hook failed: nobody knows how the connection stands."""
+        self._drop(db, "hook failed", error)
+
+    # -- what keeps one connection for its length ---------------------------------------------------------------
+
+    def batch(self, *, timeout: float | None = None) -> AsyncPoolBatch:
+        """Several statements in one flight with one Sync, on one connection: see `AsyncConnection.batch`.
+
+        timeout: seconds for the flight. A connection is taken when the block is entered, and given back when it ends.
+
+        >>> import pgoxide
+        >>> async def example(pool: pgoxide.AsyncPool) -> None:
+        ...     async with pool.batch() as batch:
+        ...         total = batch.fetch_value("select count(*) from users")
+        ...         batch.execute("delete from sessions where expires < now()")
+        ...     print(total.result())
+        """
+        return AsyncPoolBatch(self, timeout)
+
+    @overload
+    def stream(
+        self, statement: Statement[R], /, *, timeout: float | None = None, batch: int = 1000
+    ) -> AsyncPoolStream[R]: ...
+    @overload
+    def stream(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[R] | Callable[[Row], R],
+        timeout: float | None = None,
+        types: Types | None = None,
+        batch: int = 1000,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> AsyncPoolStream[R]: ...
+    @overload
+    def stream(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: Types | None = None,
+        batch: int = 1000,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> AsyncPoolStream[Row]: ...
+    def stream(self, statement: Any, /, *args: Any, **options: Any) -> AsyncPoolStream[Any]:
+        """Rows of a statement as they come, on a connection taken at the first row: see `AsyncConnection.stream`.
+
+        The connection is given back at the end, and when the stream is closed, its block left, or the stream dropped.
+
+        >>> import pgoxide
+        >>> async def example(pool: pgoxide.AsyncPool) -> None:
+        ...     async with pool.stream("select n from generate_series(1, 5000) as n", into=int) as numbers:
+        ...         print(sum([n async for n in numbers]))
+        """
+        return AsyncPoolStream(self, statement, args, options)
+
+    async def execute_many(
+        self,
+        query: str | Statement[object],
+        parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
+        /,
+        *,
+        timeout: float | None = None,
+    ) -> CommandTag:
+        """Runs one statement with many parameter sets, all or none: see `AsyncConnection.execute_many`.
+
+        timeout: seconds for all of it, waiting for a connection included.
+        """
+        began = time.monotonic()
+        async with self.acquire(timeout=timeout) as db:
+            return await db.execute_many(query, parameter_sets, timeout=_left(timeout, began))
+
+    async def copy_in(
+        self,
+        table: str | tuple[str, str],
+        records: Iterable[object] | AsyncIterable[object],
+        /,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        timeout: float | None = None,
+    ) -> CommandTag:
+        """Loads records into a table by COPY: see `AsyncConnection.copy_in`.
+
+        timeout: seconds for all of it, waiting for a connection included.
+        """
+        began = time.monotonic()
+        async with self.acquire(timeout=timeout) as db:
+            left = _left(timeout, began)
+            return await db.copy_in(table, records, columns=columns, where=where, timeout=left)
+
+    async def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
+        """Runs a plan on one connection, kept for its whole length: see `AsyncConnection.run`.
+
+        timeout: seconds for all of it, waiting for a connection included.
+        """
+        began = time.monotonic()
+        async with self.acquire(timeout=timeout) as db:
+            return await db.run(plan, timeout=_left(timeout, began))
+
+    # -- how it stands, and its end -----------------------------------------------------------------------------
+
+    def stats(self) -> PoolStats:
+        """How the pool stands, and what it has done since it was opened; see `PoolStats`. Asks nobody."""
+        standing = Counter(standing for _, standing in self._members())
+        waiting, queued, opening = self._counts()
+        at_once, waits = self._waits()
+        settings = self._settings
+        return PoolStats(
+            min_size=settings.min_size,
+            max_size=settings.max_size,
+            size=standing.total(),
+            idle=standing["idle"],
+            busy=standing["busy"],
+            used=standing["used"],
+            resetting=standing["resetting"],
+            checking=standing["checking"],
+            opening=opening,
+            waiting=waiting,
+            queued=queued,
+            at_once=at_once,
+            waits=tuple((2**power / 1e6, count) for power, count in enumerate(waits) if count),
+            connects=self._connects,
+            failures=self._failures,
+            last_failure=self._last_failure,
+            lost=self._lost_count,
+            discarded=dict(self._discarded),
+        )
+
+    def expire(self) -> None:
+        """Has every connection replaced: idle ones now, the others once they are given back or have answered.
+
+        For what open sessions do not notice: a role's new settings, another server behind the same name.
+        """
+        self._check_open()
+        self._expire()
+
+    async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Closes the pool: nothing new is taken, what runs may finish, then all connections are closed.
+
+        timeout: seconds to wait for connections in use; then they are cut: calls on them raise ConnectionClosed, and a
+        ResourceWarning tells of each that was not given back (with `debug`, where it was acquired). Those who wait for a
+        connection get InterfaceError at once. Calling it again does nothing.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self._shut()
+        self._changed.ring()
+        until = time.monotonic() + timeout
+        try:
+            while True:
+                seen = self._changed.rings
+                self._let_go()
+                left = until - time.monotonic()
+                if left <= 0 or not self._members():
+                    break
+                # Routed calls are answered without a ring.
+                await self._changed.wait(seen, min(left, 0.05))
+        finally:
+            for db, standing in self._members():
+                self._cut(db, standing)
+            await self._finish()
+
+    def _let_go(self) -> None:
+        for db, standing in self._members():
+            if standing in {"idle", "checking"} and self._remove(db):
+                self._discarded["closed"] += 1
+                self._spawn(self._retire, db)
+
+    def _cut(self, db: AsyncConnection, standing: str) -> None:
+        if standing == "used":
+            where = self._holders.get(db)
+            place = (
+                f", acquired at:\n{where}" if where else "; AsyncPool(debug=True) tells where it was acquired"
+            )
+            warnings.warn(
+                f"{db!r} was not given back before its pool was closed{place}",
+                ResourceWarning,
+                source=db,
+                stacklevel=4,
+            )
+        self._remove(db)
+        db._pool = None
+        db.abort(ConnectionClosed("its pool was closed"))
+
+    async def _finish(self) -> None:
+        """Waits for what still closes."""
+        # async-only: begin
+        import asyncio
+
+        if self._timer is not None:
+            self._timer.cancel()
+        me = asyncio.current_task()
+        for task in self._tasks:
+            if task is not me and task not in self._retiring:
+                task.cancel()
+        if left := [task for task in self._tasks if task is not me]:
+            await asyncio.wait(left)
+        # async-only: end
+        # sync: for thread in list(self._retiring):
+        # sync:     if thread is not threading.current_thread():
+        # sync:         thread.join(CLOSE_TIMEOUT)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_opened", False) and not self._closing:
+            self._closing = True
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            for db, _ in self._members():
+                db.abort()
+
+    def __repr__(self) -> str:
+        """How it stands."""
+        state = "closed" if self._closing else str(self.stats()) if self._opened else "not opened"
+        return f"<{type(self).__name__} {state}>"
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())
+
+    # -- work in the background ---------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closing or not self._opened:
+            raise InterfaceError("the pool is closed" if self._closing else "the pool has not been opened")
+
+    # async-only: begin
+    def _spawn(self, work: Callable[..., Coroutine[Any, Any, object]], *args: object) -> None:
+        """Runs work in the background."""
+        import contextvars
+
+        # A context of its own: not that of whoever made the pool do this, with its transactions.
+        task = self._loop.create_task(work(*args), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if work == self._retire:
+            self._retiring.add(task)
+
+    # async-only: end
+
+
+def _left(timeout: float | None, began: float) -> float | None:
+    """Seconds that are left of a limit. Raises QueryTimeout when there are none."""
+    if timeout is None:
+        return None
+    left = timeout - (time.monotonic() - began)
+    if left <= 0:
+        raise QueryTimeout(f"not finished within {timeout} s")
+    return left
+
+
+def _tell_lost(pool: weakref.ref[AsyncPool], gone: weakref.ref[AsyncConnection]) -> None:
+    """A connection has ended."""
+    owner, db = pool(), gone()
+    if owner is not None and db is not None:
+        owner._lost(db)
+
+
+# async-only: begin
+def _ring(pool: weakref.ref[AsyncPool]) -> None:
+    """The timer rang."""
+    owner = pool()
+    if owner is not None:
+        owner._timer = None
+        following = owner._ring()
+        if following is not None and owner._timer is None:
+            owner._do_arm(following)
+
+
+# async-only: end
+async def _upkeep(pool: weakref.ref[AsyncPool], seconds: float) -> None:
+    """Looks after connections that nobody uses; holds the pool only meanwhile, so that a forgotten one can be collected."""
+    # async-only: begin
+    import asyncio
+
+    # async-only: end
+    while True:
+        await asyncio.sleep(seconds)
+        owner = pool()
+        if owner is None or owner._closing:
+            return
+        with suppress(Error):
+            owner._tidy(owner._settings.min_size)
+        owner._refill()
+        del owner

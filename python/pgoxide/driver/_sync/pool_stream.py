@@ -1,0 +1,112 @@
+# generated from python/pgoxide/driver/_async/pool_stream.py by tools/async_to_sync.py: do not edit
+
+"""`PoolStream`: rows of a statement as they come, on a connection of the pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pgoxide._core import frozen_arguments
+from pgoxide.errors import InterfaceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pgoxide._core import Stream
+    from pgoxide.driver._sync.connection import Connection
+    from pgoxide.driver._sync.pool import Pool
+
+__all__ = ["PoolStream"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+_OPTIONS = frozenset({"into", "batch", "timeout", "types"})
+"""What `stream` takes beside the parameters."""
+
+
+class PoolStream(Generic[R_co]):
+    """A stream that takes a connection at its first row and gives it back at its end; see `Pool.stream`.
+
+    Leaving its block, `break`, or dropping it ends it and gives the connection back.
+    """
+
+    def __init__(self, pool: Pool, statement: Any, args: tuple[object, ...], options: dict[str, Any]) -> None:
+        self._pool = pool
+        # Encoded at the first row: changing them meanwhile changes nothing.
+        values = {name: value for name, value in options.items() if name not in _OPTIONS}
+        frozen = zip(values, frozen_arguments(tuple(values.values())), strict=True)
+        self._call = (statement, frozen_arguments(args), options | dict(frozen))
+        self._db: Connection | None = None
+        self._stream: Stream[R_co] | None = None
+        self._over = False
+
+    def _begun(self) -> Stream[R_co]:
+        if self._over:
+            raise InterfaceError("the stream is over: its connection has been given back")
+        if self._stream is None:
+            self._db = self._pool.acquire()
+            statement, args, options = self._call
+            try:
+                self._stream = self._db.stream(statement, *args, **options)
+            except BaseException:
+                self._end()
+                raise
+        return self._stream
+
+    def _end(self) -> None:
+        """Gives the connection back, once."""
+        self._over = True
+        db, self._db, self._stream = self._db, None, None
+        if db is not None:
+            self._pool.release(db)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R_co:
+        if self._over:
+            raise StopIteration
+        stream = self._begun()
+        try:
+            return stream.__next__()
+        except BaseException:
+            self._end()
+            raise
+
+    def next_batch(self) -> list[R_co]:
+        """The next rows, at most `batch` of them; an empty list at the end."""
+        if self._over:
+            return []
+        stream = self._begun()
+        try:
+            rows = stream.next_batch()
+        except BaseException:
+            self._end()
+            raise
+        if not rows:
+            self._end()
+        return rows
+
+    def close(self) -> None:
+        """Ends the statement and gives the connection back; what was not read is discarded. Twice does nothing."""
+        try:
+            if self._stream is not None:
+                self._stream.close()
+        finally:
+            self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        db = getattr(self, "_db", None)
+        if db is not None:
+            self._stream = None
+            self._pool._give_back_dropped(db)

@@ -1,0 +1,138 @@
+"""What both pools share: their settings, their numbers, and what a timeout says."""
+
+from __future__ import annotations
+
+import random
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pgoxide.errors import InterfaceError, PoolTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PoolStats", "Settings", "check_whole", "delay_after", "late", "stack_here"]
+
+JITTER = 0.1
+"""By so much, either way, lifetimes differ: connections opened together must not all be replaced together."""
+
+FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0
+"""Seconds between two attempts to reach a server that cannot be reached: doubled each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A pool's options, checked; see `AsyncPool`."""
+
+    min_size: int
+    max_size: int
+    acquire_timeout: float | None
+    max_waiting: int | None
+    max_lifetime: float | None
+    max_idle: float | None
+    max_uses: int | None
+    ping_after: float | None
+    reset: str
+
+    def __post_init__(self) -> None:
+        check_whole("max_size", self.max_size, 1)
+        check_whole("min_size", self.min_size, 0)
+        if self.min_size > self.max_size:
+            raise InterfaceError(f"min_size={self.min_size} is above max_size={self.max_size}")
+        for name in ("max_waiting", "max_uses"):
+            value = getattr(self, name)
+            if value is not None:
+                check_whole(name, value, 0 if name == "max_waiting" else 1)
+        for name in ("acquire_timeout", "max_lifetime", "max_idle", "ping_after"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value >= 0):
+                raise InterfaceError(f"{name}={value!r}: seconds, not negative, or None")
+        if not isinstance(cast("object", self.reset), str) or not self.reset.strip():
+            raise InterfaceError(f'reset={self.reset!r}: "full", "never", or SQL')
+
+    def lifetime(self) -> float | None:
+        """Seconds the next connection may live."""
+        if self.max_lifetime is None:
+            return None
+        return self.max_lifetime * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+
+    def upkeep(self) -> float:
+        """Seconds between two looks at connections that nobody uses."""
+        limits = [limit for limit in (self.max_idle, self.max_lifetime) if limit is not None]
+        return min(30.0, max(0.05, min(limits, default=60.0) / 2))
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raises InterfaceError unless it is a whole number, `least` at least."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InterfaceError(f"{name}={value!r}: a whole number, {least} at least")
+
+
+def delay_after(delay: float) -> tuple[float, float]:
+    """Seconds to wait now, with jitter, and the delay after that."""
+    return delay * random.uniform(0.5, 1.0), min(2 * delay, LONGEST_DELAY)  # noqa: S311  no secret
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """How a pool stands, and what it has done since it was opened.
+
+    size: connections that are open: `idle` (nobody's), `busy` (running what the pool was given), `used` (somebody's),
+    `resetting` (given back; what was left in them is being undone) and `checking` (asked whether they live).
+    opening: connections on their way.
+    waiting: those who wait for a connection of their own. queued: calls that wait for one that takes them.
+    at_once: calls and users that did not wait. waits: the others, as pairs (seconds, how many waited less than that and
+    no less than the pair before it).
+    connects: connections opened. failures: attempts that failed. last_failure: the newest of them, None since one succeeded.
+    lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime", "idle", "uses",
+    "expired" (`expire`), "reset failed", "left in a transaction", "lost" (noticed when taken), "closed".
+    """
+
+    min_size: int
+    max_size: int
+    size: int
+    idle: int
+    busy: int
+    used: int
+    resetting: int
+    checking: int
+    opening: int
+    waiting: int
+    queued: int
+    at_once: int
+    waits: tuple[tuple[float, int], ...]
+    connects: int
+    failures: int
+    last_failure: Exception | None
+    lost: int
+    discarded: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """One line for messages."""
+        parts = [
+            f"{count} {word}"
+            for word in ("idle", "busy", "used", "resetting", "checking", "opening")
+            if (count := getattr(self, word))
+        ]
+        standing = f" ({', '.join(parts)})" if parts else ""
+        return f"{self.size} of {self.max_size} connections{standing}, {self.waiting} waiting, {self.queued} calls queued"
+
+
+def late(stats: PoolStats, waited: float, limit: float | None) -> PoolTimeout:
+    """The error of who has waited too long. `limit`: the call's own, if that was it."""
+    said = f"not finished within {limit} s, all of it" if limit is not None else f"{waited:.3g} s"
+    text = f"no connection of the pool became free: waited {said}; {stats}"
+    failure = stats.last_failure
+    if failure is None:
+        return PoolTimeout(text)
+    error = PoolTimeout(f"{text}; opening one failed: {type(failure).__name__}: {failure}")
+    error.__cause__ = failure
+    return error
+
+
+def stack_here() -> str:
+    """The caller's stack without the pool's own frames, for the warning of a connection that was not given back."""
+    frames = traceback.extract_stack(sys._getframe(2), limit=12)
+    return "".join(traceback.format_list(frames))
