@@ -6,6 +6,7 @@ The paved path; everything else is imported from its room (`pgoxide.errors`, `pg
 - `AsyncPool`, `Pool`: connections shared by many tasks or threads
 - `Statement`, `Row`, `CommandTag`: what goes in and what comes out
 - `ConnectConfig`: where to connect
+- `TypeRegistry`: what several connections know together of types that are not built in
 - `AsyncCancelToken`, `CancelToken`: cancel what a session runs, from anywhere
 
 Names are imported when they are first used: `import pgoxide` alone loads neither asyncio nor ssl.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgoxide._core import CommandTag
+    from pgoxide._core import CommandTag, TypeRegistry
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._async.cancel import AsyncCancelToken
     from pgoxide.driver._async.connection import AsyncConnection
@@ -37,6 +38,7 @@ __all__ = [
     "Pool",
     "Row",
     "Statement",
+    "TypeRegistry",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "Pool": "pgoxide.driver._sync.pool",
     "Row": "pgoxide.types",
     "Statement": "pgoxide.statement",
+    "TypeRegistry": "pgoxide._core",
 }
 _ROOMS = {"config", "embedded", "errors", "statement", "types"}
 

@@ -3,7 +3,7 @@
     Error
     ├── InterfaceError                 you misused us; nothing was sent
     └── DatabaseError                  everything else; carries what the server said
-        ├── DataError                  UnexpectedRowCount (NoRow, MultipleRows); SQLSTATE 22…
+        ├── DataError                  UnexpectedRowCount (NoRow, MultipleRows), OutdatedType; SQLSTATE 22…
         ├── OperationalError           ConnectionFailed, ConnectionClosed, ProtocolError, QueryTimeout (PoolTimeout), QueueFull,
         │                              PoolFull, BatchAborted, CancelledByNeighbour, StatementInvalidated,
         │                              TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58… and more
@@ -43,6 +43,7 @@ __all__ = [
     "NoRow",
     "NotSupportedError",
     "OperationalError",
+    "OutdatedType",
     "PoolFull",
     "PoolTimeout",
     "ProgrammingError",
@@ -219,6 +220,12 @@ class ProtocolError(OperationalError):
 
 class UnexpectedRowCount(DataError):
     """A verb asked for a number of rows and got another. The statement ran to its end; its effects stay."""
+
+
+class OutdatedType(DataError):
+    """A value came in another form than its type had when it was looked up: the type was altered since (`alter type … add
+    attribute`, `alter table … add column`). What was known about types is forgotten, so the same call made again reads it.
+    """
 
 
 class NoRow(UnexpectedRowCount):

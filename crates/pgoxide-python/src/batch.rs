@@ -241,6 +241,22 @@ impl Batch {
         }
     }
 
+    /// Types that must be asked for before it can come to its end.
+    pub(crate) fn unknown_types(&self, into: &mut Vec<u32>) {
+        self.items.iter().for_each(|item| item.run.unknown_types(into));
+    }
+
+    /// The types it waited for are known.
+    pub(crate) fn resolve(&mut self, py: Python<'_>, rules: &Rules) -> Result<(), Fault> {
+        for item in &mut self.items {
+            match item.run.resolve(py, rules) {
+                Err(Fault::Call(error)) => item.error = item.error.take().or(Some(error)),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
         if let Some(run) = self.current() {
             run.complete(complete);

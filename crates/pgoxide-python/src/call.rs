@@ -13,6 +13,7 @@ use crate::convert::{Beyond, Float4, Rules, short_repr};
 use crate::error;
 use crate::named::{self, Given, NamedText, Values, text_of};
 use crate::prepared::{CacheRules, Prepared};
+use crate::registry::{TypeRegistry, Types};
 use crate::session::Session;
 
 /// Bind counts its parameters in 16 bits.
@@ -212,6 +213,7 @@ pub(crate) fn cache_rules(size: usize, longest: usize, lifetime: Option<f64>) ->
 }
 
 /// The connection's rules as `connect()` was told.
+#[expect(clippy::too_many_arguments, reason = "called from the two constructors")]
 pub(crate) fn rules(
     py: Python<'_>,
     beyond: &str,
@@ -220,6 +222,7 @@ pub(crate) fn rules(
     naive_timestamptz: &str,
     duplicate_columns: &str,
     array_bounds: &str,
+    type_registry: Option<&Bound<'_, TypeRegistry>>,
 ) -> PyResult<Rules> {
     const BEYOND: [(&str, Beyond); 4] =
         [("raise", Beyond::Raise), ("clamp", Beyond::Clamp), ("text", Beyond::Text), ("special", Beyond::Special)];
@@ -236,6 +239,7 @@ pub(crate) fn rules(
         session_zone: SessionZone::default(),
         unique_columns: choose(py, "duplicate_columns", duplicate_columns, &UNIQUE)?,
         keep_array_bounds: choose(py, "array_bounds", array_bounds, &BOUNDS)?,
+        types: type_registry.map_or_else(Types::default, |registry| Types::shared(registry.get())),
     })
 }
 

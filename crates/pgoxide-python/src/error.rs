@@ -39,6 +39,8 @@ branches! {
     interface_error;
     /// A value does not fit.
     data_error;
+    /// A type is no longer what it was known as.
+    outdated_type;
     programming_error;
     not_supported_error;
     connection_closed;
@@ -106,6 +108,14 @@ pub(crate) fn fields<'py, 'a>(
         dict.set_item(char::from(code).to_string(), String::from_utf8_lossy(value))?;
     }
     Ok(dict)
+}
+
+/// DataError that says more than `cause`, which is its cause; or what is a DataError of its own kind, of that kind.
+#[cold]
+pub(crate) fn said_better(py: Python<'_>, message: String, cause: PyErr) -> PyErr {
+    let outdated = pyimport::outdated_type(py).is_ok_and(|class| cause.is_instance(py, class));
+    let error = if outdated { outdated_type(py, message) } else { data_error(py, message) };
+    caused_by(py, error, cause)
 }
 
 /// `error` with `cause` as its `__cause__`.

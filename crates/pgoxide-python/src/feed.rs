@@ -33,7 +33,7 @@ use crate::error;
 use crate::job::{Job, Kind};
 use crate::named::Values;
 use crate::prepared::Prepared;
-use crate::session::{Session, append_bind, type_name};
+use crate::session::{Session, append_bind};
 use crate::sync::lock;
 use crate::tag::CommandTag;
 
@@ -116,6 +116,8 @@ impl Fed {
 pub(crate) struct Column {
     pub(crate) name: Py<PyString>,
     pub(crate) oid: u32,
+    /// The type's name, for messages.
+    type_name: String,
     pub(crate) encoder: Encoder,
 }
 
@@ -185,7 +187,12 @@ impl Feed {
         let rules = &client.session().options.rules;
         let columns: Box<[Column]> = columns
             .into_iter()
-            .map(|(name, oid)| Column { name: name.unbind(), oid, encoder: Encoder::of(oid, rules) })
+            .map(|(name, oid)| Column {
+                name: name.unbind(),
+                oid,
+                type_name: rules.types.name(oid),
+                encoder: Encoder::of(oid, rules),
+            })
             .collect();
         let mut block = Vec::with_capacity(BLOCK + BLOCK / 4);
         begin_copy_data(&mut block);
@@ -533,7 +540,7 @@ pub(crate) fn keys_differ(dict: &Bound<'_, PyDict>, columns: &[Column]) -> PyErr
 #[cold]
 pub(crate) fn blame_column(column: &Column, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
     let py = value.py();
-    let message = format!("column {} ({}): {}", column.name.bind(py), type_name(column.oid), cause.value(py));
+    let message = format!("column {} ({}): {}", column.name.bind(py), column.type_name, cause.value(py));
     error::caused_by(py, error::data_error(py, message), cause)
 }
 

@@ -360,7 +360,12 @@ impl Session {
     }
 
     /// Takes out all held calls that wait for `statement`.
-    fn fail_held(&self, py: Python<'_>, statement: &Arc<Prepared>, error: impl Fn(Python<'_>) -> PyErr) -> Vec<Ended> {
+    pub(crate) fn fail_held(
+        &self,
+        py: Python<'_>,
+        statement: &Arc<Prepared>,
+        error: impl Fn(Python<'_>) -> PyErr,
+    ) -> Vec<Ended> {
         let iso = self.writes_iso_dates();
         let waiting = lock(&self.state).held.take_waiting(statement, iso);
         let fail = |held: Held| {
@@ -380,8 +385,10 @@ impl Session {
             self.statements.forget(py, statement)?;
             ended.extend(self.fail_held(py, statement, |py| prepare.error(py, statement)));
         }
-        // What it did not bring, the next one may.
-        prepare.statements.clear();
+        let undescribed = prepare.take_undescribed();
+        if !undescribed.is_empty() {
+            self.submit(py, self.describe_types(py, undescribed)?)?;
+        }
         ended.extend(self.advance_held(py));
         Ok(ended)
     }

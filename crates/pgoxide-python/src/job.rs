@@ -16,6 +16,7 @@ use crate::convert::{Rules, short_repr};
 use crate::copy_out::CopyOut;
 use crate::error;
 use crate::feed::Fed;
+use crate::introspect::{Deferred, Introspect, Undescribed};
 use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::prepared::{Closing, Describing, Prepared};
@@ -124,6 +125,8 @@ pub(crate) struct Run {
     rows: Vec<Py<PyAny>>,
     count: u64,
     tag: Option<CommandTag>,
+    /// Rows that cannot be read before their types are known.
+    deferred: Option<Box<Deferred>>,
 }
 
 impl Run {
@@ -144,6 +147,7 @@ impl Run {
             rows: Vec::new(),
             count: 0,
             tag: None,
+            deferred: None,
         }
     }
 
@@ -179,13 +183,19 @@ impl Run {
         sent: SentAs,
         rules: &Rules,
     ) -> PyResult<()> {
+        let unknown = plan.as_ref().map_or_else(Vec::new, |plan| plan.unknown_types());
         if let Some(oids) = self.parameter_oids.take() {
-            self.prepared.set_described(Described::new(oids, plan.clone(), rules));
+            if unknown.is_empty() {
+                self.prepared.set_described(Described::new(oids, plan.clone(), rules));
+                return self.use_plan(py, plan.as_ref());
+            }
+            // Its statement is described once the types are known; `first` keeps others from asking.
+            self.deferred = Some(Box::new(Deferred { unknown, frames: Vec::new(), parameter_oids: Some(oids) }));
             return self.use_plan(py, plan.as_ref());
         }
         self.plan = None;
         self.target = None;
-        if sent == SentAs::Other {
+        if sent == SentAs::Other || (sent == SentAs::Wanted && !unknown.is_empty()) {
             return Err(error::interface_error(
                 py,
                 format!(
@@ -196,7 +206,53 @@ impl Run {
             ));
         }
         self.text = sent == SentAs::Text;
+        if !unknown.is_empty() {
+            self.deferred = Some(Box::new(Deferred { unknown, frames: Vec::new(), parameter_oids: None }));
+        }
         self.use_plan(py, plan.as_ref())
+    }
+
+    /// Raises when rows wait for types: they cannot be handed out as they come.
+    pub(crate) fn refuse_deferred(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Some(deferred) = self.deferred.take() else { return Ok(()) };
+        let oids: Vec<String> = deferred.unknown.iter().map(u32::to_string).collect();
+        Err(error::not_supported_error(
+            py,
+            format!(
+                "rows of this stream hold values of types (oid {}) that its description did not announce, so they could not \
+                 be looked up in time: cast them, or use fetch_all",
+                oids.join(", ")
+            ),
+        ))
+    }
+
+    /// Types that must be asked for before it can come to its end.
+    pub(crate) fn unknown_types(&self, into: &mut Vec<u32>) {
+        if let Some(deferred) = &self.deferred {
+            into.extend(&deferred.unknown);
+        }
+    }
+
+    /// The types it waited for are known: reads the rows that were put off. It may come to others.
+    pub(crate) fn resolve(&mut self, py: Python<'_>, rules: &Rules) -> Result<(), Fault> {
+        let Some(deferred) = self.deferred.take() else { return Ok(()) };
+        let Deferred { frames, parameter_oids, .. } = *deferred;
+        let Some(plan) = self.plan.take() else { return Ok(()) };
+        let plan = Arc::new(plan.again(py)?);
+        let unknown = plan.unknown_types();
+        if !unknown.is_empty() {
+            self.plan = Some(plan);
+            self.deferred = Some(Box::new(Deferred { unknown, frames, parameter_oids }));
+            return Ok(());
+        }
+        if let Some(oids) = parameter_oids {
+            self.prepared.set_described(Described::new(oids, Some(Arc::clone(&plan)), rules));
+        }
+        self.use_plan(py, Some(&plan))?;
+        let count = Frames::new(&frames).count();
+        // They were counted when they came.
+        self.count -= count as u64;
+        self.rows(py, &frames, count)
     }
 
     /// It has run, and so has the Close behind it, if it has one.
@@ -221,13 +277,22 @@ impl Run {
         if wanted == 0 {
             return Ok(());
         }
+        if let Some(deferred) = &mut self.deferred {
+            deferred.frames.extend_from_slice(frames);
+            return Ok(());
+        }
         self.rows.reserve(wanted);
         let single = self.verb.wants_one_column();
         let before = self.count - count as u64;
         let mut scratch = Vec::new();
         for (index, body) in Frames::new(frames).take(wanted).enumerate() {
-            let row = self.build(py, plan, single, body, before + index as u64 + 1, &mut scratch)?;
-            self.rows.push(row);
+            match self.build(py, plan, single, body, before + index as u64 + 1, &mut scratch) {
+                Ok(row) => self.rows.push(row),
+                Err(fault) => {
+                    self.deferred = Some(Box::new(Deferred::from(fault, plan, frames, index)?));
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -283,6 +348,7 @@ impl Run {
         self.rows.clear();
         self.count = 0;
         self.tag = None;
+        self.deferred = None;
     }
 
     /// It is to run by `prepared`, since nothing came of the first attempt.
@@ -323,6 +389,8 @@ pub(crate) struct Prepare {
     pub(crate) at: usize,
     parameter_oids: Vec<u32>,
     refusal: Option<Refusal>,
+    /// Of these statements, by their number, the types must be asked for.
+    unknown: Vec<(usize, Vec<u32>, Option<Arc<Plan>>)>,
 }
 
 /// Why the statements of a Prepare were not described.
@@ -335,7 +403,7 @@ struct Refusal {
 
 impl Prepare {
     pub(crate) const fn new(statements: Vec<Describing>) -> Self {
-        Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None }
+        Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None, unknown: Vec::new() }
     }
 
     pub(crate) fn refuse(&mut self, body: Vec<u8>, neighbour: bool) {
@@ -366,6 +434,7 @@ impl Prepare {
     /// It will run a second time.
     pub(crate) fn restart(&mut self) {
         self.at = 0;
+        self.unknown.clear();
     }
 
     pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {
@@ -379,10 +448,24 @@ impl Prepare {
 
     pub(crate) fn described(&mut self, plan: Option<Arc<Plan>>, rules: &Rules) {
         let oids = std::mem::take(&mut self.parameter_oids);
-        if let Some(statement) = self.statement() {
+        let columns = plan.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
+        if !rules.types.unknown(columns.chain(oids.iter().copied())).is_empty() {
+            self.unknown.push((self.at, oids, plan));
+        } else if let Some(statement) = self.statement() {
             statement.set_described(Described::new(oids, plan, rules));
         }
         self.at += 1;
+    }
+
+    /// The statements whose types must be asked for. What others it did not bring, the next one may.
+    pub(crate) fn take_undescribed(&mut self) -> Vec<Undescribed> {
+        let mut unknown = std::mem::take(&mut self.unknown).into_iter().peekable();
+        let statements = std::mem::take(&mut self.statements).into_iter().enumerate();
+        let undescribed = statements.filter_map(|(index, describing)| {
+            let (_, parameter_oids, plan) = unknown.next_if(|(at, ..)| *at == index)?;
+            Some(Undescribed { describing, parameter_oids, plan })
+        });
+        undescribed.collect()
     }
 }
 
@@ -398,6 +481,8 @@ pub(crate) enum Kind {
     Stream(StreamState),
     /// COPY TO STDOUT.
     CopyOut(Box<CopyOut>),
+    /// A question about types, and who waits for the answer.
+    Introspect(Box<Introspect>),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -470,7 +555,12 @@ impl Job {
             Kind::Run(run) => run.fulfilled(),
             Kind::Batch(batch) => batch.fulfilled(),
             Kind::Fed(fed) => fed.fulfilled(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => {}
+            Kind::Prepare(_)
+            | Kind::Script(_)
+            | Kind::Stream(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Taken => {}
         }
     }
 
@@ -483,8 +573,43 @@ impl Job {
             Kind::Run(run) => run.visit(visit),
             Kind::Batch(batch) => batch.visit(visit),
             Kind::Fed(fed) => fed.visit(visit),
+            Kind::Introspect(introspect) => introspect.visit(visit),
             // A stream's rows are its reader's.
             Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
+        }
+    }
+
+    /// Types that must be asked for before it can come to its end.
+    pub(crate) fn unknown_types(&self) -> Vec<u32> {
+        let mut unknown = Vec::new();
+        match &self.kind {
+            Kind::Run(run) => run.unknown_types(&mut unknown),
+            Kind::Batch(batch) => batch.unknown_types(&mut unknown),
+            Kind::Script(script) => script.unknown_types(&mut unknown),
+            _ => {}
+        }
+        unknown
+    }
+
+    /// The types it waited for are known.
+    pub(crate) fn resolve(&mut self, py: Python<'_>, rules: &Rules) -> PyResult<()> {
+        let resolved = match &mut self.kind {
+            Kind::Run(run) => run.resolve(py, rules),
+            Kind::Batch(batch) => batch.resolve(py, rules),
+            Kind::Script(script) => script.resolve(py),
+            _ => Ok(()),
+        };
+        resolved.map_err(|fault| match fault {
+            Fault::Call(error) => error,
+            Fault::Protocol(error) => error::protocol_error(py, &error),
+        })
+    }
+
+    /// The job that somebody waits for: a question about types has none of its own.
+    pub(crate) fn waited_for(self) -> Self {
+        match self.kind {
+            Kind::Introspect(introspect) => introspect.into_waiting(),
+            kind => Self { kind, ..self },
         }
     }
 
@@ -501,7 +626,7 @@ impl Job {
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => Ok(py.None()),
         }
     }
 
@@ -513,7 +638,7 @@ impl Job {
             Kind::Batch(batch) => batch.statement(),
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Fed(fed) => fed.statement(),
-            Kind::Script(_) | Kind::CopyOut(_) | Kind::Taken => None,
+            Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => None,
         }
     }
 

@@ -15,6 +15,7 @@ mod event_loop;
 mod feed;
 mod ffi;
 mod held;
+mod introspect;
 mod io;
 mod job;
 mod known;
@@ -24,6 +25,7 @@ mod plan;
 mod pool;
 mod prepared;
 mod pyimport;
+mod registry;
 mod row;
 mod script;
 mod session;
@@ -57,6 +59,8 @@ mod _core {
     use crate::pool::{BlockingPool, PoolRouter};
     #[pymodule_export]
     use crate::prepared::Entry;
+    #[pymodule_export]
+    use crate::registry::TypeRegistry;
     #[pymodule_export]
     use crate::row::make_row;
     #[pymodule_export]

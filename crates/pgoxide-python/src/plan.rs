@@ -15,6 +15,7 @@ use pyo3::types::PyType;
 use crate::convert::{Decoder, Encoder, Rules};
 use crate::error;
 use crate::ffi::tuple::TupleBuilder;
+use crate::registry::Catalog;
 use crate::row;
 use crate::sync::lock;
 use crate::target::Into;
@@ -68,6 +69,21 @@ impl Plan {
             })
             .collect();
         Self::of(py, columns, rules)
+    }
+
+    /// The same columns, read by what is known about their types now.
+    pub(crate) fn again(&self, py: Python<'_>) -> PyResult<Self> {
+        let columns = self.columns.iter().map(|column| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            decoder: Decoder::of(column.type_oid, &self.rules),
+        });
+        Self::of(py, columns.collect(), &self.rules)
+    }
+
+    /// Types of columns that must be asked for before their values can be read.
+    pub(crate) fn unknown_types(&self) -> Vec<u32> {
+        self.rules.types.unknown(self.columns.iter().map(|column| column.type_oid))
     }
 
     fn of(py: Python<'_>, columns: Box<[Column]>, rules: &Arc<Rules>) -> PyResult<Self> {
@@ -219,10 +235,9 @@ impl Plan {
     #[cold]
     fn blame(&self, py: Python<'_>, index: usize, cause: PyErr) -> PyErr {
         let column = &self.columns[index];
-        let type_name = pgoxide_types::oid::name(column.type_oid)
-            .map_or_else(|| format!("type {}", column.type_oid), str::to_owned);
+        let type_name = self.rules.types.name(column.type_oid);
         let message = format!("column {:?} ({type_name}): {}", column.name, cause.value(py));
-        error::caused_by(py, error::data_error(py, message), cause)
+        error::said_better(py, message, cause)
     }
 }
 
@@ -255,11 +270,22 @@ impl<'p> Iterator for Frames<'p> {
     }
 }
 
+impl<'p> Frames<'p> {
+    /// Those that were not taken.
+    pub(crate) const fn rest(&self) -> &'p [u8] {
+        self.0
+    }
+}
+
 /// What a statement's description tells about it.
 pub(crate) struct Described {
     /// The server has refused to run a statement by it.
     outdated: AtomicBool,
+    /// Where types were looked up that are not built in, and its generation then.
+    catalog: Option<(Arc<Catalog>, u64)>,
     pub(crate) parameter_oids: Box<[u32]>,
+    /// Their names, for messages.
+    pub(crate) parameter_types: Box<[String]>,
     pub(crate) encoders: Box<[Encoder]>,
     pub(crate) parameter_formats: Box<[Format]>,
     /// `None`: it returns no rows.
@@ -269,8 +295,12 @@ pub(crate) struct Described {
 impl Described {
     pub(crate) fn new(parameter_oids: Vec<u32>, plan: Option<Arc<Plan>>, rules: &Rules) -> Self {
         let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::of(oid, rules)).collect();
+        let columns = plan.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
+        let catalog = rules.types.catalog_of(columns.chain(parameter_oids.iter().copied()));
         Self {
             outdated: AtomicBool::new(false),
+            catalog,
+            parameter_types: parameter_oids.iter().map(|&oid| rules.types.name(oid)).collect(),
             parameter_formats: encoders.iter().map(|encoder| encoder.format()).collect(),
             encoders,
             parameter_oids: parameter_oids.into(),
@@ -281,18 +311,16 @@ impl Described {
     #[inline]
     pub(crate) fn is_outdated(&self) -> bool {
         self.outdated.load(Ordering::Relaxed)
+            || self.catalog.as_ref().is_some_and(|(catalog, generation)| catalog.generation() != *generation)
+    }
+
+    /// Types that are not built in are part of it.
+    pub(crate) const fn has_own_types(&self) -> bool {
+        self.catalog.is_some()
     }
 
     pub(crate) fn set_outdated(&self) {
         self.outdated.store(true, Ordering::Relaxed);
-    }
-
-    /// Names of the parameters' types, for error messages.
-    pub(crate) fn parameter_types(&self) -> Vec<String> {
-        self.parameter_oids
-            .iter()
-            .map(|&oid| pgoxide_types::oid::name(oid).map_or_else(|| format!("oid {oid}"), str::to_owned))
-            .collect()
     }
 
     /// Bind's result formats: none for no columns, one for all when they agree.

@@ -199,7 +199,7 @@ impl Prepared {
     /// The server's refusal of it.
     #[cold]
     pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
-        let types = self.described().map(Described::parameter_types);
+        let types = self.described().map(|described| described.parameter_types.to_vec());
         error::server_error(py, refusal, self.original().to_str(py).ok(), types, self.named.as_deref())
     }
 

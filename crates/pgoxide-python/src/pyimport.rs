@@ -76,6 +76,7 @@ imported_type! {
     invalid_state_error = "asyncio", "InvalidStateError";
     interface_error = "pgoxide.errors", "InterfaceError";
     data_error = "pgoxide.errors", "DataError";
+    outdated_type = "pgoxide.errors", "OutdatedType";
     protocol_error = "pgoxide.errors", "ProtocolError";
     programming_error = "pgoxide.errors", "ProgrammingError";
     not_supported_error = "pgoxide.errors", "NotSupportedError";

@@ -35,12 +35,16 @@ pub(crate) struct Script {
     pub(crate) sql: String,
     plan: Option<Arc<Plan>>,
     rows: Vec<Py<PyAny>>,
+    /// Rows of the statement that runs, whose types are not known.
+    frames: Vec<u8>,
     results: Vec<(CommandTag, Vec<Py<PyAny>>)>,
+    /// Results, by their number, whose rows wait until their types are known.
+    deferred: Vec<(usize, Arc<Plan>, Vec<u8>)>,
 }
 
 impl Script {
     pub(crate) const fn new(sql: String) -> Self {
-        Self { sql, plan: None, rows: Vec::new(), results: Vec::new() }
+        Self { sql, plan: None, rows: Vec::new(), frames: Vec::new(), results: Vec::new(), deferred: Vec::new() }
     }
 
     pub(crate) fn described(&mut self, py: Python<'_>, plan: Arc<Plan>) -> PyResult<()> {
@@ -58,9 +62,27 @@ impl Script {
         let Some(plan) = &self.plan else {
             return Err(Fault::Protocol(ProtocolError::unexpected(b'D', "RowDescription")));
         };
-        for body in Frames::new(frames) {
-            let row = plan.row(py, Values::over(body), true)?;
-            self.rows.push(row.ok_or_else(|| malformed(body))?.unbind());
+        if !self.frames.is_empty() || !plan.unknown_types().is_empty() {
+            self.frames.extend_from_slice(frames);
+            return Ok(());
+        }
+        read(py, plan, frames, &mut self.rows)
+    }
+
+    /// Types that must be asked for before it can come to its end.
+    pub(crate) fn unknown_types(&self, into: &mut Vec<u32>) {
+        self.deferred.iter().for_each(|(_, plan, _)| into.extend(plan.unknown_types()));
+    }
+
+    /// The types it waited for are known, as far as they were asked for.
+    pub(crate) fn resolve(&mut self, py: Python<'_>) -> Result<(), Fault> {
+        for (index, plan, frames) in std::mem::take(&mut self.deferred) {
+            let plan = Arc::new(plan.again(py)?);
+            if !plan.unknown_types().is_empty() {
+                self.deferred.push((index, plan, frames));
+            } else if let Some((_, rows)) = self.results.get_mut(index) {
+                read(py, &plan, &frames, rows)?;
+            }
         }
         Ok(())
     }
@@ -71,6 +93,11 @@ impl Script {
             || CommandTag::new(String::new(), None),
             |complete| CommandTag::new(String::from_utf8_lossy(complete.tag).into_owned(), complete.rows_affected()),
         );
+        if !self.frames.is_empty()
+            && let Some(plan) = &self.plan
+        {
+            self.deferred.push((self.results.len(), Arc::clone(plan), std::mem::take(&mut self.frames)));
+        }
         self.results.push((tag, std::mem::take(&mut self.rows)));
         self.plan.take()
     }
@@ -90,4 +117,12 @@ impl Script {
             .collect::<PyResult<Vec<_>>>()?;
         Ok(PyList::new(py, results)?.into_any().unbind())
     }
+}
+
+fn read(py: Python<'_>, plan: &Plan, frames: &[u8], rows: &mut Vec<Py<PyAny>>) -> Result<(), Fault> {
+    for body in Frames::new(frames) {
+        let row = plan.row(py, Values::over(body), true)?;
+        rows.push(row.ok_or_else(|| malformed(body))?.unbind());
+    }
+    Ok(())
 }

@@ -223,7 +223,8 @@ impl StreamState {
         if lock(&self.shared.inner).closed {
             return Ok(());
         }
-        self.run.rows(py, frames, count)
+        self.run.rows(py, frames, count)?;
+        self.run.refuse_deferred(py).map_err(Fault::Call)
     }
 
     /// The rows of the batch that just ended.

@@ -23,6 +23,7 @@ from pgoxide._core.copy_text import copy_format
 from pgoxide._core.feed import Feed
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.prepared import Prepared
+from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.row import make_row
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import Stream, StreamStep
@@ -43,6 +44,7 @@ __all__ = [
     "ScriptResult",
     "Stream",
     "StreamStep",
+    "TypeRegistry",
     "copy_format",
     "frozen_arguments",
     "make_row",

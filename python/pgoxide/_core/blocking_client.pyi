@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 from pgoxide._core.batch import BatchBuilder
 from pgoxide._core.feed import Feed
 from pgoxide._core.prepared import Prepared
+from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import Stream
 from pgoxide._core.tag import CommandTag
@@ -46,6 +47,7 @@ class Client:
         naive_timestamptz: str,
         duplicate_columns: str,
         array_bounds: str,
+        type_registry: TypeRegistry | None,
         max_message: int,
         max_queued: int,
         max_queued_hard: int,
@@ -443,6 +445,19 @@ class Client:
     def _execute_many(self, prepared: Prepared, last: bool, timeout: float | None) -> Feed:
         """Begins a statement with many parameter sets. `last`: when it turns out to be lost, that is an error."""
 
+    def reload_types(self) -> None:
+        """Forgets what is known about types that are not built in: enums, composite types, domains, ranges, extensions' types.
+
+        Each is looked up again, in one query with all it consists of, when a statement next uses it. Connections that share
+        what they know, as those of a pool do, forget it together. Seldom needed: a type made anew is another type to
+        PostgreSQL, labels added to an enum are read as they come, and an altered composite type raises OutdatedType once.
+
+        >>> import pgoxide
+        >>> def example(db: pgoxide.Connection) -> None:
+        ...     db.execute("create type pg_temp.address as (street text)")
+        ...     db.execute("alter type pg_temp.address add attribute country text")
+        ...     db.reload_types()
+        """
     def _own(self, token: object, holder: str) -> None:
         """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
 

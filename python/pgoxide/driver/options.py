@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
+from pgoxide._core import TypeRegistry
 from pgoxide.config import ConnectConfig
 from pgoxide.errors import InterfaceError
 
@@ -35,6 +36,8 @@ class ConnectionOptions(TypedDict, total=False):
     ProgrammingError, before it is executed when its description is known.
     array_bounds: an array whose subscripts do not begin at 1 comes as a plain list ("ignore", default), or as an `Array`, a list
     that knows its lower bounds ("keep").
+    type_registry: a TypeRegistry that several connections share, so that types which are not built in are looked up once
+    (default: each connection has its own; those of a pool share one).
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
@@ -63,6 +66,7 @@ class ConnectionOptions(TypedDict, total=False):
     naive_timestamptz: Literal["refuse", "utc", "local", "session"]
     duplicate_columns: Literal["last", "raise"]
     array_bounds: Literal["ignore", "keep"]
+    type_registry: TypeRegistry | None
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -81,6 +85,7 @@ class CoreOptions(TypedDict):
     naive_timestamptz: str
     duplicate_columns: str
     array_bounds: str
+    type_registry: TypeRegistry | None
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -116,6 +121,9 @@ def core_options(
     naive_timestamptz = address.pop("naive_timestamptz", "refuse")
     duplicate_columns = address.pop("duplicate_columns", "last")
     array_bounds = address.pop("array_bounds", "ignore")
+    type_registry = address.pop("type_registry", None)
+    if not isinstance(type_registry, TypeRegistry | None):
+        raise InterfaceError(f"type_registry={type_registry!r}: a pgoxide.TypeRegistry, or None")
     if isinstance(dsn, ConnectConfig):
         if address:
             raise InterfaceError(f"a ConnectConfig is complete: {', '.join(sorted(address))} cannot be added")
@@ -132,6 +140,7 @@ def core_options(
         "naive_timestamptz": str(naive_timestamptz),
         "duplicate_columns": str(duplicate_columns),
         "array_bounds": str(array_bounds),
+        "type_registry": type_registry,
         "max_message": max_message,
         "max_queued": max_queued,
         "max_queued_hard": max_queued_hard,

@@ -14,7 +14,7 @@ use crate::session::State;
 use crate::sync::lock;
 
 /// A call that must have its answer by then. Ordered so that the earliest is the greatest.
-pub(super) struct Deadline(pub(super) Instant, RequestId, f64);
+pub(super) struct Deadline(pub(super) Instant, pub(super) RequestId, pub(super) f64);
 
 impl PartialEq for Deadline {
     fn eq(&self, other: &Self) -> bool {

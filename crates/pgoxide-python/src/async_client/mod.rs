@@ -49,6 +49,7 @@ use crate::named::Given;
 use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
 use crate::prepared::Entry;
+use crate::registry::TypeRegistry;
 use crate::session::{Options, Session};
 use crate::stream::{Flow, Stream, StreamCall};
 use crate::sync::lock;
@@ -197,7 +198,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -210,6 +211,7 @@ impl AsyncClient {
         naive_timestamptz: &str,
         duplicate_columns: &str,
         array_bounds: &str,
+        type_registry: Option<&Bound<'_, TypeRegistry>>,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
@@ -217,8 +219,16 @@ impl AsyncClient {
         stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let rules =
-            call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds)?;
+        let rules = call::rules(
+            py,
+            beyond,
+            float4,
+            timestamptz_zone,
+            naive_timestamptz,
+            duplicate_columns,
+            array_bounds,
+            type_registry,
+        )?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };
         Ok(Self {
@@ -524,6 +534,11 @@ impl AsyncClient {
         Self::submit(slf, request)?;
         slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
+    }
+
+    /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.
+    fn reload_types(&self) {
+        self.session.options.rules.types.forget();
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another

@@ -3,15 +3,18 @@
 use std::sync::atomic::Ordering;
 
 use pgoxide_protocol::buffer::RecvBuffer;
+use pgoxide_protocol::client::{Request, RequestId};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::AsyncClient;
+use super::deadlines::Deadline;
 use super::ending::lost_line;
 use crate::awaitable::Awaitable;
 use crate::error;
+use crate::introspect::{Deferral, Learnt};
 use crate::io::{Moved, Socket};
-use crate::job::Kind;
+use crate::job::{Job, Kind};
 use crate::session::Outcome;
 use crate::sync::lock;
 
@@ -144,6 +147,15 @@ impl AsyncClient {
                 {
                     return self.make_again(py, id, job, &written);
                 }
+                if matches!(job.kind, Kind::Introspect(_)) {
+                    return if abandoned { self.advance_all(py) } else { self.learnt(py, job, direct) };
+                }
+                if !abandoned {
+                    match self.session.defer(py, id, job)? {
+                        Deferral::Complete(complete) => job = complete,
+                        Deferral::Asks(request) => return self.ask_types(py, id, request),
+                    }
+                }
                 // A first flight may have carried the description that held calls wait for, or failed to.
                 if !lock(&self.session.state).held.is_empty() {
                     let ended = self.session.advance_held(py);
@@ -213,6 +225,51 @@ impl AsyncClient {
             Outcome::Notification { channel, payload, process_id } => {
                 self.hooks(py)?.call_method1(intern!(py, "notification"), (channel, payload, process_id))?;
                 Ok(())
+            }
+        }
+    }
+
+    /// A question about types has been answered, or refused.
+    fn learnt(&self, py: Python<'_>, mut job: Job, direct: bool) -> PyResult<()> {
+        let error = job.error.take();
+        let Kind::Introspect(introspect) = job.kind else { return Ok(()) };
+        let Learnt { again, call, ended, refusal: _ } = self.session.learn(py, *introspect, error)?;
+        self.settle_held(py, ended)?;
+        if let Some(request) = again {
+            self.ask_types(py, 0, request)?;
+        }
+        if let Some((id, job)) = call {
+            self.act(py, Outcome::Finished(id, job, false), direct)?;
+        }
+        self.advance_all(py)
+    }
+
+    fn advance_all(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle_held(py, self.session.advance_held(py))
+    }
+
+    /// Asks for types on behalf of call `id`, whose time limit holds on.
+    fn ask_types(&self, py: Python<'_>, id: RequestId, request: Request<Job>) -> PyResult<()> {
+        {
+            let mut deadlines = lock(&self.deadlines);
+            let limit = deadlines.iter().find(|Deadline(_, limited, _)| *limited == id);
+            let limit = limit.map(|Deadline(at, _, seconds)| Deadline(*at, request.id, *seconds));
+            deadlines.extend(limit);
+        }
+        let refused = {
+            let mut state = lock(&self.session.state);
+            if state.ended.is_none() {
+                state.conn.submit(request);
+                None
+            } else {
+                Some(request)
+            }
+        };
+        match refused {
+            None => Ok(()),
+            Some(request) => {
+                let closed = self.session.closed_error(py);
+                self.settle_held(py, vec![(request.job.waited_for(), Err(closed))])
             }
         }
     }

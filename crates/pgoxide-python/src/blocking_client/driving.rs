@@ -14,6 +14,7 @@ use crate::batch::Batch;
 use crate::call::Asked;
 use crate::error;
 use crate::held::Call;
+use crate::introspect::Deferral;
 use crate::io::Moved;
 use crate::job::{Job, Kind, Run, Verb};
 use crate::prepared::{Prepared, Stage};
@@ -59,12 +60,15 @@ impl BlockingClient {
         // Once more when its name was taken.
         while prepared.stage() != Stage::Described {
             let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
-            let job = self.drive(py, request, deadline)?;
-            if let Kind::Prepare(prepare) = &job.kind
-                && !prepare.refused().is_empty()
-            {
+            let mut job = self.drive(py, request, deadline)?;
+            let Kind::Prepare(prepare) = &mut job.kind else { continue };
+            if !prepare.refused().is_empty() {
                 self.session.statements.forget(py, prepared)?;
                 return Err(prepare.error(py, prepared));
+            }
+            let undescribed = prepare.take_undescribed();
+            if !undescribed.is_empty() {
+                self.ask_types(py, self.session.describe_types(py, undescribed)?, deadline)?;
             }
         }
         Ok(())
@@ -76,7 +80,37 @@ impl BlockingClient {
             let call = self.session.again(py, &mut job.kind, &written)?;
             job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
         }
-        job.conclude(py)
+        self.resolved(py, job, deadline)?.conclude(py)
+    }
+
+    /// Asks for types until there is nothing more to ask. The call that waited, if one did.
+    fn ask_types(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Option<Job>> {
+        let mut next = Some(request);
+        while let Some(request) = next.take() {
+            let mut job = self.drive(py, request, deadline)?;
+            let error = job.error.take();
+            let Kind::Introspect(introspect) = job.kind else { break };
+            let learnt = self.session.learn(py, *introspect, error)?;
+            if let Some(refusal) = learnt.refusal {
+                return Err(refusal);
+            }
+            if let Some((_, job)) = learnt.call {
+                return Ok(Some(job));
+            }
+            next = learnt.again;
+        }
+        Ok(None)
+    }
+
+    /// A call that has run, once the types of its rows are known.
+    fn resolved(&self, py: Python<'_>, job: Job, deadline: Deadline) -> PyResult<Job> {
+        match self.session.defer(py, 0, job)? {
+            Deferral::Complete(job) => Ok(job),
+            Deferral::Asks(request) => {
+                let done = self.ask_types(py, request, deadline)?;
+                Ok(done.unwrap_or_else(|| Job::new(Kind::Taken, None)))
+            }
+        }
     }
 
     /// A call that is made again, because its statement was lost before anything of it ran.

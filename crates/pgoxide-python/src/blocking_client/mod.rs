@@ -34,6 +34,7 @@ use crate::io::{Moved, Socket};
 use crate::job::{Run, Verb};
 use crate::named::Given;
 use crate::prepared::{Entry, Stage, Statements};
+use crate::registry::TypeRegistry;
 use crate::session::{Options, Reset, Session};
 use crate::spin::Spin;
 use crate::stream::{Flow, Stream};
@@ -94,7 +95,7 @@ impl Deadline {
 #[pymethods]
 impl BlockingClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -107,6 +108,7 @@ impl BlockingClient {
         naive_timestamptz: &str,
         duplicate_columns: &str,
         array_bounds: &str,
+        type_registry: Option<&Bound<'_, TypeRegistry>>,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
@@ -114,8 +116,16 @@ impl BlockingClient {
         stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let rules =
-            call::rules(py, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds)?;
+        let rules = call::rules(
+            py,
+            beyond,
+            float4,
+            timestamptz_zone,
+            naive_timestamptz,
+            duplicate_columns,
+            array_bounds,
+            type_registry,
+        )?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };
         Ok(Self {
@@ -390,6 +400,11 @@ impl BlockingClient {
         this.session.check_open(py)?;
         this.begin_feeding(py, timeout)?;
         this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0), last))
+    }
+
+    /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.
+    fn reload_types(&self) {
+        self.session.options.rules.types.forget();
     }
 
     /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another

@@ -10,7 +10,7 @@ use pgoxide_types::timestamp::{self, Timestamp};
 use pgoxide_types::{bool as boolean, bytea, float, int, json, numeric, uuid};
 use pyo3::prelude::*;
 
-use super::{Encoder, Rules, range, refuse};
+use super::{Encoder, Rules, hstore, range, refuse};
 
 impl Encoder {
     /// Appends the text form of one argument that is not `None`, as the type's input function reads it.
@@ -22,6 +22,8 @@ impl Encoder {
             Self::Array(array) => return array.text(value, rules, text),
             Self::Range(bound) => return range::encode_text(value, bound, rules, text),
             Self::Multirange(bound) => return range::encode_text_many(value, bound, rules, text),
+            Self::Composite(composite) => return composite.text(value, rules, text),
+            Self::Hstore => return hstore::encode_text(value, text),
             Self::InText(inner) => return inner.encode_text(value, rules, text),
             _ => {}
         }
@@ -30,7 +32,8 @@ impl Encoder {
         let binary = &binary;
         let written = match self {
             Self::Text | Self::Unknown | Self::Json => Ok(()),
-            Self::Array(_) | Self::Range(_) | Self::Multirange(_) | Self::InText(_) => Ok(()),
+            Self::Array(_) | Self::Range(_) | Self::Multirange(_) => Ok(()),
+            Self::Composite(_) | Self::Hstore | Self::InText(_) => Ok(()),
             Self::Jsonb => json::strip_jsonb(binary).map(|document| text.extend_from_slice(document)),
             Self::Bool => boolean::decode_binary(binary).map(|value| text.push(if value { b't' } else { b'f' })),
             Self::Int2 => int::decode_binary_i16(binary).map(|value| write_int(value, text)),

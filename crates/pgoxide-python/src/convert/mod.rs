@@ -7,9 +7,11 @@ mod as_text;
 mod bit;
 mod bool;
 mod bytea;
+mod composite;
 mod date;
 mod float;
 mod geometry;
+mod hstore;
 mod inet;
 mod int;
 mod interval;
@@ -38,8 +40,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyString};
 
 use self::array::{ArrayDecoder, ArrayEncoder, Nesting};
+use self::composite::{CompositeDecoder, CompositeEncoder, Field};
 use self::scalar::Scalar;
 use self::zone::{Naive, SessionZone, Zone};
+use crate::registry::{TypeInfo, TypeKind, Types};
 use crate::{error, pyimport};
 
 /// Containers within containers that an argument may have; the server's own JSON parser allows somewhat more.
@@ -84,6 +88,8 @@ pub(crate) struct Rules {
     pub(crate) unique_columns: bool,
     /// An array whose subscripts do not begin at 1 comes as `Array`, which knows them.
     pub(crate) keep_array_bounds: bool,
+    /// Types that are not built in.
+    pub(crate) types: Types,
 }
 
 /// How a column's values become Python objects. Containers share what they contain, so a clone is cheap.
@@ -121,6 +127,8 @@ pub(crate) enum Decoder {
     Multirange(Arc<Self>),
     /// Anonymous: in binary each field says its type.
     Record,
+    Composite(Arc<CompositeDecoder>),
+    Hstore,
     /// A container with a part that has no binary codec.
     InText(Arc<Self>),
 }
@@ -128,32 +136,73 @@ pub(crate) enum Decoder {
 impl Decoder {
     /// By type and the connection's rules, so that a value pays for no option it does not use.
     pub(crate) fn of(type_oid: u32, rules: &Rules) -> Self {
+        Self::at_depth(type_oid, rules, 0)
+    }
+
+    fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
         match (Self::scalar(type_oid), rules) {
             (Some(Self::Float4), Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
             (Some(Self::TimestampTz), Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
             (Some(plain), _) => plain,
-            (None, _) => Self::container(type_oid, rules).map_or(Self::Unknown, Self::in_its_format),
+            (None, _) if depth > MOST_NESTED => Self::Unknown,
+            (None, _) => Self::container(type_oid, rules, depth + 1)
+                .or_else(|| Self::described(&*rules.types.get(type_oid)?, rules, depth + 1))
+                .map_or(Self::Unknown, Self::in_its_format),
         }
     }
 
     fn in_its_format(self) -> Self {
-        if self.format() == Format::Text { Self::InText(Arc::new(self)) } else { self }
+        match self {
+            Self::Unknown | Self::InText(_) => self,
+            other if other.format() == Format::Text => Self::InText(Arc::new(other)),
+            other => other,
+        }
     }
 
     /// A built-in type that consists of others.
-    fn container(type_oid: u32, rules: &Rules) -> Option<Self> {
+    fn container(type_oid: u32, rules: &Rules, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, depth);
         if type_oid == oid::RECORD {
             return Some(Self::Record);
         }
         if let Some(Elements { oid, delimiter, vector }) = Elements::of(type_oid) {
-            let element = Self::of(oid, rules);
-            return Some(Self::Array(Arc::new(ArrayDecoder { element, delimiter, vector })));
+            return Some(Self::Array(Arc::new(ArrayDecoder { element: part(oid), delimiter, vector })));
         }
         if let Some(bound) = oid::range_subtype(type_oid) {
-            return Some(Self::Range(Arc::new(Self::of(bound, rules))));
+            return Some(Self::Range(Arc::new(part(bound))));
         }
         let bound = oid::multirange_range(type_oid).and_then(oid::range_subtype)?;
-        Some(Self::Multirange(Arc::new(Self::of(bound, rules))))
+        Some(Self::Multirange(Arc::new(part(bound))))
+    }
+
+    /// A type that the catalog described.
+    fn described(info: &TypeInfo, rules: &Rules, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, depth);
+        Some(match &info.kind {
+            TypeKind::Array { element, delimiter } => {
+                let (element, delimiter) = (part(*element), *delimiter);
+                Self::Array(Arc::new(ArrayDecoder { element, delimiter, vector: false }))
+            }
+            TypeKind::Domain { base } => part(*base),
+            // Its binary form is its label.
+            TypeKind::Enum { .. } => Self::Text,
+            TypeKind::Composite { fields } => {
+                let fields = fields.iter().map(|field| Field {
+                    name: field.name.clone(),
+                    oid: field.oid,
+                    codec: part(field.oid),
+                });
+                Self::Composite(Arc::new(CompositeDecoder::new(info.name.clone(), fields.collect())))
+            }
+            TypeKind::Range { bound } => Self::Range(Arc::new(part(*bound))),
+            TypeKind::Multirange { range } => Self::Multirange(Arc::new(part(rules.range_bound(*range)?))),
+            TypeKind::Base => match info.of_extension()? {
+                ("hstore", "hstore") => Self::Hstore,
+                ("citext", "citext") => Self::Text,
+                _ => return None,
+            },
+            TypeKind::Missing => return None,
+        })
     }
 
     /// A type that consists of no others; anything without a codec is read as text.
@@ -191,6 +240,7 @@ impl Decoder {
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             Self::Scalar(scalar) => scalar.format(),
+            Self::Composite(composite) => worst(composite.fields.iter().map(|field| field.codec.format())),
             _ => Format::Binary,
         }
     }
@@ -198,7 +248,8 @@ impl Decoder {
     /// Values of this column cannot be part of a reference cycle.
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
-            Self::Json | Self::Jsonb | Self::Array(_) | Self::Record => false,
+            Self::Json | Self::Jsonb | Self::Array(_) | Self::Record | Self::Hstore => false,
+            Self::Composite(composite) => composite.scalar,
             Self::Range(bound) | Self::Multirange(bound) | Self::InText(bound) => bound.is_scalar(),
             Self::Scalar(scalar) => scalar.is_scalar(),
             _ => true,
@@ -246,6 +297,8 @@ impl Decoder {
             Self::Range(bound) => range::decode(py, bound, raw, rules),
             Self::Multirange(bound) => range::decode_many(py, bound, raw, rules),
             Self::Record => record::decode(py, raw, rules),
+            Self::Composite(composite) => composite.binary(py, raw, rules),
+            Self::Hstore => hstore::decode(py, raw),
             Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
@@ -274,6 +327,8 @@ impl Decoder {
             Self::Range(bound) => range::decode_text(py, bound, raw, rules),
             Self::Multirange(bound) => range::decode_text_many(py, bound, raw, rules),
             Self::Record => record::decode_text(py, raw),
+            Self::Composite(composite) => composite.text(py, raw, rules),
+            Self::Hstore => hstore::decode_text(py, raw),
             Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
@@ -305,6 +360,8 @@ pub(crate) enum Encoder {
     Array(Arc<ArrayEncoder>),
     Range(Arc<Self>),
     Multirange(Arc<Self>),
+    Composite(Arc<CompositeEncoder>),
+    Hstore,
     /// A container with a part that has no binary codec.
     InText(Arc<Self>),
 }
@@ -312,27 +369,69 @@ pub(crate) enum Encoder {
 impl Encoder {
     /// By type and the connection's rules.
     pub(crate) fn of(type_oid: u32, rules: &Rules) -> Self {
+        Self::at_depth(type_oid, rules, 0)
+    }
+
+    fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
         match Self::scalar(type_oid) {
             Some(scalar) => scalar,
-            None => Self::container(type_oid, rules).map_or(Self::Unknown, Self::in_its_format),
+            None if depth > MOST_NESTED => Self::Unknown,
+            None => Self::container(type_oid, rules, depth + 1)
+                .or_else(|| Self::described(&*rules.types.get(type_oid)?, rules, depth + 1))
+                .map_or(Self::Unknown, Self::in_its_format),
         }
     }
 
     fn in_its_format(self) -> Self {
-        if self.format() == Format::Text { Self::InText(Arc::new(self)) } else { self }
+        match self {
+            Self::Unknown | Self::InText(_) => self,
+            other if other.format() == Format::Text => Self::InText(Arc::new(other)),
+            other => other,
+        }
     }
 
     /// A built-in type that consists of others.
-    fn container(type_oid: u32, rules: &Rules) -> Option<Self> {
+    fn container(type_oid: u32, rules: &Rules, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, depth);
         if let Some(Elements { oid, delimiter, vector }) = Elements::of(type_oid) {
-            let element = Self::of(oid, rules);
-            return Some(Self::Array(Arc::new(ArrayEncoder { element, element_oid: oid, delimiter, vector })));
+            let array = ArrayEncoder { element: part(oid), element_oid: oid, delimiter, vector };
+            return Some(Self::Array(Arc::new(array)));
         }
         if let Some(bound) = oid::range_subtype(type_oid) {
-            return Some(Self::Range(Arc::new(Self::of(bound, rules))));
+            return Some(Self::Range(Arc::new(part(bound))));
         }
         let bound = oid::multirange_range(type_oid).and_then(oid::range_subtype)?;
-        Some(Self::Multirange(Arc::new(Self::of(bound, rules))))
+        Some(Self::Multirange(Arc::new(part(bound))))
+    }
+
+    /// A type that the catalog described.
+    fn described(info: &TypeInfo, rules: &Rules, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, depth);
+        Some(match &info.kind {
+            TypeKind::Array { element, delimiter } => {
+                let (element_oid, delimiter) = (*element, *delimiter);
+                let array = ArrayEncoder { element: part(element_oid), element_oid, delimiter, vector: false };
+                Self::Array(Arc::new(array))
+            }
+            TypeKind::Domain { base } => part(*base),
+            TypeKind::Enum { .. } => Self::Text,
+            TypeKind::Composite { fields } => {
+                let fields = fields.iter().map(|field| Field {
+                    name: field.name.clone(),
+                    oid: field.oid,
+                    codec: part(field.oid),
+                });
+                Self::Composite(Arc::new(CompositeEncoder { name: info.name.clone(), fields: fields.collect() }))
+            }
+            TypeKind::Range { bound } => Self::Range(Arc::new(part(*bound))),
+            TypeKind::Multirange { range } => Self::Multirange(Arc::new(part(rules.range_bound(*range)?))),
+            TypeKind::Base => match info.of_extension()? {
+                ("hstore", "hstore") => Self::Hstore,
+                ("citext", "citext") => Self::Text,
+                _ => return None,
+            },
+            TypeKind::Missing => return None,
+        })
     }
 
     const fn scalar(type_oid: u32) -> Option<Self> {
@@ -368,15 +467,18 @@ impl Encoder {
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             Self::Scalar(scalar) => scalar.format(),
+            Self::Composite(composite) => worst(composite.fields.iter().map(|field| field.codec.format())),
             _ => Format::Binary,
         }
     }
 
     /// Of what is given for an array of it, what is a further dimension.
-    pub(crate) const fn nesting(&self) -> Nesting {
+    pub(crate) fn nesting(&self) -> Nesting {
         match self {
-            Self::Json | Self::Jsonb => Nesting::Arrays,
+            Self::Json | Self::Jsonb | Self::Array(_) => Nesting::Arrays,
             Self::Scalar(scalar) if scalar.is_tuple() => Nesting::Lists,
+            Self::Composite(_) => Nesting::Lists,
+            Self::InText(inner) => inner.nesting(),
             _ => Nesting::Sequences,
         }
     }
@@ -405,10 +507,33 @@ impl Encoder {
             Self::Array(array) => array.binary(value, rules, out),
             Self::Range(bound) => range::encode(value, bound, rules, out),
             Self::Multirange(bound) => range::encode_many(value, bound, rules, out),
+            Self::Composite(composite) => composite.binary(value, rules, out),
+            Self::Hstore => hstore::encode(value, out),
             Self::InText(inner) => inner.encode_text(value, rules, out),
             Self::Scalar(scalar) => scalar.encode(value, out),
         }
     }
+}
+
+/// Types within types that are followed. PostgreSQL lets no type contain itself; an answer that says so is not believed.
+const MOST_NESTED: usize = 64;
+
+impl Rules {
+    /// The type of a range type's bounds.
+    fn range_bound(&self, range: u32) -> Option<u32> {
+        if let Some(bound) = oid::range_subtype(range) {
+            return Some(bound);
+        }
+        match self.types.get(range)?.kind {
+            TypeKind::Range { bound } => Some(bound),
+            _ => None,
+        }
+    }
+}
+
+/// Text when one of them is.
+fn worst(mut formats: impl Iterator<Item = Format>) -> Format {
+    if formats.any(|format| format == Format::Text) { Format::Text } else { Format::Binary }
 }
 
 /// What a built-in array type consists of.
@@ -434,7 +559,7 @@ impl Elements {
 #[cold]
 pub(crate) fn inside(py: Python<'_>, place: &str, cause: PyErr) -> PyErr {
     let message = format!("{place}: {}", cause.value(py));
-    error::caused_by(py, error::data_error(py, message), cause)
+    error::said_better(py, message, cause)
 }
 
 /// A wire-level complaint as DataError.

@@ -194,6 +194,7 @@ impl Session {
             (Kind::Fed(fed), Some(complete)) => fed.complete(complete),
             (Kind::Batch(batch), Some(complete)) => batch.complete(complete),
             (Kind::Batch(batch), None) => batch.empty(),
+            (Kind::Introspect(introspect), _) => introspect.complete(),
             (Kind::Run(_) | Kind::Fed(_), None)
             | (Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken, _) => {}
         });
@@ -261,6 +262,7 @@ impl Session {
             Kind::Script(script) => script.rows(py, frames),
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
+            Kind::Introspect(introspect) => introspect.rows(self, frames),
             Kind::Prepare(_) | Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
         });
         self.settle_fault(py, result.map(|_| ()))
@@ -280,7 +282,7 @@ impl Session {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => {}
+                Kind::Fed(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => {}
             }
             Ok(())
         });
@@ -333,6 +335,7 @@ impl Session {
                 match kind {
                     Kind::Run(run) => run.restart(),
                     Kind::Prepare(prepare) => prepare.restart(),
+                    Kind::Introspect(introspect) => introspect.restart(),
                     _ => {}
                 }
                 Ok(())

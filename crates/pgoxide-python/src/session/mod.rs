@@ -294,7 +294,7 @@ impl Session {
         drop(unused);
         self.statements.clear(py);
         let held = held.map(Held::into_job);
-        (first, jobs.into_iter().map(|(_, job, _)| job).chain(held).collect())
+        (first, jobs.into_iter().map(|(_, job, _)| job.waited_for()).chain(held).collect())
     }
 
     /// For the garbage collector, whom nothing may keep waiting.
@@ -357,9 +357,4 @@ pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -
         Ok(refusal) => statement.server_error(py, &refusal),
         Err(fault) => error::protocol_error(py, &ProtocolError::from(fault)),
     }
-}
-
-/// A type's name for messages.
-pub(crate) fn type_name(oid: u32) -> String {
-    pgoxide_types::oid::name(oid).map_or_else(|| format!("type {oid}"), str::to_owned)
 }

@@ -20,6 +20,7 @@ use crate::arguments::{Encoded, Parameters};
 use crate::error;
 use crate::held::{BatchCall, Call};
 use crate::job::{Job, Kind, Run};
+use crate::plan::Described;
 use crate::stream::StreamCall;
 use crate::sync::lock;
 
@@ -73,21 +74,27 @@ impl Session {
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Batch(batch) => batch.statement(),
             Kind::Fed(fed) => fed.statement(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Taken => None,
+            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => None,
         };
         let Some(statement) = statement else { return Ok(None) };
         match lost {
             // Who describes what exists closes it first.
             Lost::Taken => statement.set_exists(true),
             Lost::Gone => self.statements.gone(py, statement)?,
-            Lost::Changed | Lost::Refused => self.statements.outdated(py, statement)?,
+            Lost::Changed | Lost::Refused => {
+                // Its types may be what has changed.
+                if statement.described().is_some_and(Described::has_own_types) {
+                    self.options.rules.types.forget();
+                }
+                self.statements.outdated(py, statement)?;
+            }
         }
         let once_more = match kind {
             Kind::Run(run) => !run.again,
             Kind::Stream(stream) => !stream.is_again(),
             Kind::Batch(batch) => batch.may_run_again(),
             Kind::Fed(fed) => fed.may_begin_again(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Taken => false,
+            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => false,
         };
         let state = lock(&self.state);
         let may = once_more
@@ -134,7 +141,12 @@ impl Session {
                 Ok(Call::Stream(StreamCall { run, arguments, shared, size }))
             }
             Kind::Batch(batch) => Ok(Call::Batch(BatchCall::new(batch))),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => Err(not_written(py)),
+            Kind::Prepare(_)
+            | Kind::Script(_)
+            | Kind::Fed(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Taken => Err(not_written(py)),
         }
     }
 

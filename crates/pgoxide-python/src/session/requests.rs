@@ -9,7 +9,7 @@ use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
-use super::{Session, type_name};
+use super::Session;
 use crate::arguments::Arguments;
 use crate::awaitable::Awaitable;
 use crate::convert::{Rules, short_repr};
@@ -17,6 +17,7 @@ use crate::error::{self};
 use crate::job::{Job, Kind, Prepare, Run};
 use crate::plan::Described;
 use crate::prepared::{Closing, Describing, Prepared};
+use crate::registry::is_static;
 use crate::script::Script;
 use crate::sync::lock;
 
@@ -28,7 +29,9 @@ use crate::sync::lock;
 /// round trip; utility commands, whose rows are text anyway, go in one flight. `iso`: dates are written as we read them.
 pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) -> bool {
     let may_return_values = matches!(prepared.command, Command::Plain | Command::Typed | Command::Indirect);
-    arguments == prepared.declared.len() && (!may_return_values || (iso && !prepared.declared.is_empty()))
+    arguments == prepared.declared.len()
+        && prepared.declared.iter().all(|oid| is_static(*oid))
+        && (!may_return_values || (iso && !prepared.declared.is_empty()))
 }
 
 impl Session {
@@ -222,7 +225,7 @@ pub(crate) fn append_bind(
             return Err(blame_argument(
                 py,
                 &prepared.parameter_name(index),
-                described.parameter_oids[index],
+                &described.parameter_types[index],
                 &value,
                 cause,
             ));
@@ -314,8 +317,8 @@ pub(crate) fn wrong_count(py: Python<'_>, takes: usize, given: usize) -> PyErr {
 }
 
 #[cold]
-fn blame_argument(py: Python<'_>, name: &str, oid: u32, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let place = format!("argument {name} ({})", type_name(oid));
+fn blame_argument(py: Python<'_>, name: &str, type_name: &str, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+    let place = format!("argument {name} ({type_name})");
     let explained = match cause.is_instance(
         py,
         match crate::pyimport::data_error(py) {

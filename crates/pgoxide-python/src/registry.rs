@@ -1,0 +1,261 @@
+//! What is known about types that are not built in: their kinds, parts and names, as the catalog tells them.
+//!
+//! ```text
+//!   TypeRegistry (of a pool, or of a lone connection)
+//!     └─ Catalog, one for each database: oid -> TypeInfo
+//!          ▲
+//!   Types (of a connection): the catalog of its database
+//! ```
+//!
+//! Nothing here holds a Python object. A registry that several connections share is keyed by what a database is, its cluster's
+//! system identifier and its own OID, which each connection asks for before it trusts what others have learnt: a database of the
+//! same name may have been dropped and made anew.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pgoxide_types::oid;
+use pyo3::prelude::*;
+
+use crate::sync::lock;
+
+/// One type of a database.
+#[derive(Debug)]
+pub(crate) struct TypeInfo {
+    pub(crate) oid: u32,
+    pub(crate) name: Box<str>,
+    #[expect(dead_code, reason = "users' codecs are named with it")]
+    pub(crate) schema: Box<str>,
+    /// The extension it belongs to, wherever that was installed.
+    pub(crate) extension: Option<Box<str>>,
+    pub(crate) kind: TypeKind,
+}
+
+/// What a type consists of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TypeKind {
+    Base,
+    Array {
+        element: u32,
+        delimiter: u8,
+    },
+    Domain {
+        base: u32,
+    },
+    Enum {
+        labels: Box<[Box<str>]>,
+    },
+    Composite {
+        fields: Box<[FieldInfo]>,
+    },
+    Range {
+        bound: u32,
+    },
+    Multirange {
+        range: u32,
+    },
+    /// The catalog has none of this OID.
+    Missing,
+}
+
+/// One field of a composite type; dropped ones are left out, as the server leaves them out of values.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FieldInfo {
+    pub(crate) name: Box<str>,
+    pub(crate) oid: u32,
+}
+
+impl TypeInfo {
+    /// Its extension and its name.
+    pub(crate) fn of_extension(&self) -> Option<(&str, &str)> {
+        Some((self.extension.as_deref()?, &self.name))
+    }
+
+    /// The types it is made of.
+    fn parts(&self) -> Vec<u32> {
+        match &self.kind {
+            TypeKind::Base | TypeKind::Enum { .. } | TypeKind::Missing => Vec::new(),
+            TypeKind::Array { element: one, .. }
+            | TypeKind::Domain { base: one }
+            | TypeKind::Range { bound: one }
+            | TypeKind::Multirange { range: one } => vec![*one],
+            TypeKind::Composite { fields } => fields.iter().map(|field| field.oid).collect(),
+        }
+    }
+}
+
+/// The types of one database, as far as they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    types: Mutex<HashMap<u32, Arc<TypeInfo>>>,
+    /// How often it was forgotten: what was made of it before is outdated.
+    generation: AtomicU64,
+}
+
+impl Catalog {
+    pub(crate) fn get(&self, oid: u32) -> Option<Arc<TypeInfo>> {
+        lock(&self.types).get(&oid).cloned()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes over what was asked for at `generation`. Nothing when it was forgotten meanwhile: that may be older.
+    pub(crate) fn learn(&self, found: Vec<TypeInfo>, generation: u64) {
+        let mut types = lock(&self.types);
+        if self.generation() == generation {
+            types.extend(found.into_iter().map(|info| (info.oid, Arc::new(info))));
+        }
+    }
+
+    /// All is to be asked for again.
+    pub(crate) fn forget(&self) {
+        let mut types = lock(&self.types);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        types.clear();
+    }
+
+    /// Which of these types, and of those they are made of, are not known.
+    fn unknown(&self, oids: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let types = lock(&self.types);
+        let (mut unknown, mut seen) = (Vec::new(), HashSet::new());
+        let mut look: Vec<u32> = oids.into_iter().collect();
+        while let Some(oid) = look.pop() {
+            if is_static(oid) || !seen.insert(oid) {
+                continue;
+            }
+            match types.get(&oid) {
+                Some(info) => look.extend(info.parts()),
+                None => unknown.push(oid),
+            }
+        }
+        unknown
+    }
+}
+
+/// Known without asking.
+pub(crate) fn is_static(oid: u32) -> bool {
+    oid == 0 || oid::name(oid).is_some()
+}
+
+/// What a database is: its cluster's system identifier and its OID.
+pub(crate) type Identity = (String, u32);
+
+/// Catalogs by database.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    catalogs: Mutex<HashMap<Identity, Arc<Catalog>>>,
+}
+
+/// What one connection knows of types.
+#[derive(Debug)]
+pub(crate) struct Types {
+    shared: Option<Arc<Shared>>,
+    /// That of its database. None: which one is shared is not known yet.
+    catalog: Mutex<Option<Arc<Catalog>>>,
+    /// Types met inside values that nobody had announced.
+    noted: Mutex<Vec<u32>>,
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self { shared: None, catalog: Mutex::new(Some(Arc::default())), noted: Mutex::default() }
+    }
+}
+
+impl Types {
+    /// Of a connection that shares what it learns.
+    pub(crate) fn shared(registry: &TypeRegistry) -> Self {
+        Self { shared: Some(Arc::clone(&registry.0)), catalog: Mutex::new(None), noted: Mutex::default() }
+    }
+
+    pub(crate) fn catalog(&self) -> Option<Arc<Catalog>> {
+        lock(&self.catalog).clone()
+    }
+
+    pub(crate) fn get(&self, oid: u32) -> Option<Arc<TypeInfo>> {
+        lock(&self.catalog).as_ref()?.get(oid)
+    }
+
+    /// Which of these types must be asked for before their values can be read or written.
+    pub(crate) fn unknown(&self, oids: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let mut oids = oids.into_iter().filter(|oid| !is_static(*oid)).peekable();
+        if oids.peek().is_none() {
+            return Vec::new();
+        }
+        match self.catalog() {
+            Some(catalog) => catalog.unknown(oids),
+            None => oids.collect(),
+        }
+    }
+
+    /// Where one of these types was looked up, and its generation; None when all are built in.
+    pub(crate) fn catalog_of(&self, mut oids: impl Iterator<Item = u32>) -> Option<(Arc<Catalog>, u64)> {
+        if oids.all(is_static) {
+            return None;
+        }
+        self.catalog().map(|catalog| {
+            let generation = catalog.generation();
+            (catalog, generation)
+        })
+    }
+
+    /// Which database the connection is to.
+    pub(crate) fn identify(&self, identity: Identity) {
+        let Some(shared) = &self.shared else { return };
+        let catalog = Arc::clone(lock(&shared.catalogs).entry(identity).or_default());
+        *lock(&self.catalog) = Some(catalog);
+    }
+
+    /// All is to be asked for again, by whoever shares it.
+    pub(crate) fn forget(&self) {
+        if let Some(catalog) = self.catalog() {
+            catalog.forget();
+        }
+    }
+
+    /// A value holds a type that is not known: reading it must wait.
+    pub(crate) fn note(&self, oid: u32) {
+        lock(&self.noted).push(oid);
+    }
+
+    /// The types that were noted since.
+    pub(crate) fn take_noted(&self) -> Vec<u32> {
+        std::mem::take(&mut *lock(&self.noted))
+    }
+
+    /// A type's name for messages.
+    pub(crate) fn name(&self, oid: u32) -> String {
+        if let Some(name) = oid::name(oid) {
+            return name.to_owned();
+        }
+        match self.get(oid) {
+            Some(info) if info.kind != TypeKind::Missing => info.name.to_string(),
+            _ => format!("type {oid}"),
+        }
+    }
+}
+
+/// What connections know of the types of their databases. Connections that share one (those of a pool do) ask for a type once.
+#[pyclass(frozen, module = "pgoxide._core")]
+pub(crate) struct TypeRegistry(Arc<Shared>);
+
+#[pymethods]
+impl TypeRegistry {
+    #[new]
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// How many types are known, of all databases.
+    fn __len__(&self) -> usize {
+        lock(&self.0.catalogs).values().map(|catalog| lock(&catalog.types).len()).sum()
+    }
+
+    /// Forgets all of them: each is asked for again when it is next met.
+    fn clear(&self) {
+        lock(&self.0.catalogs).values().for_each(|catalog| catalog.forget());
+    }
+}
