@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgoxide_protocol::codes::TransactionStatus;
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
@@ -197,7 +198,11 @@ pub(crate) fn type_oids(types: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
                     error::caused_by(one.py(), error::interface_error(one.py(), message), cause)
                 });
             }
-            let name: String = one.extract()?;
+            let Ok(name) = one.cast::<PyString>() else {
+                let message = format!("types: {} is neither the name of a type nor its oid", short_repr(&one));
+                return Err(PyTypeError::new_err(message));
+            };
+            let name = name.to_string_lossy();
             type_oid(&name).ok_or_else(|| {
                 error::interface_error(
                     one.py(),

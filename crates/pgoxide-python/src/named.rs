@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use pgoxide_sqltext::{Named, PlaceholderError, characters};
+use pyo3::Borrowed;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
@@ -235,6 +236,18 @@ pub(crate) fn text_of<'a>(sql: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
         ));
     }
     Ok(text)
+}
+
+/// SQL text that goes by the simple protocol.
+pub(crate) struct SqlText(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for SqlText {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = value.cast::<PyString>()?;
+        text_of(&text).map(|sql| Self(sql.to_owned()))
+    }
 }
 
 /// A rewritten text as the cache's dictionary holds it.

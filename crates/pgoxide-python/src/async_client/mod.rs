@@ -45,7 +45,7 @@ use crate::feed::Feed;
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::{Run, Verb};
-use crate::named::Given;
+use crate::named::{Given, SqlText};
 use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
 use crate::prepared::Entry;
@@ -427,14 +427,14 @@ impl AsyncClient {
 
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
-    fn execute_script(slf: &Bound<'_, Self>, sql: String, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
+    fn execute_script(slf: &Bound<'_, Self>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
-        match this.session.script_request(py, id, sql, Some(reply.clone_ref(py))) {
+        match this.session.script_request(py, id, sql.0, Some(reply.clone_ref(py))) {
             Ok(request) => Self::submit(slf, request)?,
             Err(error) => {
                 reply.get().close_unseen();
@@ -487,10 +487,10 @@ impl AsyncClient {
     }
 
     /// Begins COPY FROM STDIN of columns given by name and type.
-    fn _copy_in(slf: &Bound<'_, Self>, sql: String, columns: Vec<(Bound<'_, PyString>, u32)>) -> PyResult<Feed> {
+    fn _copy_in(slf: &Bound<'_, Self>, sql: SqlText, columns: Vec<(Bound<'_, PyString>, u32)>) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
-        let (feed, request) = Feed::copy(slf.as_any(), sql, columns)?;
+        let (feed, request) = Feed::copy(slf.as_any(), sql.0, columns)?;
         let id = request.id;
         Self::submit(slf, request)?;
         slf.get().note_wait(slf.py(), id)?;
@@ -502,7 +502,7 @@ impl AsyncClient {
     #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
     fn _copy_out(
         slf: &Bound<'_, Self>,
-        sql: String,
+        sql: SqlText,
         columns: Option<&Entry>,
         into: Option<Py<PyAny>>,
         timeout: Option<f64>,
@@ -513,7 +513,7 @@ impl AsyncClient {
         let run = columns.map(|entry| Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0)));
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Copy);
-        let made = this.session.copy_out_request(py, id, sql, run, shared);
+        let made = this.session.copy_out_request(py, id, sql.0, run, shared);
         let request = made.and_then(|request| this.session.check_open(py).map(|()| request));
         let request = request.inspect_err(|_| stream.refused())?;
         let stream = Py::new(py, stream)?;
@@ -658,8 +658,9 @@ impl AsyncClient {
     // ---- what is known without asking the server -------------------------------------------------------------
 
     /// The value the server last reported for a setting, or None.
-    fn parameter(&self, name: &str) -> Option<String> {
-        lock(&self.session.state).conn.parameter(name).map(str::to_owned)
+    fn parameter(&self, name: &Bound<'_, PyString>) -> Option<String> {
+        // No setting has a name that is no text.
+        name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned))
     }
 
     #[getter]

@@ -32,7 +32,7 @@ use crate::error;
 use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Run, Verb};
-use crate::named::Given;
+use crate::named::{Given, SqlText};
 use crate::prepared::{Entry, Stage, Statements};
 use crate::registry::TypeRegistry;
 use crate::session::{Options, Reset, Session};
@@ -320,11 +320,11 @@ impl BlockingClient {
 
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
-    fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    fn execute_script(&self, py: Python<'_>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
-        let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
+        let request = self.session.script_request(py, self.session.next_id(), sql.0, None)?;
         self.run(py, request, deadline)
     }
 
@@ -361,14 +361,14 @@ impl BlockingClient {
     /// Begins COPY FROM STDIN of columns given by name and type. The connection is its own until it is done.
     fn _copy_in(
         slf: &Bound<'_, Self>,
-        sql: String,
+        sql: SqlText,
         columns: Vec<(Bound<'_, PyString>, u32)>,
         timeout: Option<f64>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::copy(slf.as_any(), sql, columns))
+        this.begin(py, Feed::copy(slf.as_any(), sql.0, columns))
     }
 
     /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
@@ -376,7 +376,7 @@ impl BlockingClient {
     #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
     fn _copy_out(
         slf: &Bound<'_, Self>,
-        sql: String,
+        sql: SqlText,
         columns: Option<&Entry>,
         into: Option<Py<PyAny>>,
         timeout: Option<f64>,
@@ -388,7 +388,7 @@ impl BlockingClient {
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Copy);
         let stream = Py::new(py, stream)?;
-        let made = this.session.copy_out_request(py, id, sql, run, shared);
+        let made = this.session.copy_out_request(py, id, sql.0, run, shared);
         let request = made.inspect_err(|_| stream.get().refused())?;
         this.begin_stream(py, id, request, deadline).inspect_err(|_| stream.get().refused())?;
         Ok(stream)
@@ -528,8 +528,9 @@ impl BlockingClient {
     // ---- what is known without asking the server -------------------------------------------------------------
 
     /// The value the server last reported for a setting, or None.
-    fn parameter(&self, name: &str) -> Option<String> {
-        lock(&self.session.state).conn.parameter(name).map(str::to_owned)
+    fn parameter(&self, name: &Bound<'_, PyString>) -> Option<String> {
+        // No setting has a name that is no text.
+        name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned))
     }
 
     #[getter]

@@ -205,16 +205,17 @@ pub(super) fn decode_jsonb<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
 }
 
 pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
-    write(value, out, 0)
+    write::<false>(value, out, 0)
 }
 
 pub(super) fn encode_jsonb(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     // The only version of the binary form.
     out.push(1);
-    write(value, out, 0)
+    write::<true>(value, out, 0)
 }
 
-fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
+/// `JSONB`: of a value for jsonb, which holds texts as PostgreSQL does; json keeps the document as it is written.
+fn write<const JSONB: bool>(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
     let py = value.py();
     if depth > MAX_DEPTH {
         return Err(error::data_error(
@@ -225,7 +226,7 @@ fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<
     if value.is_none() {
         out.extend_from_slice(b"null");
     } else if let Ok(text) = value.cast::<PyString>() {
-        write_text(text, out)?;
+        write_text::<JSONB>(text, out)?;
     } else if let Ok(flag) = value.cast::<PyBool>() {
         out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
     } else if value.is_instance_of::<PyInt>() {
@@ -233,11 +234,11 @@ fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<
     } else if let Ok(float) = value.cast::<PyFloat>() {
         write_float(float, out)?;
     } else if let Ok(dict) = value.cast::<PyDict>() {
-        write_object(dict, out, depth)?;
+        write_object::<JSONB>(dict, out, depth)?;
     } else if let Ok(list) = value.cast::<PyList>() {
-        write_array(list.iter(), out, depth)?;
+        write_array::<_, JSONB>(list.iter(), out, depth)?;
     } else if let Ok(tuple) = value.cast::<PyTuple>() {
-        write_array(tuple.iter(), out, depth)?;
+        write_array::<_, JSONB>(tuple.iter(), out, depth)?;
     } else if value.is_instance(pyimport::decimal(py)?)? && value.call_method0("is_finite")?.is_truthy()? {
         out.extend_from_slice(plain_text(value)?.to_str()?.as_bytes());
     } else {
@@ -246,11 +247,14 @@ fn write(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<
     Ok(())
 }
 
-fn write_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
+fn write_text<const JSONB: bool>(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
     let utf8 = text.to_str().map_err(|cause| {
         let py = text.py();
         error::caused_by(py, error::data_error(py, "a lone surrogate cannot be stored in JSON"), cause)
     })?;
+    if JSONB && utf8.as_bytes().contains(&0) {
+        return Err(error::data_error(text.py(), "jsonb cannot hold the character NUL (\\x00); json can"));
+    }
     wire::write_string(utf8, out);
     Ok(())
 }
@@ -265,7 +269,7 @@ fn write_float(float: &Bound<'_, PyFloat>, out: &mut Vec<u8>) -> PyResult<()> {
     Ok(())
 }
 
-fn write_object(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
+fn write_object<const JSONB: bool>(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
     out.push(b'{');
     for (i, (key, value)) in dict.iter().enumerate() {
         if i > 0 {
@@ -273,21 +277,25 @@ fn write_object(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Py
         }
         // json.dumps turns 1 and "1" into the same key in silence.
         let key = key.cast::<PyString>().map_err(|_| wrong_type(&key, "str as the key of a JSON object"))?;
-        write_text(key, out)?;
+        write_text::<JSONB>(key, out)?;
         out.push(b':');
-        write(&value, out, depth + 1)?;
+        write::<JSONB>(&value, out, depth + 1)?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn write_array<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
+fn write_array<'py, I: Iterator<Item = Bound<'py, PyAny>>, const JSONB: bool>(
+    items: I,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> PyResult<()> {
     out.push(b'[');
     for (i, item) in items.enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        write(&item, out, depth + 1)?;
+        write::<JSONB>(&item, out, depth + 1)?;
     }
     out.push(b']');
     Ok(())

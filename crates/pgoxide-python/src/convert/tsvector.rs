@@ -51,7 +51,7 @@ pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
 pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
     let py = value.py();
     if let Ok(text) = value.cast::<PyString>() {
-        let lexemes = wire::decode_text(text.to_string_lossy().as_bytes()).map_err(|e| refuse(py, &e))?;
+        let lexemes = wire::decode_text(super::text::utf8(text)?.as_bytes()).map_err(|e| refuse(py, &e))?;
         return wire::encode_binary(&lexemes, out).map_err(|e| refuse(py, &e));
     }
     if !value.is_instance(pyimport::ts_vector(py)?)? {
