@@ -109,7 +109,7 @@ async def test_duplicates_in_a_batch_a_stream_and_a_script(connect):
         await db.execute_script(
             f"insert into written values (1); {DUPLICATE}; insert into written values (2)"
         )
-    assert caught.value.__notes__ == ["in statement 2 of the script"]
+    assert caught.value.__notes__[0] == "in statement 2 of the script"
     assert await db.fetch_column("select n from written order by n") == [1, 2]
 
 

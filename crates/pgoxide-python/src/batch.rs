@@ -270,10 +270,11 @@ impl Batch {
 
     /// All statements ran: each reply gets its result. The batch's own result is the list of them, or the first
     /// refusal of a row count.
-    pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn result(&mut self, py: Python<'_>, session: &Session) -> PyResult<Py<PyAny>> {
         let mut first = None;
         for mut item in std::mem::take(&mut self.items) {
             let answer = item.error.take().map_or_else(|| item.run.result(py), Err);
+            let answer = answer.map_err(|error| session.explained(py, error, Some(&item.run.prepared)));
             if let (Err(error), None) = (&answer, &first) {
                 first = Some(error.clone_ref(py));
             }

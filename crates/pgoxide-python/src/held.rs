@@ -118,6 +118,17 @@ impl Held {
         }
     }
 
+    /// What it is to run, or waits for.
+    pub(crate) fn statement(&self) -> Option<&Arc<Prepared>> {
+        match &self.call {
+            Call::Run(run, _) => Some(&run.prepared),
+            Call::Batch(call) => call.undescribed.last(),
+            Call::Stream(stream) => Some(&stream.run.prepared),
+            Call::Described(prepared) => Some(prepared),
+            Call::Ready(request) => request.job.statement(),
+        }
+    }
+
     /// The reader of a stream.
     pub(crate) fn stream(&self) -> Option<&Arc<Shared>> {
         match &self.call {
@@ -383,7 +394,9 @@ impl Session {
         let mut ended = Vec::new();
         for statement in prepare.refused().iter().map(Describing::statement) {
             self.statements.forget(py, statement)?;
-            ended.extend(self.fail_held(py, statement, |py| prepare.error(py, statement)));
+            ended.extend(
+                self.fail_held(py, statement, |py| self.explained(py, prepare.error(py, statement), Some(statement))),
+            );
         }
         let undescribed = prepare.take_undescribed();
         if !undescribed.is_empty() {

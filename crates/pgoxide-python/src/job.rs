@@ -21,7 +21,7 @@ use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
-use crate::session::{refusal_error, victim};
+use crate::session::{Session, refusal_error, victim};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Into;
@@ -613,19 +613,25 @@ impl Job {
         }
     }
 
+    /// Why it failed, told in full.
+    pub(crate) fn failure(&mut self, py: Python<'_>, session: &Session) -> Option<PyErr> {
+        let error = self.error.take()?;
+        Some(session.explained(py, error, self.statement().map(|statement| &**statement)))
+    }
+
     /// What the caller gets.
-    pub(crate) fn conclude(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if let Some(error) = self.error.take() {
+    pub(crate) fn conclude(&mut self, py: Python<'_>, session: &Session) -> PyResult<Py<PyAny>> {
+        if let Some(error) = self.failure(py, session) {
             if let Kind::Batch(batch) = &mut self.kind {
                 batch.abort(py, &error);
             }
             return Err(error);
         }
         match &mut self.kind {
-            Kind::Run(run) => run.result(py),
+            Kind::Run(run) => run.result(py).map_err(|error| session.explained(py, error, Some(&run.prepared))),
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
-            Kind::Batch(batch) => batch.result(py),
+            Kind::Batch(batch) => batch.result(py, session),
             Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => Ok(py.None()),
         }
     }

@@ -29,9 +29,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::error;
+use crate::ffi::frame::CallStack;
 use crate::named::{NamedText, NamedTexts, text_of};
 use crate::plan::Described;
 use crate::sync::lock;
+
+/// Frames kept of whoever first used a statement: a few of theirs behind a few of ours.
+const FRAMES: usize = 10;
 
 /// How far the server knows a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,8 @@ pub(crate) struct Prepared {
     exists: AtomicBool,
     /// The server has it no more, or otherwise than it was described.
     lost: AtomicBool,
+    /// Who used it first.
+    pub(crate) first_used: CallStack,
     /// What is used in its place once it is lost.
     replacement: OnceLock<Arc<Prepared>>,
     used: AtomicU64,
@@ -357,6 +363,7 @@ impl Statements {
             stage: AtomicU8::new(Stage::New as u8),
             exists: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            first_used: CallStack::here(sql.py(), FRAMES),
             replacement: OnceLock::new(),
             used: AtomicU64::new(clock),
             made: Instant::now(),

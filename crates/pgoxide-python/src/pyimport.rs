@@ -33,6 +33,9 @@ imported! {
     session_zone = "pgoxide.types._zone", "session_zone";
     /// Builds the exception of a server's ErrorResponse.
     server_error = "pgoxide.errors", "from_fields";
+    /// Notes on errors what is known beside their text.
+    explain = "pgoxide.driver.explaining", "explain";
+    surroundings = "pgoxide.driver.explaining", "Surroundings";
     /// `copy.deepcopy`, for arguments that must be frozen before their types are known.
     deepcopy = "copy", "deepcopy";
     warn = "warnings", "warn_explicit";
@@ -74,6 +77,7 @@ imported_type! {
     future = "asyncio", "Future";
     cancelled_error = "asyncio", "CancelledError";
     invalid_state_error = "asyncio", "InvalidStateError";
+    error = "pgoxide.errors", "Error";
     interface_error = "pgoxide.errors", "InterfaceError";
     data_error = "pgoxide.errors", "DataError";
     outdated_type = "pgoxide.errors", "OutdatedType";

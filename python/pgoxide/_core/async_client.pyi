@@ -471,6 +471,9 @@ class AsyncClient:
         Raises InterfaceError when another has one.
         """
 
+    def _explain_pool(self, pool: Callable[[], str | None] | None) -> None:
+        """For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back."""
+
     def _disown(self, token: object) -> None:
         """The transaction of `token` is over; another's goes on."""
 

@@ -102,12 +102,17 @@ impl AsyncClient {
             let Some(Deadline(_, id, seconds)) = due else { continue };
             if let Some(shared) = this.session.stream_of(id) {
                 let late = error::query_timeout(py, format!("not finished within {seconds} s"));
+                let late = this.session.explained_of(py, late, id);
                 this.end_stream(py, id, &shared, Some(late), false)?;
                 Self::cancel_request(slf, id)?;
                 continue;
             }
             let Some(reply) = this.session.reply_of(py, id) else { continue };
+            if !reply.get().is_pending() {
+                continue;
+            }
             let late = error::query_timeout(py, format!("no answer within {seconds} s"));
+            let late = this.session.explained_of(py, late, id);
             if reply.get().settle(Err(late)) {
                 Self::cancel_request(slf, id)?;
                 Awaitable::wake(reply.into_bound(py), false)?;

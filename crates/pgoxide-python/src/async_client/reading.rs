@@ -168,14 +168,14 @@ impl AsyncClient {
                     Awaitable::wake(started.into_bound(py), direct)?;
                 }
                 if let Some(shared) = job.stream.take() {
-                    let error = job.error.take();
+                    let error = job.failure(py, &self.session);
                     return self.end_stream(py, id, &shared, error, direct);
                 }
                 let Some(reply) = job.reply.take() else { return Ok(()) };
                 if abandoned || !reply.get().is_pending() {
                     return Ok(());
                 }
-                let result = job.conclude(py);
+                let result = job.conclude(py, &self.session);
                 // Before the task goes on: what the job holds (its statement) is free again.
                 drop(job);
                 if reply.get().settle(result) { Awaitable::wake(reply.into_bound(py), direct) } else { Ok(()) }

@@ -64,7 +64,7 @@ impl BlockingClient {
             let Kind::Prepare(prepare) = &mut job.kind else { continue };
             if !prepare.refused().is_empty() {
                 self.session.statements.forget(py, prepared)?;
-                return Err(prepare.error(py, prepared));
+                return Err(self.session.explained(py, prepare.error(py, prepared), Some(prepared)));
             }
             let undescribed = prepare.take_undescribed();
             if !undescribed.is_empty() {
@@ -80,7 +80,7 @@ impl BlockingClient {
             let call = self.session.again(py, &mut job.kind, &written)?;
             job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
         }
-        self.resolved(py, job, deadline)?.conclude(py)
+        self.resolved(py, job, deadline)?.conclude(py, &self.session)
     }
 
     /// Asks for types until there is nothing more to ask. The call that waited, if one did.
@@ -157,7 +157,7 @@ impl BlockingClient {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
                 Ok(None) if deadline.has_passed() => {
-                    let late = self.too_late(py, format!("no answer within {} s", deadline.seconds));
+                    let late = self.too_late(py, id, format!("no answer within {} s", deadline.seconds));
                     return Err(self.give_up(py, id, late));
                 }
                 Ok(None) => {}

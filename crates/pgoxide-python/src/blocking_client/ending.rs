@@ -26,18 +26,17 @@ impl BlockingClient {
     /// The call's time is over. Half a request cannot be taken back, and a peer that does not take the rest would keep the
     /// call: then the connection is closed.
     #[cold]
-    pub(super) fn too_late(&self, py: Python<'_>, told: String) -> PyErr {
+    pub(super) fn too_late(&self, py: Python<'_>, id: RequestId, told: String) -> PyErr {
         if lock(&self.session.state).conn.outgoing().is_empty() {
-            return error::query_timeout(py, told);
+            return self.session.explained_of(py, error::query_timeout(py, told), id);
         }
+        let told = format!("{told}: the peer had not even taken the whole request; the connection was closed");
+        let late = self.session.explained_of(py, error::query_timeout(py, told), id);
         let why = "the peer had not taken the whole request when the call's time was over";
         if let Err(error) = self.finish(py, error::connection_closed(py, why)) {
             error.write_unraisable(py, None);
         }
-        error::query_timeout(
-            py,
-            format!("{told}: the peer had not even taken the whole request; the connection was closed"),
-        )
+        late
     }
 
     pub(super) fn cancel_and_drain(&self, py: Python<'_>, id: RequestId) {

@@ -56,7 +56,7 @@ impl BlockingClient {
 
     /// One turn for a fed request: true once it has finished, whose job is then kept.
     pub(super) fn feed_turn(&self, py: Python<'_>, id: RequestId, wait: Option<u32>) -> PyResult<bool> {
-        let Some(deadline) = self.check_feed_deadline(py)? else { return Ok(true) };
+        let Some(deadline) = self.check_feed_deadline(py, id)? else { return Ok(true) };
         let Some(job) = self.turn_once(py, Some(id), wait.or_else(|| deadline.shorter_than_slice()))? else {
             return Ok(false);
         };
@@ -67,7 +67,7 @@ impl BlockingClient {
     }
 
     /// Until when the fed request may take: raises when that has passed. None once it has finished.
-    pub(super) fn check_feed_deadline(&self, py: Python<'_>) -> PyResult<Option<Deadline>> {
+    pub(super) fn check_feed_deadline(&self, py: Python<'_>, id: RequestId) -> PyResult<Option<Deadline>> {
         let deadline =
             lock(&self.feeding).as_ref().map(|feeding| feeding.finished.is_none().then_some(feeding.deadline));
         let Some(deadline) = deadline else {
@@ -75,7 +75,7 @@ impl BlockingClient {
         };
         let Some(deadline) = deadline else { return Ok(None) };
         if deadline.has_passed() {
-            return Err(self.too_late(py, format!("not finished within {} s", deadline.seconds)));
+            return Err(self.too_late(py, id, format!("not finished within {} s", deadline.seconds)));
         }
         Ok(Some(deadline))
     }
@@ -108,7 +108,7 @@ impl BlockingClient {
     pub(crate) fn wait_done(&self, py: Python<'_>, id: RequestId) -> PyResult<Py<PyAny>> {
         while !self.feed_turn(py, id, None)? {}
         match self.end_feeding() {
-            Some(mut job) => job.conclude(py),
+            Some(mut job) => job.conclude(py, &self.session),
             None => Err(error::interface_error(py, "the COPY or execute_many is over")),
         }
     }

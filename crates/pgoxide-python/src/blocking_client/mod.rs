@@ -413,6 +413,11 @@ impl BlockingClient {
         self.session.own(py, token, holder)
     }
 
+    /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
+    fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
+        self.session.surroundings.set_pool(pool);
+    }
+
     /// The transaction of `token` is over.
     fn _disown(&self, token: &Bound<'_, PyAny>) {
         self.session.disown(token);

@@ -24,12 +24,12 @@ impl BlockingClient {
                     let resumed = self.begin_stream_again(py, &mut job, &written, deadline);
                     return resumed.map_err(|error| self.stop_stream(py, id, shared, error));
                 }
-                shared.end(job.error.take());
+                shared.end(job.failure(py, &self.session));
                 self.stream_forgotten(id);
                 Ok(())
             }
             Ok(None) if deadline.has_passed() => {
-                let late = self.too_late(py, format!("not finished within {} s", deadline.seconds));
+                let late = self.too_late(py, id, format!("not finished within {} s", deadline.seconds));
                 let late = self.give_up(py, id, late);
                 Err(self.stop_stream(py, id, shared, late))
             }

@@ -25,6 +25,18 @@ impl CallSite {
         }
     }
 
+    /// Of one frame, and the frame that called it.
+    fn of(py: Python<'_>, frame: &Bound<'_, PyAny>) -> (Self, Option<Py<PyAny>>) {
+        // SAFETY: `frame` is a frame object; PyFrame_GetCode and PyFrame_GetBack give new references, the latter maybe NULL.
+        unsafe {
+            let raw = frame.as_ptr().cast();
+            let code = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(raw).cast()).unbind();
+            let instruction = ffi::PyFrame_GetLasti(raw);
+            let back = Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(raw).cast()).map(Bound::unbind);
+            (Self { code, instruction }, back)
+        }
+    }
+
     /// File and line.
     pub(crate) fn place(&self, py: Python<'_>) -> (String, i32) {
         let code = self.code.bind(py);
@@ -45,5 +57,38 @@ impl CallSite {
     /// For the garbage collector.
     pub(crate) fn visit(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.code)
+    }
+}
+
+/// Who called, and who called that: code objects, which lead nowhere, so that it may be kept for long.
+#[derive(Default)]
+pub(crate) struct CallStack(Vec<CallSite>);
+
+impl CallStack {
+    /// The innermost `most` Python frames, the innermost first.
+    #[cold]
+    pub(crate) fn here(py: Python<'_>, most: usize) -> Self {
+        // SAFETY: PyEval_GetFrame returns a borrowed reference or NULL.
+        let innermost = unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) };
+        let mut frame = innermost.map(Bound::unbind);
+        let mut sites = Vec::new();
+        while let Some(this) = frame.take()
+            && sites.len() < most
+        {
+            let (site, back) = CallSite::of(py, this.bind(py));
+            sites.push(site);
+            frame = back;
+        }
+        Self(sites)
+    }
+
+    /// File, line and function of each.
+    pub(crate) fn places(&self, py: Python<'_>) -> Vec<(String, i32, String)> {
+        let place = |site: &CallSite| {
+            let (file, line) = site.place(py);
+            let function = site.code.bind(py).getattr("co_qualname").and_then(|name| name.extract::<String>());
+            (file, line, function.unwrap_or_else(|_| "?".to_owned()))
+        };
+        self.0.iter().map(place).collect()
     }
 }

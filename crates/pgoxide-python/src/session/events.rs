@@ -93,7 +93,9 @@ impl Session {
                 self.failed(py, &refusal, failure, step)?;
             }
             Event::Notice(notice) => {
-                out.push(Outcome::Notice(error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind()));
+                let fields = error::fields(py, notice.fields.iter().map(|f| (f.code, f.value)))?.unbind();
+                self.surroundings.noticed(fields.clone_ref(py));
+                out.push(Outcome::Notice(fields));
             }
             Event::Notification(notification) => out.push(Outcome::Notification {
                 channel: String::from_utf8_lossy(notification.channel).into_owned(),

@@ -17,6 +17,7 @@
 //! | `resetting.rs` | what a pool's connection forgets between two users |
 
 mod events;
+mod explaining;
 mod recovery;
 mod requests;
 mod resetting;
@@ -33,6 +34,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 pub(crate) use self::events::victim;
+pub(crate) use self::explaining::Surroundings;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 pub(crate) use self::resetting::Reset;
 use self::resetting::ResetState;
@@ -113,6 +115,7 @@ pub(crate) struct Session {
     last_id: AtomicU64,
     /// Who has a transaction open: the token its context holds, and its name.
     owner: Mutex<Option<(Py<PyAny>, String)>>,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Session {
@@ -126,7 +129,14 @@ impl Session {
             routed: false,
             reset: ResetState::None,
         };
-        Self { state: Mutex::new(state), statements, options, last_id: AtomicU64::new(0), owner: Mutex::new(None) }
+        Self {
+            state: Mutex::new(state),
+            statements,
+            options,
+            last_id: AtomicU64::new(0),
+            owner: Mutex::new(None),
+            surroundings: Surroundings::default(),
+        }
     }
 
     pub(crate) fn next_id(&self) -> RequestId {
@@ -300,6 +310,7 @@ impl Session {
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.statements.visit(visit)?;
+        self.surroundings.visit(visit)?;
         if let Ok(Some((token, _))) = self.owner.try_lock().as_deref() {
             visit.call(token)?;
         }
@@ -320,6 +331,7 @@ impl Session {
         };
         let owner = lock(&self.owner).take();
         drop((jobs, held, ended, words, owner));
+        self.surroundings.clear();
         self.statements.clear(py);
     }
 
