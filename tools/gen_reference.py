@@ -53,6 +53,7 @@ PAGES = {
         "`from pgoxide import AsyncConnection`. What its verbs return: [Reply](replies.md).",
         {
             "driver._async.connection": ("AsyncConnection",),
+            "driver._async.prepared_statement": ("AsyncPreparedStatement",),
             "driver._async.batch": ("AsyncBatch",),
             "driver._async.copying": ("AsyncCopyOut",),
             "driver.copying": ("CopyOutOptions", "CopyInOptions"),
@@ -67,6 +68,7 @@ PAGES = {
         "`from pgoxide import Connection`. The blocking twin of [AsyncConnection](async-connection.md).",
         {
             "driver._sync.connection": ("Connection",),
+            "driver._sync.prepared_statement": ("PreparedStatement",),
             "driver._sync.batch": ("Batch",),
             "driver._sync.copying": ("CopyOut",),
             "driver._sync.cancel": ("CancelToken",),
@@ -163,6 +165,8 @@ CORE = {
     "AsyncClient": "_core.async_client",
     "Client": "_core.blocking_client",
     "BatchBuilder": "_core.batch",
+    "AsyncPreparedVerbs": "_core.prepared_statement",
+    "PreparedVerbs": "_core.prepared_statement",
 }
 
 
@@ -170,7 +174,7 @@ def inherited(node: ast.ClassDef) -> Iterator[ast.stmt]:
     """What a class gets from a base in the core, its own names excepted."""
     own = {member.name for member in node.body if isinstance(member, Function)}
     for base in node.bases:
-        name = ast.unparse(base).removeprefix("_core.")
+        name = ast.unparse(base).removeprefix("_core.").partition("[")[0]
         if name in CORE:
             (core,) = definitions(parse(CORE[name]))[name]
             yield from (m for m in core.body if isinstance(m, Function) and m.name not in own)

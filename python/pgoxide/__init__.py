@@ -5,6 +5,7 @@ The paved path; everything else is imported from its room (`pgoxide.errors`, `pg
 - `AsyncConnection`, `Connection`: one session with a server, asynchronous and blocking
 - `AsyncPool`, `Pool`: connections shared by many tasks or threads
 - `Statement`, `Row`, `CommandTag`: what goes in and what comes out
+- `AsyncPreparedStatement`, `PreparedStatement`: a statement that is held
 - `ConnectConfig`: where to connect
 - `TypeRegistry`: what several connections know together of types that are not built in
 - `AsyncCancelToken`, `CancelToken`: cancel what a session runs, from anywhere
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from pgoxide.driver._async.cancel import AsyncCancelToken
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.driver._async.pool import AsyncPool
+    from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
     from pgoxide.driver._sync.cancel import CancelToken
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.driver._sync.pool import Pool
+    from pgoxide.driver._sync.prepared_statement import PreparedStatement
     from pgoxide.statement import Statement
     from pgoxide.types import Row
 
@@ -31,11 +34,13 @@ __all__ = [
     "AsyncCancelToken",
     "AsyncConnection",
     "AsyncPool",
+    "AsyncPreparedStatement",
     "CancelToken",
     "CommandTag",
     "ConnectConfig",
     "Connection",
     "Pool",
+    "PreparedStatement",
     "Row",
     "Statement",
     "TypeRegistry",
@@ -45,11 +50,13 @@ _HOMES = {
     "AsyncCancelToken": "pgoxide.driver._async.cancel",
     "AsyncConnection": "pgoxide.driver._async.connection",
     "AsyncPool": "pgoxide.driver._async.pool",
+    "AsyncPreparedStatement": "pgoxide.driver._async.prepared_statement",
     "CancelToken": "pgoxide.driver._sync.cancel",
     "CommandTag": "pgoxide._core",
     "ConnectConfig": "pgoxide.config",
     "Connection": "pgoxide.driver._sync.connection",
     "Pool": "pgoxide.driver._sync.pool",
+    "PreparedStatement": "pgoxide.driver._sync.prepared_statement",
     "Row": "pgoxide.types",
     "Statement": "pgoxide.statement",
     "TypeRegistry": "pgoxide._core",

@@ -54,6 +54,7 @@ __all__ = [
     "Fetch",
     "Flight",
     "ParameterSet",
+    "ParameterTypes",
     "Plan",
     "PlanCancelled",
     "PlanRunner",
@@ -93,6 +94,8 @@ E = TypeVar("E")
 FetchVerb: TypeAlias = Literal[
     "fetch_all", "fetch_one", "fetch_optional", "fetch_first", "fetch_value", "fetch_column"
 ]
+ParameterTypes: TypeAlias = Sequence[str | int] | Mapping[str, str | int]
+"""PostgreSQL types of parameters, by name or OID: in the order of `$1`, `$2` …, or by the names of `:name` placeholders."""
 ParameterSet: TypeAlias = Sequence[object] | Mapping[str, object]
 """What one run of `execute_many` takes: the values of `$1`, `$2` …, or those of `:name` placeholders by name."""
 Isolation: TypeAlias = Literal["read uncommitted", "read committed", "repeatable read", "serializable"]

@@ -17,7 +17,15 @@ from typing import Any
 import pytest
 
 import pgoxide
-from pgoxide import AsyncConnection, AsyncPool, Connection, Pool, _core
+from pgoxide import (
+    AsyncConnection,
+    AsyncPool,
+    AsyncPreparedStatement,
+    Connection,
+    Pool,
+    PreparedStatement,
+    _core,
+)
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut
 from pgoxide.driver._sync.batch import Batch
@@ -62,6 +70,7 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]] | None:
         (AsyncConnection, Connection),
         (AsyncPool, Pool),
         (AsyncBatch, Batch),
+        (AsyncPreparedStatement, PreparedStatement),
         (AsyncCopyOut, CopyOut),
         (AsyncExecutor, Executor),
     ],

@@ -70,6 +70,8 @@ pub(crate) struct Asked<'py> {
     /// By position, however they were given.
     pub(crate) arguments: Bound<'py, PyTuple>,
     pub(crate) types: Vec<u32>,
+    /// The very statement, when its holder asks.
+    prepared: Option<Arc<Prepared>>,
     pub(crate) into: Option<Py<PyAny>>,
     pub(crate) timeout: Option<f64>,
     pub(crate) isolate: bool,
@@ -103,7 +105,16 @@ impl<'py> Asked<'py> {
             && let Ok(sql) = statement.cast_exact::<PyString>()
         {
             let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
-            return Ok(Self { sql: sql.clone(), named: None, arguments: given.args, types, into, timeout, isolate });
+            return Ok(Self {
+                sql: sql.clone(),
+                named: None,
+                arguments: given.args,
+                types,
+                prepared: None,
+                into,
+                timeout,
+                isolate,
+            });
         }
         let mut asked = match statement.cast::<PyString>() {
             // A subclass may hash and compare as it likes; the cache needs the plain text.
@@ -116,7 +127,16 @@ impl<'py> Asked<'py> {
                 match values {
                     None => {
                         let types = types.map_or_else(|| Ok(Vec::new()), type_oids)?;
-                        Self { sql, named: None, arguments: given.args, types, into, timeout: None, isolate: false }
+                        Self {
+                            sql,
+                            named: None,
+                            arguments: given.args,
+                            types,
+                            prepared: None,
+                            into,
+                            timeout: None,
+                            isolate: false,
+                        }
                     }
                     Some(values) => Self::by_name(source, sql, &values, types, into)?,
                 }
@@ -140,7 +160,7 @@ impl<'py> Asked<'py> {
             None => Vec::new(),
             Some(types) => type_oids(&text.types(types)?)?,
         };
-        Ok(Self { sql, named: Some(text), arguments, types, into, timeout: None, isolate: false })
+        Ok(Self { sql, named: Some(text), arguments, types, prepared: None, into, timeout: None, isolate: false })
     }
 
     #[cold]
@@ -176,12 +196,41 @@ impl<'py> Asked<'py> {
             return Self::by_name(source, sql, &Values::of(&values)?, types.or(own_types.as_ref()), into);
         }
         let types = types.or(own_types.as_ref()).map_or_else(|| Ok(Vec::new()), type_oids)?;
-        Ok(Self { sql, named: None, arguments, types, into, timeout: None, isolate: false })
+        Ok(Self { sql, named: None, arguments, types, prepared: None, into, timeout: None, isolate: false })
+    }
+
+    /// By who holds it prepared.
+    pub(crate) fn of_prepared(
+        prepared: Arc<Prepared>,
+        given: Given<'_, 'py>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        isolate: bool,
+    ) -> PyResult<Self> {
+        let py = given.args.py();
+        let timeout = self::timeout(py, timeout)?;
+        let arguments = match (given.by_name()?, &prepared.named) {
+            (Some(values), Some(text)) => values.in_order_of(text)?,
+            (None, None) => given.args,
+            (Some(_), None) => {
+                return Err(error::interface_error(py, "the parameters of this statement have no names ($1, $2 …)"));
+            }
+            (None, Some(text)) => {
+                let names: Vec<String> = text.names().iter().map(|name| format!(":{name}")).collect();
+                let message = format!("the parameters of this statement are given by name: {}", names.join(", "));
+                return Err(error::interface_error(py, message));
+            }
+        };
+        let sql = prepared.original().bind(py).clone();
+        Ok(Self { sql, named: None, arguments, types: Vec::new(), prepared: Some(prepared), into, timeout, isolate })
     }
 
     /// Its statement on this connection, known or new.
     #[inline]
     pub(crate) fn prepared(&self, session: &Session) -> PyResult<Arc<Prepared>> {
+        if let Some(prepared) = &self.prepared {
+            return Ok(Arc::clone(prepared));
+        }
         session.statements.get(&self.sql, &self.types, self.named.as_ref())
     }
 }

@@ -101,6 +101,9 @@ impl Fed {
 
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
         self.rows += complete.rows_affected().unwrap_or(0);
+        if let Some(prepared) = &self.prepared {
+            prepared.completed(complete.tag);
+        }
         self.text.clear();
         self.text.push_str(&String::from_utf8_lossy(complete.tag));
     }

@@ -336,6 +336,7 @@ impl Run {
     }
 
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
+        self.prepared.completed(complete.tag);
         if self.verb != Verb::Execute {
             return;
         }

@@ -24,6 +24,7 @@ mod open_streams;
 mod plan;
 mod pool;
 mod prepared;
+mod prepared_statement;
 mod pyimport;
 mod registry;
 mod row;
@@ -59,6 +60,8 @@ mod _core {
     use crate::pool::{BlockingPool, PoolRouter};
     #[pymodule_export]
     use crate::prepared::Entry;
+    #[pymodule_export]
+    use crate::prepared_statement::{AsyncPreparedVerbs, PreparedVerbs};
     #[pymodule_export]
     use crate::registry::TypeRegistry;
     #[pymodule_export]

@@ -28,6 +28,10 @@ const HEADER: usize = 5;
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) type_oid: u32,
+    pub(crate) type_modifier: i32,
+    /// 0 unless it is a table's column, as its number is.
+    pub(crate) table_oid: u32,
+    pub(crate) attnum: i16,
     pub(crate) decoder: Decoder,
 }
 
@@ -65,6 +69,9 @@ impl Plan {
             .map(|column| Column {
                 name: String::from_utf8_lossy(column.name).into_owned(),
                 type_oid: column.type_oid,
+                type_modifier: column.typmod,
+                table_oid: column.table_oid,
+                attnum: column.attnum,
                 decoder: Decoder::of(column.type_oid, rules),
             })
             .collect();
@@ -75,8 +82,8 @@ impl Plan {
     pub(crate) fn again(&self, py: Python<'_>) -> PyResult<Self> {
         let columns = self.columns.iter().map(|column| Column {
             name: column.name.clone(),
-            type_oid: column.type_oid,
             decoder: Decoder::of(column.type_oid, &self.rules),
+            ..*column
         });
         Self::of(py, columns.collect(), &self.rules)
     }

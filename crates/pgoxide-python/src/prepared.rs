@@ -79,6 +79,17 @@ impl Drop for Closing {
     }
 }
 
+/// How long a statement is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// As long as the cache has it, or anybody uses it.
+    Cached,
+    /// It is closed by the flight that runs it.
+    Once,
+    /// As long as its `PreparedStatement` lives.
+    Own,
+}
+
 /// One statement on one connection.
 pub(crate) struct Prepared {
     /// As the server gets it.
@@ -89,8 +100,7 @@ pub(crate) struct Prepared {
     /// Parameter types the caller declared; empty when the server is to say.
     pub(crate) declared: Box<[u32]>,
     pub(crate) command: Command,
-    /// Not in the cache.
-    pub(crate) once: bool,
+    pub(crate) keep: Keep,
     described: OnceLock<Arc<Described>>,
     stage: AtomicU8,
     /// ParseComplete has come, and no Close was answered since.
@@ -101,6 +111,8 @@ pub(crate) struct Prepared {
     pub(crate) first_used: CallStack,
     /// What is used in its place once it is lost.
     replacement: OnceLock<Arc<Prepared>>,
+    /// The command tag of its last run, of those that are asked.
+    status: Mutex<Option<String>>,
     used: AtomicU64,
     made: Instant,
     given_up: Arc<GivenUp>,
@@ -162,7 +174,20 @@ impl Prepared {
 
     /// Whether the flight that runs it closes it too. Not that of COPY: the server would take the Close for data.
     pub(crate) fn closes_itself(&self) -> bool {
-        self.once && self.command != Command::Copy
+        self.keep == Keep::Once && self.command != Command::Copy
+    }
+
+    /// A run of it came to its end. Only kept for whoever holds it as such, and may ask.
+    #[inline]
+    pub(crate) fn completed(&self, tag: &[u8]) {
+        if self.keep == Keep::Own {
+            let earlier = lock(&self.status).replace(String::from_utf8_lossy(tag).into_owned());
+            drop(earlier);
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<String> {
+        lock(&self.status).clone()
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -329,9 +354,11 @@ impl Statements {
     ) -> PyResult<Arc<Prepared>> {
         let py = sql.py();
         let command = pgoxide_sqltext::command(text_of(sql)?);
-        let keep = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
-        let prepared = self.make(sql, declared, named, command, !keep);
-        if keep {
+        let room = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
+        let keep = if room { Keep::Cached } else { Keep::Once };
+        let prepared = self.make(sql, declared, named, command, keep);
+        lock(&self.inner).stats.misses += 1;
+        if keep == Keep::Cached {
             self.by_sql.bind(py).set_item(key, Bound::new(py, Entry(Arc::clone(&prepared)))?)?;
         }
         Ok(prepared)
@@ -343,11 +370,10 @@ impl Statements {
         declared: &[u32],
         named: Option<&Arc<NamedText>>,
         command: Command,
-        once: bool,
+        keep: Keep,
     ) -> Arc<Prepared> {
         let (count, clock) = {
             let mut inner = lock(&self.inner);
-            inner.stats.misses += 1;
             inner.count += 1;
             inner.clock += 1;
             (inner.count, inner.clock)
@@ -358,17 +384,29 @@ impl Statements {
             command,
             sql: named.map_or_else(|| sql.clone().unbind(), |named| named.sql.clone_ref(sql.py())),
             named: named.cloned(),
-            once,
+            keep,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
             exists: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             first_used: CallStack::here(sql.py(), FRAMES),
             replacement: OnceLock::new(),
+            status: Mutex::new(None),
             used: AtomicU64::new(clock),
             made: Instant::now(),
             given_up: Arc::clone(&self.given_up),
         })
+    }
+
+    /// A statement that is its holder's alone: apart from the cache, and closed when it is let go.
+    pub(crate) fn own(
+        &self,
+        sql: &Bound<'_, PyString>,
+        declared: &[u32],
+        named: Option<&Arc<NamedText>>,
+    ) -> PyResult<Arc<Prepared>> {
+        let command = pgoxide_sqltext::command(text_of(sql)?);
+        Ok(self.make(sql, declared, named, command, Keep::Own))
     }
 
     /// Gives up the least recently used statement that nobody but the cache holds. False when the cache is off or all are
@@ -448,7 +486,11 @@ impl Statements {
         if !current.is_lost() {
             return Ok(Arc::clone(current));
         }
-        let made = self.get(current.original().bind(py), &current.declared, current.named.as_ref())?;
+        let (sql, declared, named) = (current.original().bind(py), &current.declared, current.named.as_ref());
+        let made = match current.keep {
+            Keep::Cached | Keep::Once => self.get(sql, declared, named)?,
+            Keep::Own => self.own(sql, declared, named)?,
+        };
         Ok(Arc::clone(current.replacement.get_or_init(|| made)))
     }
 

@@ -44,6 +44,7 @@ imported! {
     transaction_tokens = "pgoxide.driver.ownership", "TOKENS";
     running_loop = "asyncio", "_get_running_loop";
     safe_uuid_unknown = "uuid", "SafeUUID";
+    generic_alias = "types", "GenericAlias";
     signature = "inspect", "signature";
     is_dataclass = "dataclasses", "is_dataclass";
     dataclass_fields = "dataclasses", "fields";

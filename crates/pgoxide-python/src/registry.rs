@@ -226,6 +226,14 @@ impl Types {
         std::mem::take(&mut *lock(&self.noted))
     }
 
+    /// What an array's elements are.
+    pub(crate) fn element(&self, oid: u32) -> Option<u32> {
+        oid::element(oid).or_else(|| match self.get(oid)?.kind {
+            TypeKind::Array { element, .. } => Some(element),
+            _ => None,
+        })
+    }
+
     /// A type's name for messages.
     pub(crate) fn name(&self, oid: u32) -> String {
         if let Some(name) = oid::name(oid) {

@@ -9,7 +9,8 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `pool.pyi`: the verbs of the two pools; `arguments.pyi`: arguments that are kept
 - `tag.pyi`, `script.pyi`: what statements and scripts give
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
-- `prepared.pyi`, `row.pyi`: a described statement; rows by name
+- `prepared.pyi`, `prepared_statement.pyi`: a described statement, and one that its user holds
+- `row.pyi`: rows by name
 
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
 """
@@ -23,6 +24,7 @@ from pgoxide._core.copy_text import copy_format
 from pgoxide._core.feed import Feed
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.prepared import Prepared
+from pgoxide._core.prepared_statement import AsyncPreparedVerbs, PreparedVerbs
 from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.row import make_row
 from pgoxide._core.script import ScriptResult
@@ -32,6 +34,7 @@ from pgoxide._core.tag import CommandTag
 __all__ = [
     "AsyncClient",
     "AsyncPoolCore",
+    "AsyncPreparedVerbs",
     "BatchBuilder",
     "BatchReply",
     "Client",
@@ -39,6 +42,7 @@ __all__ = [
     "Feed",
     "PoolCore",
     "Prepared",
+    "PreparedVerbs",
     "Reader",
     "Reply",
     "ScriptResult",

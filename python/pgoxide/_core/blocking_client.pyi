@@ -432,6 +432,15 @@ class Client:
     ) -> Prepared:
         """Has the statement of an `execute_many` described."""
 
+    def _describe_again(self, prepared: Prepared, timeout: float | None = None) -> Prepared:
+        """Has a statement described that its holder has."""
+
+    def _prepare(self, sql: str, types: _Types | None, timeout: float | None = None) -> Prepared:
+        """Has a statement described that will be its holder's own."""
+
+    def _close_given_up(self) -> None:
+        """Has the server close the statements that were let go; not when no call can be made now."""
+
     def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
         """Begins COPY FROM STDIN of columns given by name and type OID."""
 

@@ -2,6 +2,7 @@
 
 - `Row` (`_row.py`): what a row is unless `into=` asks for something else.
 - `Notice` (`_notice.py`): what the server says beside its answers.
+- `ResultColumn`, `StatementParameter`, `StatementDescription` (`_description.py`): what a statement takes and gives.
 - `Array` (`_array.py`): a list that knows an array's lower bounds.
 - `Range`, `Multirange` (`_range.py`): what range types come as.
 - `PgDate`, `PgTimestamp`, `PgTimestampTz` (`_beyond.py`): dates and moments outside `datetime`'s years, and infinity.
@@ -32,6 +33,7 @@ from __future__ import annotations
 from pgoxide.types._array import Array
 from pgoxide.types._beyond import PgDate, PgTimestamp, PgTimestampTz
 from pgoxide.types._bits import BitString
+from pgoxide.types._description import ResultColumn, StatementDescription, StatementParameter
 from pgoxide.types._geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
 from pgoxide.types._interval import Interval
 from pgoxide.types._notice import Notice
@@ -62,8 +64,11 @@ __all__ = [
     "Point",
     "Polygon",
     "Range",
+    "ResultColumn",
     "Row",
     "Snapshot",
+    "StatementDescription",
+    "StatementParameter",
     "Tid",
     "TsVector",
 ]

@@ -1,5 +1,7 @@
 //! From a call to a submitted request, or to its place among the calls that wait.
 
+use std::sync::Arc;
+
 use pgoxide_protocol::client::{Request, RequestId};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -7,15 +9,17 @@ use pyo3::types::PyTuple;
 use super::AsyncClient;
 use crate::arguments::{Arguments, Parameters, freeze};
 use crate::awaitable::Awaitable;
-use crate::call::Asked;
+use crate::call::{self, Asked};
 use crate::held::{Call, Ended, Held};
 use crate::job::{Job, Kind, Run, Verb};
-use crate::stream::Shared;
+use crate::prepared::Prepared;
+use crate::pyimport;
+use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
 
 impl AsyncClient {
     /// One statement: submitted when this returns.
-    pub(super) fn ask(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
+    pub(crate) fn ask(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
         let py = slf.py();
         let this = slf.get();
         this.check_caller(py)?;
@@ -42,6 +46,45 @@ impl AsyncClient {
         }
         this.set_deadline(py, asked.timeout, id)?;
         this.note_wait(py, id)?;
+        this.flush_soon(slf)?;
+        Ok(reply)
+    }
+
+    /// A stream of what was asked.
+    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        let size = call::batch_size(py, batch)?;
+        let prepared = asked.prepared(&this.session)?;
+        prepared.refuse_copy(py, "stream")?;
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
+        let stream = Py::new(py, stream)?;
+        let reader = pyimport::current_task(py)?.call0()?.unbind();
+        let arguments = Parameters::Values(freeze(&asked.arguments, &run.prepared)?);
+        let call = StreamCall { run, arguments, shared, size };
+        this.note_wait(py, id)?;
+        this.streaming.opened(py, id, reader);
+        this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
+        this.set_deadline(py, asked.timeout, id)?;
+        this.flush_soon(slf)?;
+        Ok(stream)
+    }
+
+    /// Settles when the statement is described.
+    pub(super) fn described(
+        slf: &Bound<'_, Self>,
+        prepared: Arc<Prepared>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)))?;
+        this.note_wait(py, id)?;
+        this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
     }

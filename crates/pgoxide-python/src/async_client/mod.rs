@@ -36,7 +36,6 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyWeakrefReference};
 
 use self::deadlines::Deadline;
 pub(crate) use self::reader::Reader;
-use crate::arguments::{Parameters, freeze};
 use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
@@ -48,10 +47,10 @@ use crate::job::{Run, Verb};
 use crate::named::{Given, SqlText};
 use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
-use crate::prepared::Entry;
+use crate::prepared::{Entry, Keep};
 use crate::registry::TypeRegistry;
 use crate::session::{Options, Session};
-use crate::stream::{Flow, Stream, StreamCall};
+use crate::stream::{Flow, Stream};
 use crate::sync::lock;
 use crate::{error, pyimport};
 
@@ -403,26 +402,8 @@ impl AsyncClient {
         params: Option<&Bound<'py, PyAny>>,
         named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Stream>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_caller(py)?;
-        this.session.check_open(py)?;
-        let asked = Asked::new(&this.session, statement, Given { args, params, named }, into, timeout, types, true)?;
-        let size = call::batch_size(py, batch)?;
-        let prepared = asked.prepared(&this.session)?;
-        prepared.refuse_copy(py, "stream")?;
-        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
-        let id = this.session.next_id();
-        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
-        let stream = Py::new(py, stream)?;
-        let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let arguments = Parameters::Values(freeze(&asked.arguments, &run.prepared)?);
-        let call = StreamCall { run, arguments, shared, size };
-        this.note_wait(py, id)?;
-        this.streaming.opened(py, id, reader);
-        this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
-        this.set_deadline(py, asked.timeout, id)?;
-        this.flush_soon(slf)?;
-        Ok(stream)
+        let given = Given { args, params, named };
+        Self::open(slf, Asked::new(&slf.get().session, statement, given, into, timeout, types, true)?, batch)
     }
 
     /// Runs a text of several statements by the simple protocol.
@@ -475,15 +456,56 @@ impl AsyncClient {
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
         this.session.check_open(py)?;
-        let prepared = this.session.statement_of_text(sql, types)?;
+        let prepared = this.session.statement_of_text(sql, types, Keep::Cached)?;
         prepared.refuse_copy(py, "execute_many")?;
+        Self::described(slf, prepared, timeout)
+    }
+
+    /// Settles when a statement that its holder has is described, for `execute_many`.
+    #[pyo3(signature = (prepared, timeout=None))]
+    fn _describe_again(slf: &Bound<'_, Self>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        prepared.0.refuse_copy(py, "execute_many")?;
+        Self::described(slf, Arc::clone(&prepared.0), timeout)
+    }
+
+    /// Settles when a statement is described that will be its holder's own.
+    #[pyo3(signature = (sql, types, timeout=None))]
+    fn _prepare(
+        slf: &Bound<'_, Self>,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
+        Self::described(slf, this.session.statement_of_text(sql, types, Keep::Own)?, timeout)
+    }
+
+    /// Settles when the server has closed the statements that were let go. None when there are none, or no call can be made
+    /// now: the next one takes them along.
+    fn _close_given_up(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_loop(py)?;
+        if this.check_stream(py).is_err() || this.session.check_open(py).is_err() {
+            return Ok(None);
+        }
         let id = this.session.next_id();
-        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
-        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)))?;
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "close"))?;
+        match this.session.close_request(py, id, Some(reply.clone_ref(py)))? {
+            Some(request) => Self::submit(slf, request)?,
+            None => {
+                reply.get().close_unseen();
+                return Ok(None);
+            }
+        }
         this.note_wait(py, id)?;
-        this.set_deadline(py, timeout, id)?;
-        this.flush_soon(slf)?;
-        Ok(reply)
+        Ok(Some(reply))
     }
 
     /// Begins COPY FROM STDIN of columns given by name and type.

@@ -33,7 +33,7 @@ use crate::feed::Feed;
 use crate::io::{Moved, Socket};
 use crate::job::{Run, Verb};
 use crate::named::{Given, SqlText};
-use crate::prepared::{Entry, Stage, Statements};
+use crate::prepared::{Entry, Keep, Statements};
 use crate::registry::TypeRegistry;
 use crate::session::{Options, Reset, Session};
 use crate::spin::Spin;
@@ -292,30 +292,8 @@ impl BlockingClient {
         params: Option<&Bound<'py, PyAny>>,
         named: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Py<Stream>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.session.check_open(py)?;
-        let asked = Asked::new(&this.session, statement, Given { args, params, named }, into, timeout, types, true)?;
-        let size = call::batch_size(py, batch)?;
-        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
-        let prepared = asked.prepared(&this.session)?;
-        prepared.refuse_copy(py, "stream")?;
-        let id = this.session.next_id();
-        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Portal(size));
-        let stream = Py::new(py, stream)?;
-        this.keep_turn(py, deadline)?;
-        this.turn.stream_opened(py);
-        *lock(&this.streaming) = Some((id, deadline));
-        // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
-        let opened = this
-            .session
-            .check_open(py)
-            .and_then(|()| this.open_stream(py, id, prepared, asked, shared, size, deadline));
-        if let Err(error) = opened {
-            stream.get().refused();
-            this.stream_forgotten(id);
-            return Err(error);
-        }
-        Ok(stream)
+        let given = Given { args, params, named };
+        Self::open(slf, Asked::new(&slf.get().session, statement, given, into, timeout, types, true)?, batch)
     }
 
     /// Runs a text of several statements by the simple protocol.
@@ -350,12 +328,50 @@ impl BlockingClient {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
-        let prepared = self.session.statement_of_text(sql, types)?;
+        let prepared = self.session.statement_of_text(sql, types, Keep::Cached)?;
         prepared.refuse_copy(py, "execute_many")?;
-        if prepared.stage() != Stage::Described {
-            self.prepare(py, &prepared, deadline)?;
-        }
+        self.prepare(py, &prepared, deadline)?;
         Ok(Entry(prepared))
+    }
+
+    /// Has a statement that its holder has described, for `execute_many`.
+    #[pyo3(signature = (prepared, timeout=None))]
+    fn _describe_again(&self, py: Python<'_>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Entry> {
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        prepared.0.refuse_copy(py, "execute_many")?;
+        self.prepare(py, &prepared.0, deadline)?;
+        Ok(Entry(Arc::clone(&prepared.0)))
+    }
+
+    /// Describes a statement that will be its holder's own.
+    #[pyo3(signature = (sql, types, timeout=None))]
+    fn _prepare(
+        &self,
+        sql: &Bound<'_, PyString>,
+        types: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Entry> {
+        let py = sql.py();
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        let prepared = self.session.statement_of_text(sql, types, Keep::Own)?;
+        self.prepare(py, &prepared, deadline)?;
+        Ok(Entry(prepared))
+    }
+
+    /// Has the server close the statements that were let go, unless no call can be made now: the next one takes them along.
+    fn _close_given_up(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(_turn) = self.turn.take_if_free() else { return Ok(()) };
+        if self.session.check_open(py).is_err() {
+            return Ok(());
+        }
+        match self.session.close_request(py, self.session.next_id(), None)? {
+            Some(request) => self.run(py, request, Deadline::after(self.default_timeout)).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Begins COPY FROM STDIN of columns given by name and type. The connection is its own until it is done.

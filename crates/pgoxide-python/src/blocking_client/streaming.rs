@@ -4,9 +4,10 @@ use pgoxide_protocol::client::{CancelOutcome, Request, RequestId};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
+use crate::call::{self, Asked};
 use crate::io::Moved;
 use crate::job::Job;
-use crate::stream::Shared;
+use crate::stream::{Flow, Shared, Stream};
 use crate::sync::lock;
 
 impl BlockingClient {
@@ -49,6 +50,33 @@ impl BlockingClient {
                 Err(interrupt)
             }
         }
+    }
+
+    /// A stream of what was asked. The turn is kept until its end.
+    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_open(py)?;
+        let size = call::batch_size(py, batch)?;
+        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
+        let prepared = asked.prepared(&this.session)?;
+        prepared.refuse_copy(py, "stream")?;
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Portal(size));
+        let stream = Py::new(py, stream)?;
+        this.keep_turn(py, deadline)?;
+        this.turn.stream_opened(py);
+        *lock(&this.streaming) = Some((id, deadline));
+        // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
+        let opened = this
+            .session
+            .check_open(py)
+            .and_then(|()| this.open_stream(py, id, prepared, asked, shared, size, deadline));
+        if let Err(error) = opened {
+            stream.get().refused();
+            this.stream_forgotten(id);
+            return Err(error);
+        }
+        Ok(stream)
     }
 
     /// Begins a stream whose request is ready to be written: takes the turn and keeps it.

@@ -55,7 +55,12 @@ impl Session {
                 out.push(Outcome::Finished(id, job, abandoned));
             }
             Event::Complete(complete) if self.runs_stream() => {
-                let _ = complete; // how many rows there were, the reader has counted
+                // How many rows there were, the reader has counted.
+                self.with_job(|job| {
+                    if let Some(statement) = job.statement() {
+                        statement.completed(complete.tag);
+                    }
+                });
                 self.batch_ended(false, out);
             }
             Event::Complete(complete) => {

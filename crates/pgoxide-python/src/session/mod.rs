@@ -44,7 +44,7 @@ use crate::convert::Rules;
 use crate::error::{self, Kept};
 use crate::held::{Held, HeldCalls};
 use crate::job::{Job, Kind};
-use crate::prepared::{Prepared, Statements};
+use crate::prepared::{Keep, Prepared, Statements};
 use crate::stream::Shared;
 use crate::sync::lock;
 
@@ -270,6 +270,7 @@ impl Session {
         &self,
         sql: &Bound<'_, PyString>,
         types: Option<&Bound<'_, PyAny>>,
+        keep: Keep,
     ) -> PyResult<Arc<Prepared>> {
         let named = self.statements.named.if_any(sql, self.conforms())?;
         let types = match (types, &named) {
@@ -277,7 +278,10 @@ impl Session {
             (Some(types), None) => type_oids(types)?,
             (Some(types), Some(text)) => type_oids(&text.types(types)?)?,
         };
-        self.statements.get(sql, &types, named.as_ref())
+        match keep {
+            Keep::Own => self.statements.own(sql, &types, named.as_ref()),
+            Keep::Cached | Keep::Once => self.statements.get(sql, &types, named.as_ref()),
+        }
     }
 
     /// Why the connection ended, as the exception itself, which is to be raised now.

@@ -16,7 +16,7 @@ use crate::convert::{Rules, short_repr};
 use crate::error::{self};
 use crate::job::{Job, Kind, Prepare, Run};
 use crate::plan::Described;
-use crate::prepared::{Closing, Describing, Prepared};
+use crate::prepared::{Closing, Describing, Keep, Prepared};
 use crate::registry::is_static;
 use crate::script::Script;
 use crate::sync::lock;
@@ -181,6 +181,21 @@ impl Session {
         }
     }
 
+    /// Closes the statements nobody uses any more, and nothing else; None when there are none.
+    pub(crate) fn close_request(
+        &self,
+        py: Python<'_>,
+        id: RequestId,
+        reply: Option<Py<Awaitable>>,
+    ) -> PyResult<Option<Request<Job>>> {
+        let (mut bytes, mut steps) = (Vec::new(), SmallVec::new());
+        let Some(closing) = self.close_given_up(py, &mut bytes, &mut steps)? else { return Ok(None) };
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        let job = Job::new(Kind::Taken, reply).closing(Some(closing));
+        Ok(Some(Request { id, bytes, steps, barrier: false, open: false, resend: Resend::Passive, job }))
+    }
+
     /// A Sync and nothing else: answered when all before it has been.
     pub(crate) fn sync_request(id: RequestId, reply: Option<Py<Awaitable>>) -> Request<Job> {
         let mut bytes = Vec::new();
@@ -296,12 +311,13 @@ fn resend_rule(py: Python<'_>, prepared: &Prepared) -> PyResult<Resend> {
     }
     let mut prefix = Prefix::default();
     let first = prepared.described().is_none();
-    if first || prepared.once {
+    let once = prepared.keep == Keep::Once;
+    if first || once {
         // Whether the first attempt came as far as its own Parse or Close is not known.
         append_close(py, prepared, &mut prefix.bytes)?;
         prefix.steps.push(Step::Close);
     }
-    if prepared.once && !first {
+    if once && !first {
         append_parse(py, prepared, &mut prefix.bytes)?;
         prefix.steps.push(Step::Parse);
     }

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._async import copying, feeding, running
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.cancel import AsyncCancelToken
+from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
 from pgoxide.driver.connecting import Connecting
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error, NotSupportedError
 from pgoxide.transport import asyncio as transport
+from pgoxide.types import StatementDescription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pgoxide.driver.copying import CopyFormat, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Writer
-    from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice, Row
 
@@ -201,6 +203,74 @@ class AsyncConnection(_core.AsyncClient):
 
     def _close_line(self) -> None:
         self._end(ConnectionClosed("close() was called"))
+
+    @overload
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: type[R] | Callable[[Row], R],
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[R]: ...
+    @overload
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: None = None,
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[Row]: ...
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: Any = None,
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[Any]:
+        """A statement that is parsed and described now and held, with the verbs of the connection; see `AsyncPreparedStatement`.
+
+        The connection prepares and keeps the statements it runs by itself: this is for looking at one (its parameters and
+        columns), for running it whatever else the cache has to hold, and for having what can be wrong with it told now.
+
+        sql: with placeholders `$1`, `$2` …, or with names (`:name`), whose values are then given by name. types, into: as
+        for `fetch_all`; the row type holds for all its runs. timeout: seconds for the description.
+
+        Raises the server's error for a text it refuses, InterfaceError, QueryTimeout, ConnectionClosed; nothing is held then.
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     async with await db.prepare("select id, name from users where id = $1") as user:
+        ...         print(user.parameter_types, [column.name for column in user.columns])
+        ...         print(await user.fetch_one(1))
+
+        Source: protocol chapter, "Message Flow", "Extended Query".
+        """
+        prepared = await self._prepare(sql, types, timeout)
+        return AsyncPreparedStatement(self, prepared, into)
+
+    async def describe(
+        self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None
+    ) -> StatementDescription:
+        """What a statement takes and gives, without running it: parameters and columns; for tools.
+
+        sql, types, timeout and errors: as for `prepare`. Nothing stays behind.
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     described = await db.describe("select name from users where id = $1")
+        ...     print([column.type_name for column in described.columns])
+        """
+        statement: AsyncPreparedStatement[Any]
+        statement = AsyncPreparedStatement(self, await self._prepare(sql, types, timeout), None)
+        described = StatementDescription(statement.parameters, statement.columns, statement.returns_rows)
+        await statement.close()
+        return described
 
     def batch(self, *, timeout: float | None = None) -> AsyncBatch:
         """Several statements in one flight with one Sync: one round trip and one implicit transaction.

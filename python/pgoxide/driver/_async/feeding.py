@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pgoxide._core import copy_format
+from pgoxide._core import AsyncPreparedVerbs, copy_format
 from pgoxide.driver.limits import AsyncLimit
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
-    from pgoxide._core import CommandTag, Feed
+    from pgoxide._core import CommandTag, Feed, Prepared
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.statement import ParameterSet, Statement
 
@@ -72,7 +72,7 @@ async def _copy_in(  # noqa: PLR0917  one caller
 
 async def execute_many(
     connection: AsyncConnection,
-    query: str | Statement[object],
+    query: str | Statement[object] | AsyncPreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     timeout: float | None,
 ) -> CommandTag:
@@ -83,19 +83,13 @@ async def execute_many(
 
 async def _execute_many(
     connection: AsyncConnection,
-    query: str | Statement[object],
+    query: str | Statement[object] | AsyncPreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     limit: AsyncLimit,
 ) -> CommandTag:
-    if isinstance(query, str):
-        sql, types = query, None
-    else:
-        sql, types = query.sql, query.types
-        if query.parameters:
-            raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
     last = False
     while True:
-        prepared = await connection._describe(sql, types, limit.left())
+        prepared = await _described(connection, query, limit.left())
         # async-only: begin
         feed = connection._execute_many(prepared, last)
         # async-only: end
@@ -104,6 +98,20 @@ async def _execute_many(
         if not feed.lost:
             return tag
         last = True
+
+
+async def _described(
+    connection: AsyncConnection,
+    query: str | Statement[object] | AsyncPreparedVerbs[object],
+    timeout: float | None,
+) -> Prepared:
+    if isinstance(query, AsyncPreparedVerbs):
+        return await connection._describe_again(query._current(), timeout)
+    if isinstance(query, str):
+        return await connection._describe(query, None, timeout)
+    if query.parameters:
+        raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
+    return await connection._describe(query.sql, query.types, timeout)
 
 
 def _chosen(

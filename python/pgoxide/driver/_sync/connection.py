@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._sync import copying, feeding, running
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.cancel import CancelToken
+from pgoxide.driver._sync.prepared_statement import PreparedStatement
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error, NotSupportedError
 from pgoxide.transport import blocking as transport
+from pgoxide.types import StatementDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pgoxide.driver.copying import CopyFormat, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Writer
-    from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice, Row
 
@@ -140,6 +142,74 @@ class Connection(_core.Client):
 
     def _close_line(self) -> None:
         self._end(ConnectionClosed("close() was called"))
+
+    @overload
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: type[R] | Callable[[Row], R],
+        timeout: float | None = None,
+    ) -> PreparedStatement[R]: ...
+    @overload
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: None = None,
+        timeout: float | None = None,
+    ) -> PreparedStatement[Row]: ...
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: Any = None,
+        timeout: float | None = None,
+    ) -> PreparedStatement[Any]:
+        """A statement that is parsed and described now and held, with the verbs of the connection; see `PreparedStatement`.
+
+        The connection prepares and keeps the statements it runs by itself: this is for looking at one (its parameters and
+        columns), for running it whatever else the cache has to hold, and for having what can be wrong with it told now.
+
+        sql: with placeholders `$1`, `$2` …, or with names (`:name`), whose values are then given by name. types, into: as
+        for `fetch_all`; the row type holds for all its runs. timeout: seconds for the description.
+
+        Raises the server's error for a text it refuses, InterfaceError, QueryTimeout, ConnectionClosed; nothing is held then.
+
+        >>> import pgoxide
+        >>> def example(db: pgoxide.Connection) -> None:
+        ...     with db.prepare("select id, name from users where id = $1") as user:
+        ...         print(user.parameter_types, [column.name for column in user.columns])
+        ...         print(user.fetch_one(1))
+
+        Source: protocol chapter, "Message Flow", "Extended Query".
+        """
+        prepared = self._prepare(sql, types, timeout)
+        return PreparedStatement(self, prepared, into)
+
+    def describe(
+        self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None
+    ) -> StatementDescription:
+        """What a statement takes and gives, without running it: parameters and columns; for tools.
+
+        sql, types, timeout and errors: as for `prepare`. Nothing stays behind.
+
+        >>> import pgoxide
+        >>> def example(db: pgoxide.Connection) -> None:
+        ...     described = db.describe("select name from users where id = $1")
+        ...     print([column.type_name for column in described.columns])
+        """
+        statement: PreparedStatement[Any]
+        statement = PreparedStatement(self, self._prepare(sql, types, timeout), None)
+        described = StatementDescription(statement.parameters, statement.columns, statement.returns_rows)
+        statement.close()
+        return described
 
     def batch(self, *, timeout: float | None = None) -> Batch:
         """Several statements in one flight with one Sync: one round trip and one implicit transaction.

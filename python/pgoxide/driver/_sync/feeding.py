@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pgoxide._core import copy_format
+from pgoxide._core import PreparedVerbs, copy_format
 from pgoxide.driver.limits import Limit
 from pgoxide.driver.names import column_list, quoted_table
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
-    from pgoxide._core import CommandTag, Feed
+    from pgoxide._core import CommandTag, Feed, Prepared
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.statement import ParameterSet, Statement
 
@@ -69,7 +69,7 @@ def _copy_in(  # noqa: PLR0917  one caller
 
 def execute_many(
     connection: Connection,
-    query: str | Statement[object],
+    query: str | Statement[object] | PreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet],
     timeout: float | None,
 ) -> CommandTag:
@@ -80,24 +80,32 @@ def execute_many(
 
 def _execute_many(
     connection: Connection,
-    query: str | Statement[object],
+    query: str | Statement[object] | PreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet],
     limit: Limit,
 ) -> CommandTag:
-    if isinstance(query, str):
-        sql, types = query, None
-    else:
-        sql, types = query.sql, query.types
-        if query.parameters:
-            raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
     last = False
     while True:
-        prepared = connection._describe(sql, types, limit.left())
+        prepared = _described(connection, query, limit.left())
         feed = connection._execute_many(prepared, last, limit.left())
         tag = _feed(feed, parameter_sets)
         if not feed.lost:
             return tag
         last = True
+
+
+def _described(
+    connection: Connection,
+    query: str | Statement[object] | PreparedVerbs[object],
+    timeout: float | None,
+) -> Prepared:
+    if isinstance(query, PreparedVerbs):
+        return connection._describe_again(query._current(), timeout)
+    if isinstance(query, str):
+        return connection._describe(query, None, timeout)
+    if query.parameters:
+        raise InterfaceError("execute_many takes the parameters apart: the Statement has some of its own")
+    return connection._describe(query.sql, query.types, timeout)
 
 
 def _chosen(
