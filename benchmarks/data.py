@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -232,8 +232,8 @@ def normal(value: Any) -> Any:
     """What drivers have classes of their own for, in the same terms; outside of what is timed.
 
     A composite value (asyncpg's Record, psycopg's and psycopg2's named tuple, pgoxide's row) is a tuple of its values, a range
-    a tuple (lower, upper, lower is inclusive, upper is inclusive), and pgoxide's Interval, which keeps months and days apart, a
-    timedelta.
+    a tuple (lower, upper, lower is inclusive, upper is inclusive), pgoxide's Interval, which keeps months and days apart, a
+    timedelta, and an address that psycopg2 gives as the interface of a network of one, that address.
     """
     if isinstance(value, list):
         return [normal(item) for item in value]
@@ -241,6 +241,8 @@ def normal(value: Any) -> Any:
         return (value.lower, value.upper, value.lower_inc, value.upper_inc)
     if hasattr(value, "to_timedelta"):
         return value.to_timedelta()
+    if isinstance(value, IPv4Interface):
+        return value.ip if value.network.num_addresses == 1 else value
     if type(value).__name__ == "Record" or isinstance(value, tuple):
         return tuple(value)
     return value
