@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypedDict, Typ
 
 import pytest
 
+from fixtures.row_state import state
 from pgoxide.errors import DataError, ProgrammingError
 
 attrs = pytest.importorskip("attrs")
@@ -555,25 +556,6 @@ CLASSES = [
 ]  # fmt: skip
 
 
-def state(made):
-    """All there is to an object, in its order."""
-    kind = type(made)
-    slots = {name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())}
-    return (
-        kind,
-        list(getattr(made, "__dict__", {}).items()),
-        [(name, getattr(made, name, "unset")) for name in sorted(slots) if not name.startswith("__")],
-        [getattr(made, name, None) for name in PYDANTIC],
-        tuple(made) if isinstance(made, tuple) else None,
-        gc.is_tracked(made) or not getattr(made, "__dict__", None),
-        getattr(made, "args", None),
-        None if kind.__repr__ is object.__repr__ else repr(made),
-    )
-
-
-PYDANTIC = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__", "model_extra")
-
-
 @pytest.mark.row("R05", "R06", "B08")
 @pytest.mark.parametrize("into", CLASSES, ids=lambda into: str(into).replace("test_row_classes.", ""))
 async def test_the_same_as_calling_the_class(db, into):
@@ -911,59 +893,3 @@ async def test_a_name_that_two_columns_have(db, into):
     for _ in range(2):
         with pytest.raises(ProgrammingError, match='two columns are named "id"'):
             await db.fetch_all("select 1 as id, 2 as id, 'x' as name", into=into)
-
-
-# ---- pydantic's own
-
-
-@pytest.mark.row("R05")
-async def test_a_model_completed_later(db):
-    namespace: dict[str, Any] = {"pydantic": pydantic}
-    exec("class Late(pydantic.BaseModel):\n    id: int\n    other: 'Later | None' = None\n", namespace)
-    late = namespace["Late"]
-    with pytest.raises(pydantic.PydanticUserError, match="not fully defined"):
-        await db.fetch_one("select 1 as id", into=late)
-
-    class Later(pydantic.BaseModel):
-        n: int
-
-    late.model_rebuild(_types_namespace={"Later": Later})
-    assert (await db.fetch_one("select 1 as id", into=late)).other is None
-    made = await db.fetch_one("""select 1 as id, '{"n": 2}'::jsonb as other""", into=late)
-    assert made.other == Later(n=2)
-    # Another schema for a class that was used.
-    late.__annotations__["id"] = str
-    late.model_fields["id"].annotation = str
-    late.model_rebuild(force=True, _types_namespace={"Later": Later})
-    with pytest.raises(pydantic.ValidationError):
-        await db.fetch_one("select 1 as id", into=late)
-
-
-@pytest.mark.row("R05")
-async def test_a_model_that_waits_for_its_first_use(db):
-    class Deferred(pydantic.BaseModel):
-        model_config = pydantic.ConfigDict(defer_build=True)
-        id: int
-
-    for _ in range(2):
-        assert await db.fetch_all("select 1 as id", into=Deferred) == [Deferred(id=1)]
-
-
-@pytest.mark.row("R05")
-async def test_rows_are_validated_each_by_itself(db):
-    """A validator may keep and change what it is given."""
-    kept = []
-
-    class Keeps(pydantic.BaseModel):
-        id: int
-
-        @pydantic.model_validator(mode="before")
-        @classmethod
-        def _keep(cls, data):
-            kept.append(data)
-            data["id"] = data["id"] * 10
-            return data
-
-    rows = await db.fetch_all("select n as id from generate_series(1, 3) n", into=Keeps)
-    assert [row.id for row in rows] == [10, 20, 30]
-    assert kept == [{"id": 10}, {"id": 20}, {"id": 30}]

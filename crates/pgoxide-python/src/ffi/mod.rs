@@ -10,6 +10,7 @@
 //! | `decimal.rs` | `decimal.Decimal` from a coefficient, its layout proved on first use |
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
 //! | `call.rs` | calls whose arguments lie side by side, some by keyword |
+//! | `set.rs` | copying a set |
 //! | `version.rs` | whether a class has changed since it was looked at |
 //! | `subtype.rs` | instances of subclasses of `int` |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
@@ -28,6 +29,7 @@ pub(crate) mod iteration;
 pub(crate) mod list;
 mod nesting;
 pub(crate) mod row_type;
+pub(crate) mod set;
 pub(crate) mod slots;
 pub(crate) mod subtype;
 pub(crate) mod task;

@@ -33,6 +33,14 @@ impl Keys {
         }
         Ok(Some(dict))
     }
+
+    pub(super) fn of_values<'py>(&self, py: Python<'py>, values: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.empty.bind(py).copy()?;
+        for (name, value) in self.names.iter().zip(values) {
+            dict.set_item(name.bind(py), value)?;
+        }
+        Ok(dict)
+    }
 }
 
 /// A TypedDict: its keys are compared with the columns, and at run time it is a dict.

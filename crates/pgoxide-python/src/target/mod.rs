@@ -6,7 +6,7 @@
 //! | `dict`, a TypedDict | the core | `dict.rs` |
 //! | a dataclass, an attrs class | the core, field by field, if the generated `__init__` does no more | `dataclass.rs`, `attrs.rs`, `filled.rs` |
 //! | a msgspec Struct | its constructor, by position | `structs.rs` |
-//! | a pydantic model | its validator, of a dict | `pydantic.rs` |
+//! | a pydantic model | its validator, of a dict; the core, if all values are of its fields' very types | `pydantic.rs`, `exact.rs` |
 //! | a scalar type (`int`, `str`, `UUID`, …) | the only column, whose type is checked | `scalar.rs` |
 //! | any other class | `into(column=value, …)` | `call.rs` |
 //! | any other callable | `into(row)` | |
@@ -21,6 +21,7 @@ mod class;
 mod columns;
 mod dataclass;
 mod dict;
+mod exact;
 mod filled;
 mod named_tuple;
 mod pydantic;

@@ -1,4 +1,5 @@
-//! pydantic models: each row is validated by the model's own validator, as `Model.model_validate({…})` does.
+//! pydantic models: each row is validated by the model's own validator, as `Model.model_validate({…})` does. Where that would
+//! find each value of exactly the type it asks for, and do nothing else, the instance is filled without it (`exact.rs`).
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -8,6 +9,7 @@ use pyo3::types::{PyDict, PyString, PyType};
 use super::call::Called;
 use super::columns::{Fields, Wanted, compare_signature, unique};
 use super::dict::Keys;
+use super::exact::Exact;
 use super::{Row, Target};
 use crate::plan::Plan;
 
@@ -22,6 +24,8 @@ pub(super) fn is_one(class: &Bound<'_, PyType>) -> PyResult<bool> {
 pub(crate) struct Model {
     validate: Py<PyAny>,
     keys: Keys,
+    /// For rows that need none.
+    exact: Option<Exact>,
 }
 
 pub(super) fn target(class: &Bound<'_, PyType>, plan: &Plan) -> PyResult<Target> {
@@ -34,12 +38,15 @@ pub(super) fn target(class: &Bound<'_, PyType>, plan: &Plan) -> PyResult<Target>
     }
     // First, since it completes a model that was waiting for names defined later.
     let validate = class.getattr(VALIDATOR)?.getattr("validate_python")?.unbind();
+    let mut exact = None;
     if takes_anything(class)? {
         unique(class, plan)?;
     } else {
-        fields(class)?.compare(class, plan)?;
+        let fields = fields(class)?;
+        fields.compare(class, plan)?;
+        exact = Exact::new(class, plan, &fields)?;
     }
-    Ok(Target::Model(Model { validate, keys: Keys::new(py, plan)? }))
+    Ok(Target::Model(Model { validate, keys: Keys::new(py, plan)?, exact }))
 }
 
 /// Is the row seen by code of the user's before its fields are looked for? Then only the model itself can tell.
@@ -100,14 +107,29 @@ fn aliases(alias: &Bound<'_, PyAny>, names: &mut Vec<String>) -> PyResult<()> {
 impl Model {
     /// For the garbage collector.
     pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(exact) = &self.exact {
+            exact.visit(visit)?;
+        }
         visit.call(&self.validate)
     }
 
     #[inline]
     pub(super) fn build<'py>(&self, row: &mut Row<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = row.py;
         // A dict of its own for each row: a validator may keep it.
-        let Some(fields) = self.keys.build(row)? else { return Ok(None) };
-        self.validate.bind(py).call1((fields,)).map(Some)
+        let Some(exact) = &self.exact else {
+            let Some(fields) = self.keys.build(row)? else { return Ok(None) };
+            return self.validated(fields);
+        };
+        if !row.take_all()? {
+            return Ok(None);
+        }
+        match exact.build(row.py, row.values)? {
+            Some(made) => Ok(Some(made)),
+            None => self.validated(self.keys.of_values(row.py, row.values)?),
+        }
+    }
+
+    fn validated<'py>(&self, fields: Bound<'py, PyDict>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.validate.bind(fields.py()).call1((fields,)).map(Some)
     }
 }
