@@ -101,10 +101,11 @@ PAGES = {
             "types._interval": (),
             "types._bits": (),
             "types._geometry": (),
+            "types._json": (),
             "types._tsvector": (),
             "types._system": (),
         },
-        "from datetime import timedelta\n\nfrom pgoxide.types import *\n",
+        "from datetime import date, datetime, timedelta, timezone\n\nfrom pgoxide.types import *\n",
     ),
     "errors": Page("Errors", "`pgoxide.errors`.", {"errors": ()}),
     "config": Page(

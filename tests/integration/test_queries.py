@@ -314,7 +314,7 @@ async def test_wrong_number_of_arguments(db, sql, arguments, message):
         ("tsquery", 5, "str", "int 5"),
         ("int4", object(), "int", "object <object object"),
         ("int4", (n for n in ()), "int", "generator <generator"),
-        ("text", Path("/tmp"), "str", "PosixPath"),
+        ("text", Path, "str", "type <class"),
     ],
 )  # fmt: skip
 async def test_a_wrong_type_is_named(db, sql_type, value, expected, found):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fixtures.fix_faces import same, sent
 from pgoxide.errors import DataError, InterfaceError
-from pgoxide.types import PgDate
+from pgoxide.types import PgDate, PgTimestamp, PgTimestampTz
 
 
 @dataclass
@@ -194,3 +194,84 @@ def test_any_day_of_the_servers(runner, connect):
         runner.run(body())
 
     check()
+
+
+# ---- beside datetime's own
+
+
+@pytest.mark.row("B05")
+async def test_a_column_of_both_kinds_is_in_order(connect):
+    db = await connect(beyond="special")
+    texts = [
+        "-infinity",
+        "4714-11-24 BC",
+        "0001-12-31 BC",
+        "0001-01-01",
+        "2020-02-29",
+        "9999-12-31",
+        "10000-01-01",
+        "infinity",
+    ]
+    for name in ("date", "timestamp", "timestamptz"):
+        sql = f"select t::{name} from unnest($1::text[]) t order by md5(t)"
+        mixed = await db.fetch_column(sql, texts)
+        assert sorted(mixed) == await db.fetch_column(
+            f"select t::{name} from unnest($1::text[]) t order by t::{name}", texts
+        )
+        assert len({type(value) for value in mixed}) == 2
+
+
+@pytest.mark.row("B05")
+def test_conversions_and_equality():
+    utc, east = dt.UTC, dt.timezone(dt.timedelta(hours=14))
+    for value in (dt.date.min, dt.date(2020, 2, 29), dt.date.max):
+        special = PgDate.from_date(value)
+        assert special == value
+        assert value == special
+        assert hash(special) == hash(value)
+        assert special.to_date() == value
+    lowest, highest = map(dt.datetime.fromisoformat, ("0001-01-01", "9999-12-31T23:59:59.999999"))
+    for value in (lowest, dt.datetime.fromisoformat("2020-02-29T01:02:03.000004"), highest):
+        special = PgTimestamp.from_datetime(value)
+        assert special == value
+        assert hash(special) == hash(value)
+        assert special.to_datetime() == value
+        moment = PgTimestampTz.from_datetime(value.replace(tzinfo=utc))
+        assert moment == value.replace(tzinfo=utc)
+        assert hash(moment) == hash(value.replace(tzinfo=utc))
+        assert moment.to_datetime() == value.replace(tzinfo=utc)
+        assert moment != special
+        assert moment != value
+        with pytest.raises(TypeError):
+            sorted([moment, special])
+        with pytest.raises(TypeError):
+            sorted([moment, value])
+    # The last hours of 9999 in the west are the year 10000 in UTC, the first of 1 in the east the year 0.
+    west = dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-1)))
+    assert str(PgTimestampTz.from_datetime(west)) == "10000-01-01 00:59:59.999999+00"
+    assert (
+        str(PgTimestampTz.from_datetime(dt.datetime.min.replace(tzinfo=east))) == "0001-12-31 10:00:00+00 BC"
+    )
+    assert PgTimestampTz.from_datetime(west) == west
+    for wrong in (PgDate.infinity, PgDate(0, 1, 1), PgDate(2021, 2, 29)):
+        with pytest.raises(DataError):
+            wrong.to_date()
+    for wrong in (PgTimestamp.infinity, PgTimestampTz.negative_infinity, PgTimestamp(10_000, 1, 1)):
+        with pytest.raises(DataError):
+            wrong.to_datetime()
+    for wrong in (lambda: PgDate.from_date(dt.datetime.now(utc)), lambda: PgTimestamp.from_datetime(dt.datetime.now(utc)),
+                  lambda: PgTimestampTz.from_datetime(lowest)):  # fmt: skip
+        with pytest.raises(TypeError):
+            wrong()
+    assert PgDate(2020, 1, 1) != dt.datetime(2020, 1, 1, tzinfo=utc)
+    assert PgDate(2020, 1, 1) != "2020-01-01"
+
+
+@pytest.mark.row("B05")
+@given(st.integers(-2_451_545, 2_145_031_948), st.integers(-2_451_545, 2_145_031_948))
+def test_order_is_that_of_days(first, second):
+    from pgoxide.types._beyond import _civil, _days
+
+    a, b = PgDate(*_civil(first)), PgDate(*_civil(second))
+    assert _days(*_civil(first)) == first
+    assert (a < b, a == b) == (first < second, first == second)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import decimal
 import enum
 import json
 import math
+import pickle
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.fix_faces import formats, same, sent
-from pgoxide.errors import DataError
+from pgoxide.errors import DataError, InterfaceError, InvalidTextRepresentation
+from pgoxide.types import Json, Jsonb, JsonNull, JsonNullType
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("V21")]
 both_types = pytest.mark.parametrize("name", ["json", "jsonb"])
@@ -271,11 +275,8 @@ async def test_a_number_of_more_digits_than_python_parses(db, name):
         assert value == 10**5000
 
 
-async def test_json_keeps_its_text_jsonb_its_last_key(db):
-    text = '{"b": 1, "a": 2, "b": 3}'
-    assert await same(db, f"'{text}'::json") == {"b": 3, "a": 2}
-    assert await same(db, f"'{text}'::jsonb") == {"a": 2, "b": 3}
-    assert list(await same(db, f"'{text}'::json")) == ["b", "a"]
+async def test_json_keeps_the_order_of_keys(db):
+    assert list(await same(db, """'{"b": 3, "a": 2}'::json""")) == ["b", "a"]
 
 
 async def test_jsonpath_is_text(db):
@@ -341,3 +342,164 @@ def test_any(runner, db, name):
         runner.run(body())
 
     check()
+
+
+# ---- T17: what a plain value would not say
+
+
+@pytest.mark.row("T17", "T01")
+async def test_a_key_that_comes_twice(db, connect):
+    """A dict would lose all but the last value: refused, at any depth. jsonb has thrown the others away itself."""
+    for text in ('{"b": 1, "a": 2, "b": 3}', '[[{"x": {"b": 1, "b": 1}}]]'):
+        for call in (db.fetch_all, db.fetch_all, db.execute_script):
+            with pytest.raises(
+                DataError, match=r"column \"doc\" \(json\): .*key 'b' more than once.*json=\"str\""
+            ):
+                await call(f"select '{text}'::json as doc")
+        assert await db.fetch_value("select 1") == 1
+        raw = await connect(json="str")
+        assert await same(raw, f"'{text}'::json") == text
+    assert await same(db, """'{"b": 1, "a": 2, "b": 3}'::jsonb""") == {"a": 2, "b": 3}
+    assert await same(db, """'[{"a": 1}, {"a": 2}]'::json""") == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.row("T17")
+@both_types
+async def test_json_null_and_sql_null(db, connect, name):
+    special = await connect(json_null="special")
+    for one, null in ((db, None), (special, JsonNull)):
+        assert await same(one, f"'null'::{name}") is null
+        assert await same(one, f"null::{name}") is None
+        assert await same(one, f"'[null]'::{name}") == [None]
+        # As an argument JsonNull is JSON's null everywhere.
+        sql = f"select $1::{name} is null, $1::{name}::text"
+        for _ in range(2):
+            assert (
+                await one.fetch_one(sql, JsonNull) == await one.fetch_one(sql, Json(None)) == (False, "null")
+            )
+            assert await one.fetch_one(sql, None) == (True, None)
+            assert (await one.fetch_value(f"select $1::{name}::text", {"a": JsonNull})).replace(
+                " ", ""
+            ) == '{"a":null}'
+    assert (
+        await special.fetch_value(f"select $1::{name}", await special.fetch_value(f"select ' null '::{name}"))
+        is JsonNull
+    )
+
+
+@pytest.mark.row("T17")
+def test_there_is_one_json_null():
+    for other in (
+        JsonNullType(),
+        copy.copy(JsonNull),
+        copy.deepcopy([JsonNull])[0],
+        pickle.loads(pickle.dumps(JsonNull)),
+        eval(repr(JsonNull)),
+    ):
+        assert other is JsonNull
+    assert not JsonNull
+    assert JsonNull is not None
+
+
+@pytest.mark.row("T17")
+@both_types
+@pytest.mark.parametrize("mode", ["str", "bytes"])
+async def test_raw(connect, name, mode):
+    """Texts as they are, both ways; nothing is parsed, so nothing is refused but what the server refuses."""
+    db = await connect(json=mode)
+    make = str if mode == "str" else str.encode
+    for text in ('{"a": 1.50, "é": "\\\\u0041"}', "null", "1e400", '"x"', "[]"):
+        stored = await db.fetch_value(f"select {literal(text)}::{name}::text")
+        for argument in (
+            text,
+            text.encode(),
+            Json.text(text),
+            Json.text(text.encode()),
+            Json(json.loads(text)) if "e400" not in text else text,
+        ):
+            found = await db.fetch_value(f"select $1::{name}", argument)
+            if not isinstance(argument, Json) or argument.dumps:
+                assert found == make(stored)
+        found = await same(db, f"{literal(text)}::{name}")
+        assert (type(found), found) == (type(make("")), make(stored))
+    for wrong in ({"a": 1}, [1], 1, 1.5, True, b"\xff", "\ud800"):
+        with pytest.raises(DataError, match=rf"argument \$1 \({name}\)"):
+            await db.fetch_value(f"select $1::{name}", wrong)
+    with pytest.raises(InvalidTextRepresentation):
+        await db.fetch_value(f"select $1::{name}", "{")
+    await db.execute(f"create temp table t (d {name}, a {name}[])")
+    await db.copy_in("t", [("[1]", ["[2]", None]), (None, None)])
+    assert await db.fetch_all("select d, a from t") == [(make("[1]"), [make("[2]"), None]), (None, None)]
+    await db.execute(f"create temp table u (d {name}, q tsquery)")
+    await db.copy_in("u", [("[1]", "a")])
+    assert await db.fetch_value("select d from u") == make("[1]")
+
+
+@pytest.mark.row("T17")
+@both_types
+async def test_own_writers(db, name):
+    calls = []
+
+    def dumps(value):
+        calls.append(value)
+        return json.dumps(value, sort_keys=True).encode()
+
+    for wrapper in (Json, Jsonb):
+        assert await db.fetch_value(f"select $1::{name}", wrapper({"b": 1, "a": [2]}, dumps)) == {
+            "a": [2],
+            "b": 1,
+        }
+        assert await db.fetch_value(f"select $1::{name}", wrapper({"b": 1})) == {"b": 1}
+        assert await db.fetch_value(f"select $1::{name}", [wrapper.text('{"a": 1}'), wrapper("x")]) == [
+            {"a": 1},
+            "x",
+        ]
+        # For text parameters too.
+        assert await db.fetch_value("select $1::text", wrapper([1, None])) == "[1,null]"
+    assert calls == [{"b": 1, "a": [2]}] * 2
+    assert await db.fetch_value("select $1::text", JsonNull) == "null"
+    for wrong, kind in (
+        (Json(object()), DataError),
+        (Json(1, lambda value: value), DataError),
+        (Json.text(5), DataError),
+        (Json(math.nan), DataError),
+    ):
+        for _ in range(2):
+            with pytest.raises(kind, match=rf"argument \$1 \({name}\)"):
+                await db.fetch_value(f"select $1::{name}", wrong)
+    assert await db.fetch_value("select 1") == 1
+
+
+@pytest.mark.row("T17")
+def test_wrappers_are_values():
+    value = Json({"a": 1}, json.dumps)
+    assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == value
+    assert eval(repr(Json([1]))) == Json([1])
+    assert (Json([1]).document(), value.document(), Json.text(b"1").document()) == (None, '{"a": 1}', b"1")
+    with pytest.raises(AttributeError):
+        value.value = 5
+
+
+@pytest.mark.row("T17")
+async def test_words_that_do_not_exist(connect):
+    for options in ({"json": "text"}, {"json": None}, {"json_null": "null"}, {"json_null": True}):
+        with pytest.raises(InterfaceError, match="json"):
+            await connect(**options)
+
+
+@pytest.mark.row("T18")
+async def test_the_context_of_the_thread_does_not_matter(db):
+    with decimal.localcontext(prec=3, traps=[decimal.Inexact, decimal.Rounded, decimal.FloatOperation]):
+        assert str(await same(db, "'0.12345678901234567890123'::json")) == "0.12345678901234567890123"
+        assert (
+            await db.fetch_value("select $1::jsonb::text", Decimal("0.12345678901234567890123"))
+            == "0.12345678901234567890123"
+        )
+
+
+@pytest.mark.row("T17")
+async def test_big_numbers_are_exact(db):
+    """What other drivers round to a float."""
+    for text in ("12345678901234567890123", "-12345678901234567890123456789012345678901234567890"):
+        found = await same(db, f"'{text}'::jsonb")
+        assert (type(found), found) == (int, int(text))

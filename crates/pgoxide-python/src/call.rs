@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
 use crate::convert::zone::{Naive, SessionZone, Zone};
-use crate::convert::{Beyond, Float4, Rules, short_repr};
+use crate::convert::{Beyond, Float4, JsonAs, Rules, short_repr};
 use crate::error;
 use crate::named::{self, Given, NamedText, Values, text_of};
 use crate::prepared::{CacheRules, Prepared};
@@ -266,6 +266,14 @@ pub(crate) fn cache_rules(size: usize, longest: usize, lifetime: Option<f64>) ->
     CacheRules { size, longest, lifetime: lifetime.and_then(|s| Duration::try_from_secs_f64(s).ok()) }
 }
 
+/// Of `connect()`'s options those that choose between two forms of a type's values.
+pub(crate) struct Forms<'a> {
+    pub(crate) array_bounds: &'a str,
+    pub(crate) money: Option<u8>,
+    pub(crate) json: &'a str,
+    pub(crate) json_null: &'a str,
+}
+
 /// The connection's rules as `connect()` was told.
 #[expect(clippy::too_many_arguments, reason = "called from the two constructors")]
 pub(crate) fn rules(
@@ -275,7 +283,7 @@ pub(crate) fn rules(
     timestamptz_zone: &Bound<'_, PyAny>,
     naive_timestamptz: &str,
     duplicate_columns: &str,
-    array_bounds: &str,
+    forms: &Forms<'_>,
     type_registry: Option<&Bound<'_, TypeRegistry>>,
 ) -> PyResult<Rules> {
     const BEYOND: [(&str, Beyond); 4] =
@@ -284,6 +292,8 @@ pub(crate) fn rules(
     const NAIVE: [(&str, Naive); 4] =
         [("refuse", Naive::Refuse), ("utc", Naive::Utc), ("local", Naive::Local), ("session", Naive::Session)];
     const UNIQUE: [(&str, bool); 2] = [("last", false), ("raise", true)];
+    const JSON: [(&str, JsonAs); 3] = [("python", JsonAs::Python), ("str", JsonAs::Str), ("bytes", JsonAs::Bytes)];
+    const JSON_NULL: [(&str, bool); 2] = [("none", false), ("special", true)];
     const BOUNDS: [(&str, bool); 2] = [("ignore", false), ("keep", true)];
     Ok(Rules {
         beyond: choose(py, "beyond", beyond, &BEYOND)?,
@@ -292,7 +302,10 @@ pub(crate) fn rules(
         naive: choose(py, "naive_timestamptz", naive_timestamptz, &NAIVE)?,
         session_zone: SessionZone::default(),
         unique_columns: choose(py, "duplicate_columns", duplicate_columns, &UNIQUE)?,
-        keep_array_bounds: choose(py, "array_bounds", array_bounds, &BOUNDS)?,
+        money: forms.money,
+        json: choose(py, "json", forms.json, &JSON)?,
+        json_null: choose(py, "json_null", forms.json_null, &JSON_NULL)?,
+        keep_array_bounds: choose(py, "array_bounds", forms.array_bounds, &BOUNDS)?,
         types: type_registry.map_or_else(Types::default, |registry| Types::shared(registry.get())),
     })
 }

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::convert::{Encoder, Rules};
 use crate::error;
-use crate::feed::{Column, blame_column, check_width, keys_differ};
+use crate::feed::{Column, blame_column, check_width, client_of, keys_differ};
 
 /// `namein` cuts longer names in silence, where binary COPY refuses them (NAMEDATALEN is 64, NUL included).
 const LONGEST_NAME: usize = 63;
@@ -18,12 +18,14 @@ const LONGEST_NAME: usize = 63;
 /// From this version on "char" reads `\ooo`; before, bytes from 128 on have no text form that passes as UTF-8.
 const READS_OCTAL_CHAR: u32 = 16;
 
-/// The format that COPY of columns of these types takes: "binary", or "text" when one of them has no binary codec.
+/// The format that COPY of columns of these types takes on this connection: "binary", or "text" when one of them has no
+/// binary codec.
 #[pyfunction]
-pub(crate) fn copy_format(types: Vec<u32>) -> &'static str {
-    let rules = Rules::default();
-    let text = types.into_iter().any(|oid| Encoder::of(oid, &rules).format() == Format::Text);
-    if text { "text" } else { "binary" }
+pub(crate) fn copy_format(client: &Bound<'_, PyAny>, types: Vec<u32>) -> PyResult<&'static str> {
+    let client = client_of(client)?;
+    let rules = &client.session().options.rules;
+    let text = types.into_iter().any(|oid| Encoder::of(oid, rules).format() == Format::Text);
+    Ok(if text { "text" } else { "binary" })
 }
 
 /// A COPY's target, written in text.

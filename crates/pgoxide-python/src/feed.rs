@@ -131,13 +131,13 @@ enum Shape {
     Many(Arc<Prepared>),
 }
 
-enum Client {
+pub(crate) enum Client {
     Async(Py<AsyncClient>),
     Blocking(Py<BlockingClient>),
 }
 
 impl Client {
-    fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         match self {
             Self::Async(client) => &client.get().session,
             Self::Blocking(client) => &client.get().session,
@@ -553,7 +553,7 @@ fn blame_record(py: Python<'_>, number: u64, cause: PyErr) -> PyErr {
     error::caused_by(py, error::data_error(py, message), cause)
 }
 
-fn client_of(client: &Bound<'_, PyAny>) -> PyResult<Client> {
+pub(crate) fn client_of(client: &Bound<'_, PyAny>) -> PyResult<Client> {
     Ok(match client.cast::<AsyncClient>() {
         Ok(client) => Client::Async(client.clone().unbind()),
         Err(_) => Client::Blocking(client.cast::<BlockingClient>()?.clone().unbind()),

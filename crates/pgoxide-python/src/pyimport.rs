@@ -29,6 +29,7 @@ imported! {
     pg_date = "pgoxide.types._beyond", "PgDate";
     pg_timestamp = "pgoxide.types._beyond", "PgTimestamp";
     pg_timestamptz = "pgoxide.types._beyond", "PgTimestampTz";
+    json_null = "pgoxide.types._json", "JsonNull";
     /// The zone of a session whose TimeZone has this name.
     session_zone = "pgoxide.types._zone", "session_zone";
     /// Builds the exception of a server's ErrorResponse.
@@ -58,6 +59,7 @@ imported_type! {
     multirange = "pgoxide.types._range", "Multirange";
     decimal = "decimal", "Decimal";
     uuid = "uuid", "UUID";
+    json = "pgoxide.types._json", "Json";
     pg_time = "pgoxide.types._time", "PgTime";
     pg_timetz = "pgoxide.types._time", "PgTimeTz";
     interval = "pgoxide.types._interval", "Interval";

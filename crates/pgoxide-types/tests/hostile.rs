@@ -36,6 +36,43 @@ proptest! {
         decode_all(text.as_bytes());
     }
 
+    #[test]
+    fn likely_times(text in "[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,7})?([+-][0-9]{2}(:[0-9]{2}){0,2})?") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn likely_intervals(text in "(@ )?([+-]?[0-9]{1,11}(\\.[0-9]{1,7})? (year|years|mon|mons|day|days|hour|min|secs) ?){0,4}([+-]?[0-9]{1,3}(-[0-9]{1,2})? ?){0,2}([+-]?[0-9]{1,11}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,7})?)?( ago)?") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn likely_iso_intervals(text in "P(-?[0-9]{1,11}[YMD]){0,3}(T(-?[0-9]{1,11}(\\.[0-9]{1,6})?[HMS]){0,3})?") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn likely_addresses(text in "[0-9a-f:.]{1,24}(/[0-9]{1,3})?", bytes in prop::collection::vec(any::<u8>(), 4..=16), head in prop::sample::select(vec![[2u8, 24, 0, 4], [3, 64, 1, 16], [2, 33, 0, 4]])) {
+        decode_all(text.as_bytes());
+        decode_all(&[&head[..], &bytes].concat());
+    }
+
+    #[test]
+    fn likely_figures(text in "[\\[({<]{1,2}(-?[0-9.eNaInfity+]{1,6}[,)(\\]]{1,3}){1,5}[>})\\]]?") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn likely_documents(text in "('[a-c' \\\\]{0,4}'|[a-c:]{1,3})(:[0-9]{1,5}[A-Da-x]?(,[0-9]{1,5}[ABCD]?){0,3})?( 'b'| c:1){0,2}", bytes in prop::collection::vec(prop::sample::select(vec![0u8, 1, 2, b'a', 0x40, 0xff]), 0..24)) {
+        decode_all(text.as_bytes());
+        decode_all(&[&[0, 0, 0, 1][..], &bytes].concat());
+    }
+
+    #[test]
+    fn likely_system_values(text in "[0-9A-F]{1,9}/[0-9A-F]{1,9}|\\([0-9]{1,10},[0-9]{1,6}\\)|[0-9]{1,3}:[0-9]{1,3}:([0-9]{1,3},?){0,4}|[01]{0,20}|([0-9a-f]{2}[:-]){5,8}[0-9a-f]{0,2}") {
+        decode_all(text.as_bytes());
+    }
+
     /// A numeric header with any fields and nearly the right number of groups.
     #[test]
     fn likely_numerics(
@@ -56,7 +93,10 @@ proptest! {
 
 #[test]
 fn long_inputs() {
-    for unit in ["9", "0", "[", "{\"a\":", "\"", "\\", "\\\\", "\\x", "-", ".", "e", "1e", "\u{0}", "ä"] {
+    for unit in [
+        "9", "0", "[", "{\"a\":", "\"", "\\", "\\\\", "\\x", "-", ".", "e", "1e", "\u{0}", "ä", "01", "1:", "((",
+        "(1,2),", "'a':1 ", "1 day ", "P1D", "ff:",
+    ] {
         decode_all(unit.repeat(100_000).as_bytes());
     }
     decode_all(&[0xff; 100_000]);

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from pgoxide._core.async_client import AsyncClient
+from pgoxide._core.blocking_client import Client
+
 __all__ = ["copy_format"]
 
-def copy_format(types: Sequence[int]) -> Literal["binary", "text"]:
-    """The format that COPY of columns of these types takes: "text" when one of them has no binary codec of ours."""
+def copy_format(client: AsyncClient | Client, types: Sequence[int]) -> Literal["binary", "text"]:
+    """The format that COPY of columns of these types takes on this connection: "text" when one of them has no binary codec of ours."""

@@ -34,6 +34,11 @@ class ConnectionOptions(TypedDict, total=False):
     system's "local" zone, or in the "session"'s TimeZone; of a repeated hour `fold` says which.
     duplicate_columns: of two columns of one name the "last" is read by name (default), or a call that wants rows "raise"s
     ProgrammingError, before it is executed when its description is known.
+    money: a money is read as "text" (default), in the form of the session's lc_monetary; or, given the number of digits that a
+    fraction has there (2 for most, 0 for yen), as a Decimal. The server does not tell that number: a wrong one gives wrong values.
+    json: a json or jsonb is read as the "python" values it consists of (default), or as the document's text, "str" or "bytes"; then
+    arguments are such texts too, or `Json(value)`.
+    json_null: a document that is JSON's null is read as "none" (default: None, like SQL's NULL), or is "special": `JsonNull`.
     array_bounds: an array whose subscripts do not begin at 1 comes as a plain list ("ignore", default), or as an `Array`, a list
     that knows its lower bounds ("keep").
     type_registry: a TypeRegistry that several connections share, so that types which are not built in are looked up once
@@ -65,6 +70,9 @@ class ConnectionOptions(TypedDict, total=False):
     timestamptz_zone: Literal["utc", "session"] | tzinfo
     naive_timestamptz: Literal["refuse", "utc", "local", "session"]
     duplicate_columns: Literal["last", "raise"]
+    money: Literal["text"] | int
+    json: Literal["python", "str", "bytes"]
+    json_null: Literal["none", "special"]
     array_bounds: Literal["ignore", "keep"]
     type_registry: TypeRegistry | None
     max_message: int
@@ -84,6 +92,9 @@ class CoreOptions(TypedDict):
     timestamptz_zone: object
     naive_timestamptz: str
     duplicate_columns: str
+    money: int | None
+    json: str
+    json_null: str
     array_bounds: str
     type_registry: TypeRegistry | None
     max_message: int
@@ -120,6 +131,9 @@ def core_options(
     timestamptz_zone = address.pop("timestamptz_zone", "utc")
     naive_timestamptz = address.pop("naive_timestamptz", "refuse")
     duplicate_columns = address.pop("duplicate_columns", "last")
+    money = _digits(address, "money")
+    json = address.pop("json", "python")
+    json_null = address.pop("json_null", "none")
     array_bounds = address.pop("array_bounds", "ignore")
     type_registry = address.pop("type_registry", None)
     if not isinstance(type_registry, TypeRegistry | None):
@@ -139,6 +153,9 @@ def core_options(
         "timestamptz_zone": timestamptz_zone,
         "naive_timestamptz": str(naive_timestamptz),
         "duplicate_columns": str(duplicate_columns),
+        "money": money,
+        "json": str(json),
+        "json_null": str(json_null),
         "array_bounds": str(array_bounds),
         "type_registry": type_registry,
         "max_message": max_message,
@@ -147,6 +164,15 @@ def core_options(
         "command_timeout": config.command_timeout,
         "stream_wait_warning": patience,
     }
+
+
+def _digits(options: dict[str, object], name: str) -> int | None:
+    value = options.pop(name, "text")
+    if value == "text":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 18:
+        return value
+    raise InterfaceError(f'{name}={value!r}: "text", or a number of fraction digits from 0 to 18')
 
 
 def _seconds(options: dict[str, object], name: str, default: float | None) -> float | None:

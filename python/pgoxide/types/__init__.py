@@ -9,6 +9,7 @@
 - `PgTime`, `PgTimeTz` (`_time.py`): the end of a day, which `datetime.time` does not have.
 - `Interval` (`_interval.py`), `BitString` (`_bits.py`), `TsVector` (`_tsvector.py`).
 - `Point`, `Line`, `LineSegment`, `Box`, `Path`, `Polygon`, `Circle` (`_geometry.py`).
+- `Json` (also named `Jsonb`), `JsonNull` (`_json.py`): documents as arguments, and JSON's null.
 - `Lsn`, `Tid`, `Snapshot` (`_system.py`): what PostgreSQL tells of itself.
 - `_zone.py`: the time zone of a session; for the core.
 
@@ -22,6 +23,8 @@ What values come as, and which option of `connect()` changes it (all of them: `C
 | time, timetz | `time`, with a fixed offset for timetz | `beyond=` for 24:00 |
 | timestamptz | aware `datetime` in UTC | `timestamptz_zone="session"` or a `tzinfo`; `beyond=`, judged by the local time |
 | a naive `datetime` as timestamptz | refused | `naive_timestamptz="utc"`, `"local"`, `"session"` |
+| money | `str`, as the session's `lc_monetary` has it | `money=2`, the digits of a fraction: `Decimal` |
+| json, jsonb | the values it consists of, numbers exact | `json="str"` or `"bytes"`: its text; `json_null="special"`: `JsonNull` |
 | arrays | `list`, of lists for more dimensions | `array_bounds="keep"`: `Array` where subscripts do not begin at 1 |
 | ranges, multiranges | `Range`, `Multirange` | |
 | record | `tuple` | |
@@ -36,6 +39,7 @@ from pgoxide.types._bits import BitString
 from pgoxide.types._description import ResultColumn, StatementDescription, StatementParameter
 from pgoxide.types._geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
 from pgoxide.types._interval import Interval
+from pgoxide.types._json import Json, Jsonb, JsonNull, JsonNullType
 from pgoxide.types._notice import Notice
 from pgoxide.types._range import Bounds, Multirange, Range
 from pgoxide.types._row import Row
@@ -50,6 +54,10 @@ __all__ = [
     "Box",
     "Circle",
     "Interval",
+    "Json",
+    "JsonNull",
+    "JsonNullType",
+    "Jsonb",
     "Line",
     "LineSegment",
     "Lsn",

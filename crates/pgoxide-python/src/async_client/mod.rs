@@ -197,7 +197,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -210,6 +210,9 @@ impl AsyncClient {
         naive_timestamptz: &str,
         duplicate_columns: &str,
         array_bounds: &str,
+        money: Option<u8>,
+        json: &str,
+        json_null: &str,
         type_registry: Option<&Bound<'_, TypeRegistry>>,
         max_message: usize,
         max_queued: usize,
@@ -218,6 +221,7 @@ impl AsyncClient {
         stream_wait_warning: Option<f64>,
     ) -> PyResult<Self> {
         let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
+        let forms = call::Forms { array_bounds, money, json, json_null };
         let rules = call::rules(
             py,
             beyond,
@@ -225,7 +229,7 @@ impl AsyncClient {
             timestamptz_zone,
             naive_timestamptz,
             duplicate_columns,
-            array_bounds,
+            &forms,
             type_registry,
         )?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };

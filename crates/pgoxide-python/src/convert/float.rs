@@ -4,7 +4,7 @@ use pgoxide_types::float as wire;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use super::{Converted, refuse, short_repr, wrong_type};
+use super::{Converted, numpy, refuse, short_repr, wrong_type};
 use crate::error;
 
 /// Integers up to here are all doubles.
@@ -67,7 +67,10 @@ pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
             }
         };
     }
-    Err(wrong_type(value, "float"))
+    match numpy::plain(value) {
+        Some(plain) if plain.is_instance_of::<PyFloat>() => Ok(plain.cast::<PyFloat>()?.value()),
+        _ => Err(wrong_type(value, "float")),
+    }
 }
 
 #[inline]

@@ -4,11 +4,12 @@
 use std::sync::Mutex;
 
 use pgoxide_types::{ValueError, json as wire};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
-use super::{Converted, MAX_DEPTH, plain_text, refuse, short_repr, wrong_type};
+use super::{Converted, JsonAs, MAX_DEPTH, Rules, plain_text, refuse, short_repr, wrong_type};
 use crate::ffi::unicode;
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -111,8 +112,13 @@ impl wire::Sink for Builder<'_> {
         let begin = self.open.pop().unwrap_or(0);
         let dict = PyDict::new(self.py);
         let mut members = self.values.drain(begin..);
+        let mut count = 0;
         while let (Some(key), Some(value)) = (members.next(), members.next()) {
-            dict.set_item(key, value)?;
+            dict.set_item(&key, value)?;
+            count += 1;
+            if dict.len() != count {
+                return Err(Fault::Python(repeated(&key)));
+            }
         }
         drop(members);
         self.put(dict.into_any());
@@ -189,19 +195,66 @@ fn place(name: &[u8]) -> usize {
     }
 }
 
-pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
+/// Only json keeps such a document; a dict would silently lose all but the last value.
+#[cold]
+fn repeated(key: &Bound<'_, PyAny>) -> PyErr {
+    error::data_error(
+        key.py(),
+        format!(
+            "a JSON object has the key {} more than once; connect with json=\"str\" for the text, or cast to jsonb, which keeps \
+             the last",
+            short_repr(key)
+        ),
+    )
+}
+
+pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
     let mut builder = Builder { py, values: SmallVec::new(), open: SmallVec::new(), keys: Keys::take() };
     let parsed = wire::parse(raw, &mut builder);
     builder.keys.give_back();
     match parsed {
-        Ok(()) => Ok(builder.values.pop().unwrap_or_else(|| py.None().into_bound(py))),
+        Ok(()) => {
+            let document = builder.values.pop().unwrap_or_else(|| py.None().into_bound(py));
+            if rules.json_null && document.is_none() { Ok(pyimport::json_null(py)?.clone()) } else { Ok(document) }
+        }
         Err(Fault::Value(error)) => Err(refuse(py, &error)),
         Err(Fault::Python(error)) => Err(error),
     }
 }
 
-pub(super) fn decode_jsonb<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
-    decode(py, wire::strip_jsonb(raw).map_err(|e| refuse(py, &e))?)
+pub(super) fn decode_jsonb<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
+    decode(py, wire::strip_jsonb(raw).map_err(|e| refuse(py, &e))?, rules)
+}
+
+/// The document's text.
+pub(super) fn decode_raw<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
+    match rules.json {
+        JsonAs::Bytes => Ok(PyBytes::new(py, raw).into_any()),
+        JsonAs::Str | JsonAs::Python => Ok(unicode::from_utf8(py, raw)?.into_any()),
+    }
+}
+
+pub(super) fn decode_raw_jsonb<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
+    decode_raw(py, wire::strip_jsonb(raw).map_err(|e| refuse(py, &e))?, rules)
+}
+
+/// A document that has been written already, or `Json`, or `JsonNull`.
+pub(super) fn encode_raw(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return write_document(value, out);
+    }
+    match document(value)? {
+        Some(document) => {
+            out.extend_from_slice(&document);
+            Ok(())
+        }
+        None => Err(wrong_type(value, "str or bytes of JSON (this connection has json= set; or Json(value))")),
+    }
+}
+
+pub(super) fn encode_raw_jsonb(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    out.push(VERSION);
+    encode_raw(value, out)
 }
 
 pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
@@ -209,9 +262,42 @@ pub(super) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()
 }
 
 pub(super) fn encode_jsonb(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
-    // The only version of the binary form.
-    out.push(1);
+    out.push(VERSION);
     write::<true>(value, out, 0)
+}
+
+/// The only version of jsonb's binary form.
+const VERSION: u8 = 1;
+
+/// The text of a `Json` or of `JsonNull`; `None` for anything else.
+pub(super) fn document(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    let py = value.py();
+    if !value.is(pyimport::json_null(py)?) && !value.is_instance(pyimport::json(py)?)? {
+        return Ok(None);
+    }
+    let mut document = Vec::new();
+    write::<false>(value, &mut document, 0)?;
+    Ok(Some(document))
+}
+
+/// What has been written already: str, or bytes in UTF-8, as it is.
+fn write_document(document: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+    if let Ok(bytes) = document.cast::<PyBytes>() {
+        let text = std::str::from_utf8(bytes.as_bytes())
+            .map_err(|cause| error::data_error(document.py(), format!("a JSON document that is not UTF-8: {cause}")))?;
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    }
+    let text = document.cast::<PyString>().map_err(|_| wrong_type(document, "str or bytes of JSON"))?;
+    out.extend_from_slice(utf8(text)?.as_bytes());
+    Ok(())
+}
+
+/// A `Json`: its value, or what its own writer makes of it.
+fn write_wrapped<const JSONB: bool>(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
+    let py = value.py();
+    let (inner, dumps) = (value.getattr(intern!(py, "value"))?, value.getattr(intern!(py, "dumps"))?);
+    if dumps.is_none() { write::<JSONB>(&inner, out, depth + 1) } else { write_document(&dumps.call1((inner,))?, out) }
 }
 
 /// `JSONB`: of a value for jsonb, which holds texts as PostgreSQL does; json keeps the document as it is written.
@@ -241,6 +327,10 @@ fn write<const JSONB: bool>(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: 
         write_array::<_, JSONB>(tuple.iter(), out, depth)?;
     } else if value.is_instance(pyimport::decimal(py)?)? && value.call_method0("is_finite")?.is_truthy()? {
         out.extend_from_slice(plain_text(value)?.to_str()?.as_bytes());
+    } else if value.is(pyimport::json_null(py)?) {
+        out.extend_from_slice(b"null");
+    } else if value.is_instance(pyimport::json(py)?)? {
+        write_wrapped::<JSONB>(value, out, depth)?;
     } else {
         return Err(wrong_type(value, "a JSON value (dict, list, str, int, float, Decimal, bool or None)"));
     }
@@ -248,15 +338,19 @@ fn write<const JSONB: bool>(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: 
 }
 
 fn write_text<const JSONB: bool>(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> PyResult<()> {
-    let utf8 = text.to_str().map_err(|cause| {
-        let py = text.py();
-        error::caused_by(py, error::data_error(py, "a lone surrogate cannot be stored in JSON"), cause)
-    })?;
+    let utf8 = utf8(text)?;
     if JSONB && utf8.as_bytes().contains(&0) {
         return Err(error::data_error(text.py(), "jsonb cannot hold the character NUL (\\x00); json can"));
     }
     wire::write_string(utf8, out);
     Ok(())
+}
+
+fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text.to_str().map_err(|cause| {
+        let py = text.py();
+        error::caused_by(py, error::data_error(py, "a lone surrogate cannot be stored in JSON"), cause)
+    })
 }
 
 fn write_float(float: &Bound<'_, PyFloat>, out: &mut Vec<u8>) -> PyResult<()> {

@@ -18,7 +18,9 @@ mod interval;
 mod json;
 mod lsn;
 mod macaddr;
+mod money;
 mod numeric;
+mod numpy;
 mod range;
 mod record;
 mod reg;
@@ -76,6 +78,18 @@ pub(crate) enum Float4 {
     Shortest,
 }
 
+/// What a json or jsonb is read as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum JsonAs {
+    /// The values it consists of.
+    #[default]
+    Python,
+    /// Its text.
+    Str,
+    /// Its text in UTF-8.
+    Bytes,
+}
+
 /// Settings of a connection that decoding and encoding depend on; shared by its plans.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
@@ -86,6 +100,11 @@ pub(crate) struct Rules {
     pub(crate) session_zone: SessionZone,
     /// Two columns of one name are an error.
     pub(crate) unique_columns: bool,
+    /// Fraction digits of money, where it is to be a Decimal.
+    pub(crate) money: Option<u8>,
+    pub(crate) json: JsonAs,
+    /// A document that is null comes as `JsonNull`.
+    pub(crate) json_null: bool,
     /// An array whose subscripts do not begin at 1 comes as `Array`, which knows them.
     pub(crate) keep_array_bounds: bool,
     /// Types that are not built in.
@@ -143,6 +162,9 @@ impl Decoder {
         match (Self::scalar(type_oid), rules) {
             (Some(Self::Float4), Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
             (Some(Self::TimestampTz), Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
+            (Some(Self::Scalar(scalar)), rules) => Self::Scalar(scalar.under(rules)),
+            (Some(Self::Json), Rules { json: JsonAs::Str | JsonAs::Bytes, .. }) => Self::Scalar(Scalar::JsonText),
+            (Some(Self::Jsonb), Rules { json: JsonAs::Str | JsonAs::Bytes, .. }) => Self::Scalar(Scalar::JsonbText),
             (Some(plain), _) => plain,
             (None, _) if depth > MOST_NESTED => Self::Unknown,
             (None, _) => Self::container(type_oid, rules, depth + 1)
@@ -289,8 +311,8 @@ impl Decoder {
             Self::TimestampTz => timestamp::decode_tz(py, raw, rules),
             Self::TimestampTzLocal => timestamp::decode_tz_local(py, raw, rules),
             Self::Uuid => uuid::decode(py, raw),
-            Self::Json => json::decode(py, raw),
-            Self::Jsonb => json::decode_jsonb(py, raw),
+            Self::Json => json::decode(py, raw, rules),
+            Self::Jsonb => json::decode_jsonb(py, raw, rules),
             Self::Scalar(scalar) => scalar.binary(py, raw, rules),
             Self::Void => Ok(py.None().into_bound(py)),
             Self::Array(array) => array.binary(py, raw, rules),
@@ -320,7 +342,7 @@ impl Decoder {
             Self::TimestampTz => timestamp::decode_tz_text(py, raw, rules),
             Self::TimestampTzLocal => timestamp::decode_tz_local_text(py, raw, rules),
             Self::Uuid => uuid::decode_text(py, raw),
-            Self::Json | Self::Jsonb => json::decode(py, raw),
+            Self::Json | Self::Jsonb => json::decode(py, raw, rules),
             Self::Scalar(scalar) => scalar.text(py, raw, rules),
             Self::Void => Ok(py.None().into_bound(py)),
             Self::Array(array) => array.text(py, raw, rules),
@@ -374,6 +396,9 @@ impl Encoder {
 
     fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
         match Self::scalar(type_oid) {
+            Some(Self::Scalar(scalar)) => Self::Scalar(scalar.under(rules)),
+            Some(Self::Json) if rules.json != JsonAs::Python => Self::Scalar(Scalar::JsonText),
+            Some(Self::Jsonb) if rules.json != JsonAs::Python => Self::Scalar(Scalar::JsonbText),
             Some(scalar) => scalar,
             None if depth > MOST_NESTED => Self::Unknown,
             None => Self::container(type_oid, rules, depth + 1)
@@ -444,7 +469,9 @@ impl Encoder {
             oid::FLOAT4 => Self::Float4,
             oid::FLOAT8 => Self::Float8,
             oid::NUMERIC => Self::Numeric,
-            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING | oid::XML => Self::Text,
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::UNKNOWN | oid::CSTRING => Self::Text,
+            // In binary the server would take the document to be in the encoding that it declares.
+            oid::XML => Self::Unknown,
             oid::BYTEA => Self::Bytea,
             oid::CHAR => Self::Char,
             oid::DATE => Self::Date,
@@ -486,6 +513,21 @@ impl Encoder {
     /// Appends the value of one argument that is not `None`, in the format it writes.
     #[inline]
     pub(crate) fn encode(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
+        let start = out.len();
+        self.encode_given(value, rules, out).or_else(|refusal| {
+            // NumPy's scalars are looked at only when refused: most are Python's own already.
+            match numpy::plain(value) {
+                Some(plain) => {
+                    out.truncate(start);
+                    self.encode_given(&plain, rules, out).map_err(|_| refusal)
+                }
+                None => Err(refusal),
+            }
+        })
+    }
+
+    #[inline]
+    fn encode_given(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
         match self {
             Self::Int4 => int::encode_int4(value, out),
             Self::Text | Self::Unknown => text::encode(value, out),

@@ -39,6 +39,14 @@ pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
     made
 }
 
+/// `coefficient`, of which `scale` digits stand after the point.
+pub(super) fn scaled(py: Python<'_>, negative: bool, coefficient: u64, scale: u16) -> Converted<'_> {
+    if let Some(made) = ffi::decimal::finite(pyimport::decimal(py)?, negative, coefficient, scale)? {
+        return Ok(made);
+    }
+    decimal(py, format!("{}{coefficient}E-{scale}", if negative { "-" } else { "" }).as_bytes())
+}
+
 pub(super) fn decode_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
     let text = wire::decode_text(raw).map_err(|e| refuse(py, &e))?;
     decimal(py, text.as_bytes())

@@ -12,7 +12,8 @@ use pgoxide_types::{
 use pyo3::prelude::*;
 
 use super::{
-    Converted, Rules, bit, geometry, inet, int, interval, lsn, macaddr, reg, snapshot, text, tid, time, tsvector,
+    Converted, Rules, bit, geometry, inet, int, interval, json, lsn, macaddr, money, reg, snapshot, text, tid, time,
+    tsvector,
 };
 
 /// A scalar type.
@@ -37,6 +38,12 @@ pub(crate) enum Scalar {
     Tid,
     /// pg_snapshot, txid_snapshot
     Snapshot,
+    /// `str` in text; with a number of fraction digits Decimal in binary.
+    Money(Option<u8>),
+    /// A json that is read and passed as its text.
+    JsonText,
+    /// A jsonb likewise.
+    JsonbText,
     /// regclass and its kin: the name, in text; an argument may be the number.
     Reg,
 }
@@ -64,6 +71,7 @@ impl Scalar {
             oid::PG_LSN => Self::Lsn,
             oid::TID => Self::Tid,
             oid::PG_SNAPSHOT | oid::TXID_SNAPSHOT => Self::Snapshot,
+            oid::MONEY => Self::Money(None),
             oid::REGPROC
             | oid::REGPROCEDURE
             | oid::REGOPER
@@ -79,10 +87,18 @@ impl Scalar {
         })
     }
 
+    /// As the connection's rules have it.
+    pub(crate) const fn under(self, rules: &Rules) -> Self {
+        match self {
+            Self::Money(_) => Self::Money(rules.money),
+            other => other,
+        }
+    }
+
     /// In both directions.
     pub(crate) const fn format(self) -> Format {
         match self {
-            Self::Reg => Format::Text,
+            Self::Reg | Self::Money(None) => Format::Text,
             _ => Format::Binary,
         }
     }
@@ -116,7 +132,10 @@ impl Scalar {
             Self::Lsn => lsn::decode(py, raw),
             Self::Tid => tid::decode(py, raw),
             Self::Snapshot => snapshot::decode(py, raw),
-            Self::Reg => text::decode(py, raw),
+            Self::Money(Some(digits)) => money::decode(py, raw, digits),
+            Self::JsonText => json::decode_raw(py, raw, rules),
+            Self::JsonbText => json::decode_raw_jsonb(py, raw, rules),
+            Self::Reg | Self::Money(None) => text::decode(py, raw),
         }
     }
 
@@ -139,7 +158,9 @@ impl Scalar {
             Self::Lsn => lsn::decode_text(py, raw),
             Self::Tid => tid::decode_text(py, raw),
             Self::Snapshot => snapshot::decode_text(py, raw),
-            Self::Reg => text::decode(py, raw),
+            Self::Money(Some(digits)) => money::decode_text(py, raw, digits),
+            Self::JsonText | Self::JsonbText => json::decode_raw(py, raw, rules),
+            Self::Reg | Self::Money(None) => text::decode(py, raw),
         }
     }
 
@@ -162,6 +183,9 @@ impl Scalar {
             Self::Lsn => lsn::encode(value, out),
             Self::Tid => tid::encode(value, out),
             Self::Snapshot => snapshot::encode(value, out),
+            Self::Money(digits) => money::encode(value, digits, out),
+            Self::JsonText => json::encode_raw(value, out),
+            Self::JsonbText => json::encode_raw_jsonb(value, out),
             Self::Reg => reg::encode(value, out),
         }
     }
@@ -199,7 +223,15 @@ impl Scalar {
                 tids::encode_text(block, offset, out);
             }
             Self::Snapshot => snapshots::encode_text(&snapshots::decode_binary(encoded)?, out),
-            Self::Reg => out.extend_from_slice(encoded),
+            // A number has no text that is sure to be read as the same money, whatever the session's lc_monetary.
+            Self::Money(Some(_)) => {
+                return Err(pgoxide_types::ValueError::Malformed {
+                    type_name: "money",
+                    what: "a number has no text form: pass money as str beside columns that have no binary form".into(),
+                });
+            }
+            Self::JsonbText => out.extend_from_slice(pgoxide_types::json::strip_jsonb(encoded)?),
+            Self::Reg | Self::Money(None) | Self::JsonText => out.extend_from_slice(encoded),
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 
 #![allow(unreachable_pub, reason = "included as a module in several crates")]
 
+mod scalars;
+
 use pgoxide_types::{Result, ValueError, bool, bytea, date, float, int, json, numeric, text, timestamp, uuid};
 
 /// Text of the largest numeric: sign, point, digits on both sides, and the slack of one group.
@@ -65,6 +67,7 @@ impl json::Sink for Count {
 /// Every decoder and text-taking encoder of the crate on the same bytes.
 pub fn decode_all(bytes: &[u8]) {
     round_trips(bytes);
+    scalars::decode_all(bytes);
     fn check<T>(result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),

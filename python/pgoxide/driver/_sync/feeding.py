@@ -62,7 +62,8 @@ def _copy_in(  # noqa: PLR0917  one caller
         raise ProgrammingError(f"{table!r} has no column that can be filled")
     names, oids = [name for name, _ in typed], [oid for _, oid in typed]
     condition = f" where {where}" if where else ""
-    sql = f"copy {target} ({column_list(names)}) from stdin (format {copy_format(oids)}){condition}"
+    form = copy_format(connection, oids)
+    sql = f"copy {target} ({column_list(names)}) from stdin (format {form}){condition}"
     feed = connection._copy_in(sql, typed, limit.left())
     return _feed(feed, records)
 
