@@ -33,8 +33,11 @@ async def test_only_bool_is_a_bool(db, value):
     assert await db.fetch_value("select $1::int4::bool", 1) is True  # unless cast
 
 
-async def test_a_numpy_bool_is_none(db):
+@pytest.mark.row("V36")
+async def test_a_numpy_bool_is_one(db):
     numpy = pytest.importorskip("numpy")
-    for _ in range(2):
-        with pytest.raises(DataError, match="expected bool, got bool"):
-            await db.fetch_value("select $1::bool", numpy.True_)
+    for value in (numpy.True_, numpy.False_):
+        for _ in range(2):
+            assert await db.fetch_value("select $1::bool", value) is bool(value)
+    with pytest.raises(DataError, match="expected bool"):
+        await db.fetch_value("select $1::bool", numpy.int64(1))
