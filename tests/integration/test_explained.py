@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import re
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgoxide import AsyncConnection, Connection, errors
+from pgoxide import AsyncConnection, AsyncPool, Connection, Pool, errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -161,6 +162,27 @@ async def test_the_state_of_the_pool(connect: Any) -> None:
     with pytest.raises(errors.DivisionByZero) as caught:
         await db.fetch_value("select 1/0")
     assert "pool" not in told(caught.value)
+
+
+async def test_a_real_pool(face: str, runner: Any, dsn: str) -> None:
+    """Of a connection that was acquired, and of a statement the pool was given."""
+    stands = r"\d of 3 connections \(.*\), 0 waiting, 0 calls queued"
+    if face == "async":
+        async with AsyncPool(dsn, max_size=3) as shared:
+            with pytest.raises(errors.DivisionByZero) as routed:
+                await shared.fetch_value("select 1/0")
+            with pytest.raises(errors.DivisionByZero) as owned:
+                async with shared.acquire() as db:
+                    await db.fetch_value("select 1/0")
+    else:
+        with Pool(dsn, max_size=3) as pool:
+            with pytest.raises(errors.DivisionByZero) as routed:
+                pool.fetch_value("select 1/0")
+            with pytest.raises(errors.DivisionByZero) as owned, pool.acquire() as connection:
+                connection.fetch_value("select 1/0")
+    assert re.fullmatch(stands, told(routed.value)["pool"])
+    assert re.fullmatch(stands, told(owned.value)["pool"])
+    assert "1 used" in told(owned.value)["pool"]
 
 
 async def test_a_pool_that_knows_its_connections_is_collected(face: str, runner: Any, dsn: str) -> None:

@@ -306,6 +306,7 @@ class AsyncPool(_core.AsyncPoolCore):
         gone = weakref.ref(db)
         pool: weakref.ref[AsyncPool] = weakref.ref(self)
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
+        db._explain_pool(lambda: _standing(pool))
         return db
 
     async def _check_configured(self, db: AsyncConnection) -> None:
@@ -713,8 +714,12 @@ class AsyncPool(_core.AsyncPoolCore):
             await self._finish()
 
     def _let_go(self) -> None:
+        # async-only: begin
+        free = {"idle", "checking"}
+        # async-only: end
+        # sync: free = {"idle", "checking", "resetting"}  # the answer to a reset is read by the next user, or by close()
         for db, standing in self._members():
-            if standing in {"idle", "checking"} and self._remove(db):
+            if standing in free and self._remove(db):
                 self._discarded["closed"] += 1
                 self._spawn(self._retire, db)
 
@@ -801,6 +806,12 @@ def _left(timeout: float | None, began: float) -> float | None:
     if left <= 0:
         raise QueryTimeout(f"not finished within {timeout} s")
     return left
+
+
+def _standing(pool: weakref.ref[AsyncPool]) -> str | None:
+    """For the note on an error of one of its connections."""
+    owner = pool()
+    return None if owner is None else str(owner.stats())
 
 
 def _tell_lost(pool: weakref.ref[AsyncPool], gone: weakref.ref[AsyncConnection]) -> None:

@@ -209,6 +209,7 @@ class Pool(Shelf):
         gone = weakref.ref(db)
         pool: weakref.ref[Pool] = weakref.ref(self)
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
+        db._explain_pool(lambda: _standing(pool))
         return db
 
     def _check_configured(self, db: Connection) -> None:
@@ -555,8 +556,13 @@ class Pool(Shelf):
             self._finish()
 
     def _let_go(self) -> None:
+        free = {
+            "idle",
+            "checking",
+            "resetting",
+        }  # the answer to a reset is read by the next user, or by close()
         for db, standing in self._members():
-            if standing in {"idle", "checking"} and self._remove(db):
+            if standing in free and self._remove(db):
                 self._discarded["closed"] += 1
                 self._spawn(self._retire, db)
 
@@ -615,6 +621,12 @@ def _left(timeout: float | None, began: float) -> float | None:
     if left <= 0:
         raise QueryTimeout(f"not finished within {timeout} s")
     return left
+
+
+def _standing(pool: weakref.ref[Pool]) -> str | None:
+    """For the note on an error of one of its connections."""
+    owner = pool()
+    return None if owner is None else str(owner.stats())
 
 
 def _tell_lost(pool: weakref.ref[Pool], gone: weakref.ref[Connection]) -> None:
