@@ -885,6 +885,20 @@ async def test_a_mismatch_is_refused_before_anything_is_executed(db, into):
     assert await db.fetch_value("select count(*) from written") == 0
 
 
+@pytest.mark.row("R07", "B08", "Q19")
+@pytest.mark.parametrize("into", [Base, Defined, Struct, Model, ByHand, Named, int], ids=lambda c: c.__name__)
+async def test_a_mismatch_is_refused_when_the_statement_is_prepared(db, into):
+    for _ in range(2):
+        with pytest.raises(ProgrammingError, match=f"into={into.__name__}"):
+            await db.prepare("select $1::int as a, $1::int as b", into=into)
+    assert (
+        await db.fetch_value("select count(*) from pg_prepared_statements where statement like '%as a%as b'")
+        == 0
+    )
+    stmt = await db.prepare("select $1::int as id, 'x' as name, 2 as age", into=Struct)
+    assert await stmt.fetch_all(1) == [Struct(1, "x", 2)]
+
+
 @pytest.mark.row("R07", "Q27")
 @pytest.mark.parametrize(
     "into", [Base, Defined, Struct, Model, Open, Root, Before, Anything, Named], ids=lambda c: c.__name__

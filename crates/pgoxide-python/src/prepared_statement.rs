@@ -37,8 +37,13 @@ type Parameter = (Option<String>, u32, String);
 type Column = (String, u32, String, i32, u32, i16);
 
 impl Own {
-    fn new(prepared: &Entry, into: Option<Py<PyAny>>) -> Self {
-        Self { prepared: Mutex::new(Some(Arc::clone(&prepared.0))), into }
+    /// Raises if the columns are not those of the row type.
+    fn new(py: Python<'_>, prepared: &Entry, into: Option<Py<PyAny>>) -> PyResult<Self> {
+        let plan = prepared.0.described().and_then(|described| described.plan.as_ref());
+        if let (Some(plan), Some(into)) = (plan, &into) {
+            plan.target(into.bind(py))?;
+        }
+        Ok(Self { prepared: Mutex::new(Some(Arc::clone(&prepared.0))), into })
     }
 
     fn held(&self, py: Python<'_>) -> PyResult<Arc<Prepared>> {
@@ -118,8 +123,8 @@ macro_rules! prepared_statement {
         impl $class {
             #[new]
             #[pyo3(signature = (client, prepared, into=None))]
-            fn new(client: Py<$client>, prepared: &Entry, into: Option<Py<PyAny>>) -> Self {
-                Self { client, own: Own::new(prepared, into) }
+            fn new(py: Python<'_>, client: Py<$client>, prepared: &Entry, into: Option<Py<PyAny>>) -> PyResult<Self> {
+                Ok(Self { client, own: Own::new(py, prepared, into)? })
             }
 
             /// `…Statement[R]`: for annotations.

@@ -241,7 +241,8 @@ class AsyncConnection(_core.AsyncClient):
         sql: with placeholders `$1`, `$2` …, or with names (`:name`), whose values are then given by name. types, into: as
         for `fetch_all`; the row type holds for all its runs. timeout: seconds for the description.
 
-        Raises the server's error for a text it refuses, InterfaceError, QueryTimeout, ConnectionClosed; nothing is held then.
+        Raises ProgrammingError when the columns are not the fields of `into`, the server's error for a text it refuses,
+        InterfaceError, QueryTimeout, ConnectionClosed; nothing is held then.
 
         >>> import pgoxide
         >>> async def example(db: pgoxide.AsyncConnection) -> None:
