@@ -352,8 +352,11 @@ class AsyncPoolCore:
     def _release(self, client: AsyncClient) -> None:
         """Its user gives a connection back: it is reset, and then anybody's."""
 
-    def _add(self, client: AsyncClient, lifetime: float | None, *, expected: bool) -> None:
-        """A connection has been opened. lifetime: seconds until it is replaced. expected: it was counted as being opened."""
+    def _add(self, client: AsyncClient, lifetime: float | None, *, expected: bool, trip: float) -> None:
+        """A connection has been opened.
+
+        lifetime: seconds until it is replaced. expected: it was counted as being opened. trip: seconds that opening took.
+        """
 
     def _expect(self, change: int) -> None:
         """So many more (or, negative, fewer) are being opened."""

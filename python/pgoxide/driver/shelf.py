@@ -302,7 +302,7 @@ class Shelf(_core.PoolCore):
 
     # -- what the pool tells and asks ---------------------------------------------------------------------------
 
-    def _add(self, db: Connection, lifetime: float | None, *, expected: bool) -> None:
+    def _add(self, db: Connection, lifetime: float | None, *, expected: bool, trip: float) -> None:  # noqa: ARG002  the other face's
         """A connection has been opened."""
         db._park()
         self._learn(db)

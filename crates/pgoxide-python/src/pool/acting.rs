@@ -224,17 +224,15 @@ impl PoolRouter {
             return;
         }
         let now = Instant::now();
-        let mut head = Some(now.duration_since(member.head_since));
         for outcome in outcomes {
             let Outcome::Finished(_, job, _) = outcome else { continue };
             // Those behind the first were answered while the page was on its way: how long they took is not known, but short.
-            let took = head.take().unwrap_or_default();
+            let took = member.end_head(now);
             if let Kind::Run(run) = &job.kind
                 && let Some(known) = &run.known
             {
                 known.took(took);
             }
-            member.head_since = now;
         }
         if !queued && !member.is_spent(this.rules(), now) && load(client.get()) == (0, true) {
             inner.members.make_idle(slot, now);

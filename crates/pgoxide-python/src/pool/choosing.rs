@@ -91,7 +91,7 @@ impl Inner {
     fn begin(&mut self, py: Python<'_>, slot: usize, call: &RoutedCall, now: Instant) -> Option<Py<AsyncClient>> {
         let member = self.members.get(slot)?;
         if super::members::load(member.client.get()).0 == 0 {
-            member.head_since = now;
+            member.begin_head(now, true);
         }
         member.dirty = true;
         member.uses += 1;

@@ -41,8 +41,12 @@ pub(super) struct Member {
     idle: bool,
     /// Since when nothing ran.
     pub(super) idle_since: Instant,
-    /// Since when the request at its head runs.
+    /// Since when the request at its head runs, or is on its way there.
     pub(super) head_since: Instant,
+    /// It was written when nothing was in flight: a trip there and back is part of its time.
+    pub(super) head_travels: bool,
+    /// The shortest time in which anything has been answered: a trip there and back, no more than that.
+    trip: Duration,
     /// The last request given to it is not known to be short.
     pub(super) tail_long: bool,
     pub(super) expires: Option<Instant>,
@@ -61,6 +65,27 @@ pub(super) fn load(client: &AsyncClient) -> (usize, bool) {
 }
 
 impl Member {
+    /// A request begins to run: it was written just now, or the one before it was answered.
+    pub(super) fn begin_head(&mut self, now: Instant, travels: bool) {
+        (self.head_since, self.head_travels) = (now, travels);
+    }
+
+    /// For how long the request at the head has run, as far as can be told from here.
+    fn has_run(&self, now: Instant) -> Duration {
+        let since = now.duration_since(self.head_since);
+        if self.head_travels { since.saturating_sub(self.trip) } else { since }
+    }
+
+    /// The request at the head has been answered: how long it ran.
+    pub(super) fn end_head(&mut self, now: Instant) -> Duration {
+        if self.head_travels {
+            self.trip = self.trip.min(now.duration_since(self.head_since));
+        }
+        let ran = self.has_run(now);
+        self.begin_head(now, false);
+        ran
+    }
+
     /// It has lived, or served, for long enough.
     pub(super) fn is_spent(&self, rules: &Rules, now: Instant) -> bool {
         self.uses >= rules.max_uses || self.expires.is_some_and(|at| at <= now)
@@ -72,7 +97,7 @@ impl Member {
 
     /// A routed call may travel behind what it has; how many requests are before it then.
     pub(super) fn takes_another(&self, rules: &Rules, now: Instant) -> Option<usize> {
-        if self.standing != Standing::Routed || self.tail_long || now.duration_since(self.head_since) >= LONG {
+        if self.standing != Standing::Routed || self.tail_long || self.has_run(now) >= LONG {
             return None;
         }
         let (load, outside) = load(self.client.get());
@@ -93,7 +118,7 @@ impl Members {
         self.count
     }
 
-    pub(super) fn add(&mut self, client: Py<AsyncClient>, expires: Option<Instant>) -> usize {
+    pub(super) fn add(&mut self, client: Py<AsyncClient>, expires: Option<Instant>, trip: Duration) -> usize {
         let now = Instant::now();
         let member = Member {
             client,
@@ -102,6 +127,8 @@ impl Members {
             idle: false,
             idle_since: now,
             head_since: now,
+            head_travels: false,
+            trip,
             tail_long: false,
             expires,
             uses: 0,

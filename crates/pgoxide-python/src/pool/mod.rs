@@ -453,21 +453,22 @@ impl PoolRouter {
         Self::take_back(slf, client)
     }
 
-    /// A connection has been opened. `lifetime`: seconds until it is replaced. None leaves `opening` as it was: nobody
-    /// was told of this one.
-    #[pyo3(signature = (client, lifetime, *, expected))]
+    /// A connection has been opened. `lifetime`: seconds until it is replaced. `expected`: it counts as being opened.
+    /// `trip`: seconds that opening it took, which a trip there and back does not exceed.
+    #[pyo3(signature = (client, lifetime, *, expected, trip))]
     fn _add(
         slf: &Bound<'_, Self>,
         client: &Bound<'_, AsyncClient>,
         lifetime: Option<f64>,
         expected: bool,
+        trip: f64,
     ) -> PyResult<()> {
         let this = slf.get();
         let expires = seconds(lifetime).and_then(|lifetime| Instant::now().checked_add(lifetime));
         {
             let mut inner = lock(&this.inner);
             inner.opening -= usize::from(expected && inner.opening > 0);
-            let slot = inner.members.add(client.clone().unbind(), expires);
+            let slot = inner.members.add(client.clone().unbind(), expires, seconds(Some(trip)).unwrap_or_default());
             let placed = client.get().pool.set((slf.clone().unbind(), slot)).is_ok();
             debug_assert!(placed, "a connection serves one pool, once");
         }

@@ -63,6 +63,8 @@ class AsyncConnection(_core.AsyncClient):
     _config: ConnectConfig | None = None
     _pool: AsyncPool | None = None
     """Whose it is: leaving its block gives it back."""
+    _opened_in: float = 0.0
+    """Seconds; see `AsyncPoolCore._add`."""
 
     # async-only: begin
     @classmethod

@@ -293,7 +293,9 @@ class AsyncPool(_core.AsyncPoolCore):
             if inspect.isawaitable(address):
                 address = await address
             # async-only: end
+        began = time.monotonic()
         db = await AsyncConnection.connect(address, **self._options)
+        db._opened_in = time.monotonic() - began
         try:
             if self._configure is not None:
                 await self._configure(db)
@@ -324,7 +326,7 @@ class AsyncPool(_core.AsyncPoolCore):
 
     def _join(self, db: AsyncConnection, *, expected: bool) -> None:
         """A new connection is the pool's."""
-        self._add(db, self._settings.lifetime(), expected=expected)
+        self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in)
         self._changed.ring()
         if db.closed:  # between its opening and now
             self._lost(db)

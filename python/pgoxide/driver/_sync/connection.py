@@ -63,6 +63,8 @@ class Connection(_core.Client):
     _config: ConnectConfig | None = None
     _pool: Pool | None = None
     """Whose it is: leaving its block gives it back."""
+    _opened_in: float = 0.0
+    """Seconds; see `PoolCore._add`."""
 
     @classmethod
     def connect(cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]) -> Self:

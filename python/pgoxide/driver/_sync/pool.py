@@ -196,7 +196,9 @@ class Pool(Shelf):
         address: Any = self._dsn
         if callable(address):
             address = address()
+        began = time.monotonic()
         db = Connection.connect(address, **self._options)
+        db._opened_in = time.monotonic() - began
         try:
             if self._configure is not None:
                 self._configure(db)
@@ -227,7 +229,7 @@ class Pool(Shelf):
 
     def _join(self, db: Connection, *, expected: bool) -> None:
         """A new connection is the pool's."""
-        self._add(db, self._settings.lifetime(), expected=expected)
+        self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in)
         self._changed.ring()
         if db.closed:  # between its opening and now
             self._lost(db)
