@@ -8,8 +8,8 @@ import threading
 from typing import Any
 
 import pytest
-from fixtures.fix_pools import real
 
+from fixtures.fix_pools import real
 from pgoxide.errors import (
     DataError,
     DivisionByZero,
