@@ -13,14 +13,18 @@ use std::sync::Arc;
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::error::ProtocolError;
+use pgoxide_protocol::message::data_row::Values;
 use pgoxide_protocol::message::query;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use smallvec::SmallVec;
 
+use crate::convert::refuse;
+use crate::copy_options::TextOptions;
 use crate::error;
-use crate::job::{Fault, Job, Kind, Run};
+use crate::job::{Fault, Job, Kind, Run, Verb};
 use crate::plan::Frames;
+use crate::prepared::Entry;
 use crate::session::Session;
 use crate::stream::Shared;
 
@@ -39,6 +43,36 @@ pub(crate) enum Form {
     Blocks(Vec<u8>),
     /// Rows of a COPY in binary format. The flag: the header has come.
     Binary(Box<Run>, bool),
+    /// Rows of one in text or CSV format.
+    Text(Box<TextRows>),
+}
+
+/// How lines become rows.
+pub(crate) struct TextRows {
+    run: Box<Run>,
+    options: TextOptions,
+    /// The columns' names, until the line of them has come.
+    header: Option<Vec<Vec<u8>>>,
+    columns: usize,
+    /// The row being read.
+    tuple: Vec<u8>,
+}
+
+impl TextRows {
+    /// The row in one CopyData; None: there is none in it.
+    fn row(&mut self, py: Python<'_>, line: &[u8]) -> Result<Option<Py<PyAny>>, Fault> {
+        let read = self.options.dialect.read(line, self.columns, &mut self.tuple);
+        if !read.map_err(|cause| refuse(py, &cause))? {
+            return Ok(None);
+        }
+        if let Some(names) = self.header.take() {
+            if !Values::over(&self.tuple).eq(names.iter().map(|name| Some(name.as_slice()))) {
+                return Err(Fault::Call(error::data_error(py, "the first line does not hold the columns' names")));
+            }
+            return Ok(None);
+        }
+        self.run.row(py, &self.tuple).map(Some)
+    }
 }
 
 /// What the job of a COPY to us collects.
@@ -82,6 +116,11 @@ impl CopyOut {
                     }
                 }
             }
+            Form::Text(rows) => {
+                for line in Frames::new(frames) {
+                    self.ready.extend(rows.row(py, line)?);
+                }
+            }
         }
         Ok(())
     }
@@ -123,25 +162,19 @@ fn behind_header(body: &[u8]) -> Result<&[u8], Fault> {
 }
 
 impl Session {
-    /// The request that begins a COPY to us. With a run: its rows; without: blocks of its data.
+    /// The request that begins a COPY to us. `rows`: what makes them, from lines if there are options; without it, blocks of
+    /// its data.
     pub(crate) fn copy_out_request(
         &self,
         py: Python<'_>,
         id: RequestId,
         sql: String,
-        run: Option<Box<Run>>,
+        rows: Option<(Box<Run>, Option<TextOptions>)>,
         shared: Arc<Shared>,
     ) -> PyResult<Request<Job>> {
-        let form = match run {
+        let form = match rows {
             None => Form::Blocks(Vec::new()),
-            Some(mut run) => {
-                let prepared = Arc::clone(&run.prepared);
-                let Some(described) = prepared.described() else {
-                    return Err(error::interface_error(py, "the columns have not been described"));
-                };
-                run.use_plan(py, described.plan.as_ref())?;
-                Form::Binary(run, false)
-            }
+            Some((run, options)) => rows_form(py, run, options)?,
         };
         let mut bytes = Vec::with_capacity(sql.len() + 8);
         query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
@@ -156,6 +189,44 @@ impl Session {
             job: Job::new(Kind::CopyOut(Box::new(copy)), None).of_stream(shared),
         })
     }
+}
+
+/// What makes the rows of a COPY in `format` whose columns are those of `entry`.
+pub(crate) fn copy_rows(
+    entry: &Entry,
+    into: Option<Py<PyAny>>,
+    format: &str,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<(Box<Run>, Option<TextOptions>)> {
+    let run = Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0));
+    let options = match options {
+        Some(given) if format != "binary" => {
+            let options = TextOptions::new(format, given)?;
+            if !options.dialect.null_is_plain() {
+                return Err(error::interface_error(
+                    given.py(),
+                    "rows of text format need a null= that no text can look like: a backslash and none of bfnrtv\\ behind it",
+                ));
+            }
+            Some(options)
+        }
+        _ => None,
+    };
+    Ok((run, options))
+}
+
+/// Rows, of lines when there are options for these.
+fn rows_form(py: Python<'_>, mut run: Box<Run>, options: Option<TextOptions>) -> PyResult<Form> {
+    let prepared = Arc::clone(&run.prepared);
+    let Some(plan) = prepared.described().and_then(|described| described.plan.as_ref()) else {
+        return Err(error::programming_error(py, "COPY needs a query that returns rows, and one without parameters"));
+    };
+    run.use_plan(py, Some(plan))?;
+    let Some(options) = options else { return Ok(Form::Binary(run, false)) };
+    run.text = true;
+    let names = || plan.columns.iter().map(|column| column.name.clone().into_bytes()).collect();
+    let header = options.header.then(names);
+    Ok(Form::Text(Box::new(TextRows { run, options, header, columns: plan.columns.len(), tuple: Vec::new() })))
 }
 
 #[cfg(test)]

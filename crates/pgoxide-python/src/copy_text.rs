@@ -1,16 +1,20 @@
-//! COPY FROM STDIN in text format: for tables that have a column whose type has no binary codec here.
+//! COPY FROM STDIN of records in text or CSV format: because the caller wants it, or because a column's type has no binary
+//! codec here.
 //!
 //! A COPY has one format for all its columns, so one column of an unknown type brings all of them here. Its own values
-//! are `str` in the server's text form; those of known types are written by `convert/as_text.rs`. Source: the manual's page of COPY, "Text Format".
+//! are `str` in the server's text form; those of known types are written by `convert/as_text.rs`, and
+//! `pgoxide_types::copy` makes lines of them. Source: the manual's page of COPY, "File Formats".
 
 use pgoxide_protocol::codes::Format;
-use pgoxide_types::oid;
+use pgoxide_types::{ValueError, oid};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::convert::{Encoder, Rules};
+use crate::convert::{Encoder, Rules, refuse};
+use crate::copy_options::TextOptions;
+use crate::copy_record::{Column, blame_column, check_object, check_width, keys_differ};
 use crate::error;
-use crate::feed::{Column, blame_column, check_width, client_of, keys_differ};
+use crate::feed::client_of;
 
 /// `namein` cuts longer names in silence, where binary COPY refuses them (NAMEDATALEN is 64, NUL included).
 const LONGEST_NAME: usize = 63;
@@ -32,13 +36,31 @@ pub(crate) fn copy_format(client: &Bound<'_, PyAny>, types: Vec<u32>) -> PyResul
 pub(crate) struct TextCopy {
     pub(crate) columns: Box<[Column]>,
     octal_char: bool,
+    options: TextOptions,
 }
 
 impl TextCopy {
     /// `server_version` as the server reports it.
-    pub(crate) fn new(columns: Box<[Column]>, server_version: Option<&str>) -> Self {
+    pub(crate) fn new(columns: Box<[Column]>, server_version: Option<&str>, options: TextOptions) -> Self {
         let major = server_version.and_then(|text| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
-        Self { columns, octal_char: major.is_some_and(|major: u32| major >= READS_OCTAL_CHAR) }
+        Self { columns, octal_char: major.is_some_and(|major: u32| major >= READS_OCTAL_CHAR), options }
+    }
+
+    /// Appends the first line, if there is to be one: the server reads it as the columns' names, or skips it.
+    pub(crate) fn begin(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()> {
+        if self.options.header {
+            for column in &self.columns {
+                let name = column.name.bind(py).to_str()?.as_bytes();
+                self.write(Some(name), out).map_err(|cause| refuse(py, &cause))?;
+                out.push(self.options.dialect.delimiter);
+            }
+            end_line(out);
+        }
+        Ok(())
+    }
+
+    fn write(&self, value: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        self.options.dialect.write(value, self.columns.len() == 1, out)
     }
 
     /// Appends one line: a tuple or list in column order; a dict or an object by column name.
@@ -64,12 +86,24 @@ impl TextCopy {
                 line.put(column, &value)?;
             }
         } else {
+            check_object(record)?;
             for column in columns {
                 line.put(column, &record.getattr(&column.name)?)?;
             }
         }
-        line.end();
+        if columns.is_empty() {
+            out.push(b'\n');
+        } else {
+            end_line(out);
+        }
         Ok(())
+    }
+}
+
+/// The last delimiter becomes the end of the line.
+fn end_line(out: &mut [u8]) {
+    if let Some(last) = out.last_mut() {
+        *last = b'\n';
     }
 }
 
@@ -85,23 +119,29 @@ struct Line<'a> {
 impl Line<'_> {
     /// One value and the tab behind it.
     fn put(&mut self, column: &Column, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        if value.is_none() {
-            self.out.extend_from_slice(b"\\N\t");
-            return Ok(());
-        }
-        self.text.clear();
-        let encoded = column.encoder.encode_text(value, self.rules, &mut self.text);
-        encoded.and_then(|()| self.check(column, value.py())).map_err(|cause| blame_column(column, value, cause))?;
-        escape(&self.text, self.out);
-        self.out.push(b'\t');
+        let written = if value.is_none() { self.put_null(column, value.py()) } else { self.put_value(column, value) };
+        written.map_err(|cause| blame_column(column, value, cause))?;
+        self.out.push(self.copy.options.dialect.delimiter);
         Ok(())
     }
 
-    /// The last tab becomes the end of the line.
-    fn end(&mut self) {
-        if let Some(last) = self.out.last_mut() {
-            *last = b'\n';
+    fn put_null(&mut self, column: &Column, py: Python<'_>) -> PyResult<()> {
+        if self.copy.options.force_not_null.holds(py, &column.name)? {
+            return Err(error::data_error(py, "with force_not_null there is no way to write NULL"));
         }
+        self.out.extend_from_slice(&self.copy.options.dialect.null);
+        Ok(())
+    }
+
+    fn put_value(&mut self, column: &Column, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, options) = (value.py(), &self.copy.options);
+        self.text.clear();
+        column.encoder.encode_text(value, self.rules, &mut self.text)?;
+        self.check(column, py)?;
+        if *self.text == *options.dialect.null && options.force_null.holds(py, &column.name)? {
+            return Err(error::data_error(py, "with force_null the text of null= can only be NULL"));
+        }
+        self.copy.write(Some(&self.text), self.out).map_err(|cause| refuse(py, &cause))
     }
 
     /// What the two formats would not store the same.
@@ -119,22 +159,4 @@ impl Line<'_> {
         }
         Ok(())
     }
-}
-
-/// Backslash, tab and the ends of lines mean themselves only behind a backslash.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    out.reserve(text.len() + 1);
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')) {
-        let letter = match rest[at] {
-            b'\t' => b't',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            other => other,
-        };
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(&[b'\\', letter]);
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
 }

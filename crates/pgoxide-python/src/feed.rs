@@ -18,9 +18,10 @@ use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::copy_fail::CopyFail;
 use pgoxide_protocol::message::{close, copy_done, describe, execute, flush, query, sync};
 use pgoxide_sqltext::Command;
+use pyo3::buffer::PyBuffer;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::arguments::Arguments;
@@ -28,6 +29,8 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::convert::{Encoder, Rules, short_repr};
+use crate::copy_options::TextOptions;
+use crate::copy_record::{Column, encode_copy_row, is_raw};
 use crate::copy_text::TextCopy;
 use crate::error;
 use crate::job::{Job, Kind};
@@ -40,6 +43,9 @@ use crate::tag::CommandTag;
 /// Encoded records are handed over in blocks of about this size: several fit the kernel's buffer, so that encoding
 /// and sending overlap.
 const BLOCK: usize = 64 << 10;
+
+/// Raw data is sent in messages of at most this size.
+const LARGEST_PIECE: usize = 1 << 20;
 
 /// One message of the protocol, and so one record, holds less than 2 GiB.
 const MOST: usize = i32::MAX as usize - 64;
@@ -115,19 +121,12 @@ impl Fed {
     }
 }
 
-/// One column of the COPY's target.
-pub(crate) struct Column {
-    pub(crate) name: Py<PyString>,
-    pub(crate) oid: u32,
-    /// The type's name, for messages.
-    type_name: String,
-    pub(crate) encoder: Encoder,
-}
-
 enum Shape {
     Copy(Box<[Column]>),
-    /// As `Copy`, in text format.
+    /// As `Copy`, in text or CSV format.
     Text(TextCopy),
+    /// Raw data only.
+    Raw,
     Many(Arc<Prepared>),
 }
 
@@ -159,19 +158,117 @@ pub(crate) struct Feed {
     records: AtomicU64,
     /// Its end has been written, good or bad.
     ended: AtomicBool,
-    /// The block under construction: its bytes and what the server answers to them.
-    block: Mutex<Option<(Vec<u8>, Vec<Step>)>>,
+    /// A COPY whose source may give bytes instead of records.
+    takes_raw: bool,
+    /// The block under construction.
+    block: Mutex<Option<Block>>,
+}
+
+/// What a COPY's source has given so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Nothing,
+    Records,
+    Raw,
+}
+
+/// What will be sent next.
+struct Block {
+    bytes: Vec<u8>,
+    /// What the server answers to it.
+    steps: Vec<Step>,
+    /// Where its last CopyData begins.
+    frame: usize,
+    came: Came,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self { bytes: Vec::with_capacity(BLOCK + BLOCK / 4), steps: Vec::new(), frame: 0, came: Came::Nothing }
+    }
+
+    fn of_copy() -> Self {
+        let mut block = Self::new();
+        block.begin_copy_data();
+        block
+    }
+
+    fn begin_copy_data(&mut self) {
+        self.frame = self.bytes.len();
+        self.bytes.extend_from_slice(&[b'd', 0, 0, 0, 0]);
+    }
+
+    /// Fills in the length of the last CopyData.
+    fn end_copy_data(&mut self) {
+        // Below MOST, which `add` checks.
+        let length = u32::try_from(self.bytes.len() - self.frame - 1).unwrap_or(0);
+        self.bytes[self.frame + 1..self.frame + 5].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Raw data, in messages of a size that the server takes without much memory.
+    fn add_raw(&mut self, data: &[u8]) {
+        for piece in data.chunks(LARGEST_PIECE) {
+            if self.bytes.len() - self.frame + piece.len() > LARGEST_PIECE + 5 {
+                self.end_copy_data();
+                self.begin_copy_data();
+            }
+            self.bytes.extend_from_slice(piece);
+        }
+    }
+}
+
+/// A COPY FROM STDIN as it is asked for.
+pub(crate) struct CopyAsked<'py> {
+    pub(crate) sql: String,
+    /// Name and type of each; None: its data is raw.
+    pub(crate) columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+    /// "binary", "text" or "csv".
+    pub(crate) format: &'py str,
+    pub(crate) options: Bound<'py, PyDict>,
+    /// The source may give bytes instead of records.
+    pub(crate) takes_raw: bool,
+}
+
+impl Shape {
+    fn of_copy(client: &Client, asked: &CopyAsked<'_>) -> PyResult<Self> {
+        let Some(columns) = &asked.columns else { return Ok(Self::Raw) };
+        let py = asked.options.py();
+        let rules = &client.session().options.rules;
+        let columns: Box<[Column]> = columns
+            .iter()
+            .map(|(name, oid)| Column {
+                name: name.clone().unbind(),
+                oid: *oid,
+                type_name: rules.types.name(*oid),
+                encoder: Encoder::of(*oid, rules),
+            })
+            .collect();
+        if asked.format != "binary" {
+            let version = lock(&client.session().state).conn.parameter("server_version").map(str::to_owned);
+            let options = TextOptions::new(asked.format, &asked.options)?;
+            return Ok(Self::Text(TextCopy::new(columns, version.as_deref(), options)));
+        }
+        match columns.iter().find(|column| column.encoder.format() == Format::Text) {
+            None => Ok(Self::Copy(columns)),
+            Some(column) => Err(error::not_supported_error(
+                py,
+                format!(
+                    "column {} ({}) has no binary codec here: leave format= out, or copy in text or csv format",
+                    column.name.bind(py),
+                    column.type_name
+                ),
+            )),
+        }
+    }
 }
 
 impl Feed {
-    /// COPY FROM STDIN, in the format that `copy_format` gives for the columns' types: `sql` must name it.
-    pub(crate) fn copy(
-        client: &Bound<'_, PyAny>,
-        sql: String,
-        columns: Vec<(Bound<'_, PyString>, u32)>,
-    ) -> PyResult<(Self, Request<Job>)> {
+    /// COPY FROM STDIN. `sql` must name the format.
+    pub(crate) fn copy(client: &Bound<'_, PyAny>, asked: CopyAsked<'_>) -> PyResult<(Self, Request<Job>)> {
         let py = client.py();
         let client = client_of(client)?;
+        let shape = Shape::of_copy(&client, &asked)?;
+        let sql = asked.sql;
         let id = client.session().next_id();
         let started = client.reply(py, id, "copy_in")?;
         let done = client.reply(py, id, "copy_in")?;
@@ -187,25 +284,6 @@ impl Feed {
             resend: Resend::Never,
             job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
-        let rules = &client.session().options.rules;
-        let columns: Box<[Column]> = columns
-            .into_iter()
-            .map(|(name, oid)| Column {
-                name: name.unbind(),
-                oid,
-                type_name: rules.types.name(oid),
-                encoder: Encoder::of(oid, rules),
-            })
-            .collect();
-        let mut block = Vec::with_capacity(BLOCK + BLOCK / 4);
-        begin_copy_data(&mut block);
-        let shape = if columns.iter().any(|column| column.encoder.format() == Format::Text) {
-            let version = lock(&client.session().state).conn.parameter("server_version").map(str::to_owned);
-            Shape::Text(TextCopy::new(columns, version.as_deref()))
-        } else {
-            block.extend_from_slice(&COPY_HEADER);
-            Shape::Copy(columns)
-        };
         let feed = Self {
             client,
             id,
@@ -215,7 +293,8 @@ impl Feed {
             lost: Arc::default(),
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            block: Mutex::new(Some((block, Vec::new()))),
+            takes_raw: asked.takes_raw,
+            block: Mutex::new(Some(Block::of_copy())),
         };
         Ok((feed, request))
     }
@@ -261,15 +340,16 @@ impl Feed {
             lost,
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            block: Mutex::new(Some((Vec::with_capacity(BLOCK + BLOCK / 4), Vec::new()))),
+            takes_raw: false,
+            block: Mutex::new(Some(Block::new())),
         };
         Ok((feed, request))
     }
 
     /// Encodes records until the block is full. True when the source is exhausted.
-    fn fill(&self, source: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<bool> {
+    fn fill(&self, source: &Bound<'_, PyAny>, block: &mut Block) -> PyResult<bool> {
         let mut records = source.try_iter()?;
-        while block.0.len() < BLOCK {
+        while block.bytes.len() < BLOCK {
             let Some(record) = records.next() else { return Ok(true) };
             self.add(&record?, block)?;
         }
@@ -285,29 +365,69 @@ impl Feed {
     }
 
     /// Encodes one record behind those in the block. On an error the block is as before.
-    fn add(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
+    fn add(&self, record: &Bound<'_, PyAny>, block: &mut Block) -> PyResult<()> {
         let py = record.py();
-        let start = (block.0.len(), block.1.len());
         let number = self.records.load(Ordering::Relaxed);
+        if self.takes_raw && (is_raw(record) || matches!(self.shape, Shape::Raw)) {
+            return self.add_raw(record, block);
+        }
+        if block.came != Came::Records {
+            self.begin_records(py, block)?;
+        }
+        let start = (block.bytes.len(), block.steps.len());
         let mut encoded = self.encode(record, block);
-        if encoded.is_ok() && block.0.len() > MOST {
+        if encoded.is_ok() && block.bytes.len() - block.frame > MOST {
             encoded = Err(error::data_error(py, "a record of more than 2 GiB"));
         }
         if let Err(cause) = encoded {
-            block.0.truncate(start.0);
-            block.1.truncate(start.1);
+            block.bytes.truncate(start.0);
+            block.steps.truncate(start.1);
             return Err(blame_record(py, number, cause));
         }
         self.records.store(number + 1, Ordering::Relaxed);
         Ok(())
     }
 
+    /// A piece of raw data, wherever it ends.
+    fn add_raw(&self, piece: &Bound<'_, PyAny>, block: &mut Block) -> PyResult<()> {
+        let py = piece.py();
+        if block.came == Came::Records {
+            return Err(error::data_error(py, "the source gives records and raw data: it must be one or the other"));
+        }
+        block.came = Came::Raw;
+        if let Ok(bytes) = piece.cast::<PyBytes>() {
+            block.add_raw(bytes.as_bytes());
+            return Ok(());
+        }
+        match PyBuffer::<u8>::get(piece) {
+            Ok(buffer) => block.add_raw(&buffer.to_vec(py)?),
+            Err(_) if piece.is_instance_of::<PyString>() => {
+                return Err(error::data_error(
+                    py,
+                    "raw data is bytes, not str: open a file in binary mode, encode a text",
+                ));
+            }
+            Err(_) => return Err(error::data_error(py, format!("raw data is bytes, not {}", short_repr(piece)))),
+        }
+        Ok(())
+    }
+
+    /// What stands before the first record.
+    fn begin_records(&self, py: Python<'_>, block: &mut Block) -> PyResult<()> {
+        if block.came == Came::Raw {
+            return Err(error::data_error(py, "the source gives records and raw data: it must be one or the other"));
+        }
+        block.came = Came::Records;
+        match &self.shape {
+            Shape::Copy(_) => block.bytes.extend_from_slice(&COPY_HEADER),
+            Shape::Text(copy) => copy.begin(py, &mut block.bytes)?,
+            Shape::Raw | Shape::Many(_) => {}
+        }
+        Ok(())
+    }
+
     /// Works on the block, which is out meanwhile: a record's own code may come back here.
-    fn with_block<T>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut (Vec<u8>, Vec<Step>)) -> PyResult<T>,
-    ) -> PyResult<T> {
+    fn with_block<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Block) -> PyResult<T>) -> PyResult<T> {
         let Some(mut block) = lock(&self.block).take() else {
             return Err(error::interface_error(py, "the source of records uses the COPY it feeds"));
         };
@@ -316,10 +436,11 @@ impl Feed {
         result
     }
 
-    fn encode(&self, record: &Bound<'_, PyAny>, block: &mut (Vec<u8>, Vec<Step>)) -> PyResult<()> {
+    fn encode(&self, record: &Bound<'_, PyAny>, block: &mut Block) -> PyResult<()> {
         match &self.shape {
-            Shape::Copy(columns) => encode_copy_row(record, columns, self.rules(), &mut block.0),
-            Shape::Text(copy) => copy.encode(record, self.rules(), &mut block.0),
+            Shape::Copy(columns) => encode_copy_row(record, columns, self.rules(), &mut block.bytes),
+            Shape::Text(copy) => copy.encode(record, self.rules(), &mut block.bytes),
+            Shape::Raw => Ok(()), // `add` has seen to it
             Shape::Many(prepared) => {
                 let py = record.py();
                 let Some(described) = prepared.described() else {
@@ -327,30 +448,32 @@ impl Feed {
                 };
                 let arguments = parameter_set(record, prepared)?;
                 let arguments = Arguments::Values(&arguments);
-                append_bind(py, self.rules(), prepared, described, arguments, &[], &mut block.0)?;
-                execute::write(&mut block.0, b"", 0).map_err(|e| error::encode_error(py, &e))?;
-                block.1.extend([Step::Bind, Step::Execute]);
+                append_bind(py, self.rules(), prepared, described, arguments, &[], &mut block.bytes)?;
+                execute::write(&mut block.bytes, b"", 0).map_err(|e| error::encode_error(py, &e))?;
+                block.steps.extend([Step::Bind, Step::Execute]);
                 Ok(())
             }
         }
     }
 
     /// Appends a block to the running request. False when the server has ended it.
-    fn push(&self, block: &mut (Vec<u8>, Vec<Step>)) -> bool {
+    fn push(&self, block: &mut Block) -> bool {
         let pushed = match &self.shape {
-            Shape::Copy(_) | Shape::Text(_) => {
-                end_copy_data(&mut block.0);
-                lock(&self.client.session().state).conn.copy_bytes(self.id, &block.0)
-            }
             Shape::Many(_) => {
-                flush::write(&mut block.0);
-                lock(&self.client.session().state).conn.extend(self.id, &block.0, &block.1)
+                flush::write(&mut block.bytes);
+                lock(&self.client.session().state).conn.extend(self.id, &block.bytes, &block.steps)
+            }
+            Shape::Copy(_) | Shape::Text(_) | Shape::Raw => {
+                block.end_copy_data();
+                lock(&self.client.session().state).conn.copy_bytes(self.id, &block.bytes)
             }
         };
-        block.0.clear();
-        block.1.clear();
-        if matches!(self.shape, Shape::Copy(_) | Shape::Text(_)) {
-            begin_copy_data(&mut block.0);
+        block.bytes.clear();
+        block.steps.clear();
+        // One large piece must not stay with the feed.
+        block.bytes.shrink_to(4 * BLOCK);
+        if !matches!(self.shape, Shape::Many(_)) {
+            block.begin_copy_data();
         }
         pushed
     }
@@ -369,7 +492,7 @@ impl Feed {
         }
         let mut bytes = Vec::new();
         match &self.shape {
-            Shape::Copy(_) | Shape::Text(_) => {
+            Shape::Copy(_) | Shape::Text(_) | Shape::Raw => {
                 let reason = failure_text(reason);
                 CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
                 self.last(&bytes, &[]);
@@ -387,7 +510,7 @@ impl Feed {
     fn last(&self, bytes: &[u8], steps: &[Step]) -> bool {
         let mut state = lock(&self.client.session().state);
         match &self.shape {
-            Shape::Copy(_) | Shape::Text(_) => state.conn.copy_bytes(self.id, bytes),
+            Shape::Copy(_) | Shape::Text(_) | Shape::Raw => state.conn.copy_bytes(self.id, bytes),
             Shape::Many(_) => state.conn.extend(self.id, bytes, steps),
         }
     }
@@ -457,96 +580,6 @@ fn failure_text(reason: &Bound<'_, PyAny>) -> String {
     text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
 
-fn begin_copy_data(block: &mut Vec<u8>) {
-    block.extend_from_slice(&[b'd', 0, 0, 0, 0]);
-}
-
-/// Fills in the length of the CopyData that is the whole block.
-fn end_copy_data(block: &mut [u8]) {
-    // Below MOST, which `fill` checks.
-    let length = u32::try_from(block.len() - 1).unwrap_or(0);
-    block[1..5].copy_from_slice(&length.to_be_bytes());
-}
-
-/// A tuple, list or other sequence in column order; a mapping or an object by column name.
-fn encode_copy_row(record: &Bound<'_, PyAny>, columns: &[Column], rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
-    let py = record.py();
-    // More columns than a table may have (1600) do not occur.
-    out.extend_from_slice(&u16::try_from(columns.len()).unwrap_or(u16::MAX).to_be_bytes());
-    if let Ok(tuple) = record.cast::<PyTuple>() {
-        check_width(py, columns.len(), tuple.len())?;
-        for (column, value) in columns.iter().zip(tuple.iter_borrowed()) {
-            encode_copy_value(column, &value, rules, out)?;
-        }
-    } else if let Ok(list) = record.cast::<PyList>() {
-        check_width(py, columns.len(), list.len())?;
-        for (column, value) in columns.iter().zip(list.iter()) {
-            encode_copy_value(column, &value, rules, out)?;
-        }
-    } else if let Ok(dict) = record.cast::<PyDict>() {
-        if dict.len() != columns.len() {
-            return Err(keys_differ(dict, columns));
-        }
-        for column in columns {
-            let Some(value) = dict.get_item(&column.name)? else { return Err(keys_differ(dict, columns)) };
-            encode_copy_value(column, &value, rules, out)?;
-        }
-    } else {
-        for column in columns {
-            encode_copy_value(column, &record.getattr(column.name.bind(py))?, rules, out)?;
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn check_width(py: Python<'_>, columns: usize, values: usize) -> PyResult<()> {
-    if columns == values {
-        return Ok(());
-    }
-    Err(error::data_error(py, format!("{values} values for {columns} columns")))
-}
-
-#[inline]
-fn encode_copy_value(column: &Column, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
-    if value.is_none() {
-        out.extend_from_slice(&(-1_i32).to_be_bytes());
-        return Ok(());
-    }
-    let mark = out.len();
-    out.extend_from_slice(&[0; 4]);
-    column.encoder.encode(value, rules, out).map_err(|cause| blame_column(column, value, cause))?;
-    let length = out.len() - mark - 4;
-    let Ok(length) = i32::try_from(length) else {
-        return Err(error::data_error(
-            value.py(),
-            format!("a value of {length} bytes; PostgreSQL holds less than 1 GiB"),
-        ));
-    };
-    out[mark..mark + 4].copy_from_slice(&length.to_be_bytes());
-    Ok(())
-}
-
-/// Which of the columns the dict lacks, and which keys are none of them.
-#[cold]
-pub(crate) fn keys_differ(dict: &Bound<'_, PyDict>, columns: &[Column]) -> PyErr {
-    let py = dict.py();
-    let names: Vec<&Bound<'_, PyString>> = columns.iter().map(|column| column.name.bind(py)).collect();
-    let listed = |keys: Vec<String>| if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-    let missing = names.iter().filter(|name| !dict.contains(name).unwrap_or(false)).map(|name| short_repr(name));
-    let surplus = dict.keys().iter().filter(|key| !names.iter().any(|name| key.eq(name).unwrap_or(false)));
-    let surplus: Vec<String> = surplus.map(|key| short_repr(&key)).collect();
-    let message =
-        format!("the keys are not the columns: missing {}; surplus {}", listed(missing.collect()), listed(surplus));
-    error::data_error(py, message)
-}
-
-#[cold]
-pub(crate) fn blame_column(column: &Column, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let py = value.py();
-    let message = format!("column {} ({}): {}", column.name.bind(py), column.type_name, cause.value(py));
-    error::caused_by(py, error::data_error(py, message), cause)
-}
-
 #[cold]
 fn blame_record(py: Python<'_>, number: u64, cause: PyErr) -> PyErr {
     let message = format!("record {number}: {}", cause.value(py));
@@ -603,7 +636,7 @@ impl Feed {
     fn put(&self, record: &Bound<'_, PyAny>) -> PyResult<bool> {
         self.with_block(record.py(), |block| {
             self.add(record, block)?;
-            Ok(block.0.len() >= BLOCK)
+            Ok(block.bytes.len() >= BLOCK)
         })
     }
 
@@ -619,14 +652,17 @@ impl Feed {
         self.ended.store(true, Ordering::Relaxed);
         let mut bytes = Vec::new();
         match &self.shape {
-            Shape::Copy(_) => {
-                begin_copy_data(&mut bytes);
-                bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-                end_copy_data(&mut bytes);
-                copy_done::write(&mut bytes);
-                self.last(&bytes, &[]);
-            }
-            Shape::Text(_) => {
+            Shape::Copy(_) | Shape::Text(_) | Shape::Raw => {
+                self.with_block(py, |block| {
+                    if block.came == Came::Nothing {
+                        self.begin_records(py, block)?;
+                    }
+                    if block.came == Came::Records && matches!(self.shape, Shape::Copy(_)) {
+                        block.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+                    }
+                    self.push(block);
+                    Ok(())
+                })?;
                 copy_done::write(&mut bytes);
                 self.last(&bytes, &[]);
             }
@@ -707,6 +743,7 @@ impl Feed {
         match &self.shape {
             Shape::Copy(columns) => format!("<COPY of {} columns>", columns.len()),
             Shape::Text(copy) => format!("<COPY of {} columns, as text>", copy.columns.len()),
+            Shape::Raw => "<COPY of raw data>".to_owned(),
             Shape::Many(prepared) => format!("<many {}>", short_repr(prepared.original().bind(py))),
         }
     }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -246,6 +247,13 @@ pub(crate) struct Entry(pub(crate) Arc<Prepared>);
 
 #[pymethods]
 impl Entry {
+    /// Every column of its result has a binary codec here, as a COPY in binary format needs.
+    #[getter]
+    fn binary(&self) -> bool {
+        let plan = self.0.described().and_then(|described| described.plan.as_ref());
+        plan.is_some_and(|plan| plan.formats.iter().all(|format| *format == Format::Binary))
+    }
+
     /// Row types asked for with `into=` may lead anywhere. What is shared is visited by its last owner, so that no reference
     /// is counted twice.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

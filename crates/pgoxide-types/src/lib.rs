@@ -28,6 +28,7 @@
 //! | `array.rs` | arrays, int2vector, oidvector |
 //! | `range.rs` | ranges, multiranges |
 //! | `composite.rs` | row values: composite types, record |
+//! | `copy.rs` | rows of COPY's text and CSV formats |
 //! | `hstore.rs` | hstore |
 //! | `quoted.rs` | the quoting that ranges and row values share |
 //! | `inet.rs` | inet, cidr |
@@ -47,6 +48,7 @@ pub mod bit;
 pub mod bool;
 pub mod bytea;
 pub mod composite;
+pub mod copy;
 pub mod date;
 mod error;
 pub mod float;

@@ -444,11 +444,25 @@ class Client:
     def _close_given_up(self) -> None:
         """Has the server close the statements that were let go; not when no call can be made now."""
 
-    def _copy_in(self, sql: str, columns: Sequence[tuple[str, int]], timeout: float | None) -> Feed:
-        """Begins COPY FROM STDIN of columns given by name and type OID."""
+    def _copy_in(
+        self,
+        sql: str,
+        columns: Sequence[tuple[str, int]] | None,
+        format: str,  # noqa: A002  COPY's own word
+        options: dict[str, object],
+        takes_raw: bool,
+        timeout: float | None = None,
+    ) -> Feed:
+        """Begins COPY FROM STDIN of columns given by name and type OID; without them, of raw data."""
 
     def _copy_out(
-        self, sql: str, columns: Prepared | None = None, into: object = None, timeout: float | None = None
+        self,
+        sql: str,
+        columns: Prepared | None = None,
+        into: object = None,
+        timeout: float | None = None,
+        format: str = "binary",  # noqa: A002  COPY's own word
+        options: dict[str, object] | None = None,
     ) -> Stream[object]:
         """Begins COPY TO STDOUT. columns: a described query of the same columns, whose rows are then given; without it,
         blocks of the raw data.

@@ -1,8 +1,9 @@
-"""Where COPY's raw data goes, and where it comes from, as functions of bytes."""
+"""Where COPY's raw data goes, and where it comes from."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -10,9 +11,12 @@ from pgoxide.errors import InterfaceError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 
-__all__ = ["Writer", "writing"]
+__all__ = ["Pieces", "Reader", "Writer", "is_raw", "reading", "writing"]
+
+SIZE = 64 * 1024
+"""Bytes that are read or cut off at a time."""
 
 
 class Writer(Protocol):
@@ -23,6 +27,19 @@ class Writer(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """Anything with `read`: a binary file, a socket's file, an asyncio.StreamReader, …"""
+
+    def read(self, size: int, /) -> object:
+        """At most so many bytes; none at the end. On an asynchronous connection it may return an awaitable."""
+        ...
+
+
+def _path(thing: object) -> Path | None:
+    path = getattr(thing, "__fspath__", None)
+    return None if path is None else Path(cast("Callable[[], str]", path)())
+
+
 @contextmanager
 def writing(
     sink: os.PathLike[str] | Writer | Callable[[bytes], object],
@@ -31,9 +48,9 @@ def writing(
 
     A path's file is made or emptied, and closed in the end.
     """
-    path = getattr(sink, "__fspath__", None)
+    path = _path(sink)
     if path is not None:
-        with Path(cast("Callable[[], str]", path)()).open("wb") as file:
+        with path.open("wb") as file:
             yield file.write, None
         return
     write = getattr(sink, "write", None)
@@ -45,3 +62,69 @@ def writing(
         raise InterfaceError(
             f"to={sink!r}: a pathlib.Path, something with write(), or a function; a path is not given as str"
         )
+
+
+class Pieces:
+    """A file's data, piece by piece."""
+
+    def __init__(self, read: Callable[[int], object]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(partial(self._read, SIZE), b"")
+
+    def first(self) -> object:
+        """The first piece, or an awaitable of it: then go on with `rest_awaited`, else with `rest`."""
+        return self._read(SIZE)
+
+    def rest(self, first: object) -> Iterator[object]:
+        """All pieces."""
+        if first:
+            yield first
+            yield from self
+
+    async def rest_awaited(self, first: object) -> AsyncIterator[object]:
+        """All pieces, each read with an await."""
+        piece = first
+        while piece:
+            yield piece
+            piece = await cast("Awaitable[object]", self._read(SIZE))
+
+
+def is_raw(source: object) -> bool:
+    """Whether the source as a whole is raw data: not one that gives records, or pieces of data."""
+    if isinstance(source, str):
+        raise InterfaceError(
+            "a str is neither records nor data: give a file as pathlib.Path(…), a text as text.encode()"
+        )
+    return isinstance(source, bytes | bytearray | memoryview) or any(
+        hasattr(source, name) for name in ("__fspath__", "read")
+    )
+
+
+@contextmanager
+def reading(source: object) -> Generator[object]:
+    """The source as something to iterate over: `Pieces` of a file, parts of what is in memory, or what it was.
+
+    A path's file is closed in the end.
+    """
+    path = _path(source)
+    if path is not None:
+        with path.open("rb") as file:
+            yield Pieces(file.read)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield _parts(cast("bytes", source))
+    elif hasattr(source, "read"):
+        yield Pieces(cast("Reader", source).read)
+    else:
+        yield source
+
+
+def _parts(data: bytes) -> Iterator[memoryview]:
+    """Of anything that is contiguous in memory."""
+    try:
+        view = memoryview(data).cast("B")
+    except TypeError:
+        raise InterfaceError("raw data in a memoryview must be contiguous") from None
+    for start in range(0, len(view), SIZE):
+        yield view[start : start + SIZE]

@@ -38,6 +38,8 @@ def blocking(db: Connection) -> None:
 
     db.run(users)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     db.copy_in("users", 5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    db.copy_in("users", b"1", format="xml")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    db.copy_in("users", b"1", format="csv", force_quote=["id"])  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     db.copy_out("users", to="users.csv")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     db.copy_out("users", format="csv", to=Path("x"), into=User)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     db.copy_out("users", format="json")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]

@@ -162,6 +162,9 @@ async def asynchronous() -> None:
 
     tag = await db.copy_in("users", ((n, "x") for n in range(3)), columns=["id", "name"], timeout=3)
     assert_type(tag, CommandTag)
+    await db.copy_in("users", b"1,x", format="csv", header="match", force_null=["name"], on_error="ignore")
+    await db.copy_in("users", Path("users.csv"), format="csv")
+    await db.copy_in("users", asyncio.StreamReader(), format="text", delimiter="|")
     copied = db.copy_out("users", columns=["id"], header=True, timeout=3)
     assert_type(copied, AsyncCopyOut[Row])
     assert_type([row async for row in copied], list[Row])
@@ -297,6 +300,7 @@ def blocking() -> None:
     assert_type(list(db.stream(users, timeout=3)), list[User])
 
     blocks: list[bytes] = []
+    assert_type(db.copy_in("users", BytesIO(), format="binary", freeze=True), CommandTag)
     assert_type(list(db.copy_out("users")), list[Row])
     with db.copy_out(("app", "users"), into=shout, format="text") as texts:
         assert_type(texts, CopyOut[str])

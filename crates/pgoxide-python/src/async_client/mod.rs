@@ -39,11 +39,12 @@ pub(crate) use self::reader::Reader;
 use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::copy_out::copy_rows;
 use crate::event_loop::LoopTies;
-use crate::feed::Feed;
+use crate::feed::{CopyAsked, Feed};
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
-use crate::job::{Run, Verb};
+use crate::job::Verb;
 use crate::named::{Given, SqlText};
 use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
@@ -512,11 +513,18 @@ impl AsyncClient {
         Ok(Some(reply))
     }
 
-    /// Begins COPY FROM STDIN of columns given by name and type.
-    fn _copy_in(slf: &Bound<'_, Self>, sql: SqlText, columns: Vec<(Bound<'_, PyString>, u32)>) -> PyResult<Feed> {
+    /// Begins COPY FROM STDIN of columns given by name and type; without them, of raw data.
+    fn _copy_in<'py>(
+        slf: &Bound<'py, Self>,
+        sql: SqlText,
+        columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+        format: &'py str,
+        options: Bound<'py, PyDict>,
+        takes_raw: bool,
+    ) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
         slf.get().session.check_open(slf.py())?;
-        let (feed, request) = Feed::copy(slf.as_any(), sql.0, columns)?;
+        let (feed, request) = Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw })?;
         let id = request.id;
         Self::submit(slf, request)?;
         slf.get().note_wait(slf.py(), id)?;
@@ -525,21 +533,23 @@ impl AsyncClient {
 
     /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
     /// of the raw data.
-    #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
+    #[pyo3(signature = (sql, columns=None, into=None, timeout=None, format="binary", options=None))]
     fn _copy_out(
         slf: &Bound<'_, Self>,
         sql: SqlText,
         columns: Option<&Entry>,
         into: Option<Py<PyAny>>,
         timeout: Option<f64>,
+        format: &str,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
         let timeout = call::timeout(py, timeout)?;
-        let run = columns.map(|entry| Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0)));
+        let rows = columns.map(|entry| copy_rows(entry, into, format, options)).transpose()?;
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Copy);
-        let made = this.session.copy_out_request(py, id, sql.0, run, shared);
+        let made = this.session.copy_out_request(py, id, sql.0, rows, shared);
         let request = made.and_then(|request| this.session.check_open(py).map(|()| request));
         let request = request.inspect_err(|_| stream.refused())?;
         let stream = Py::new(py, stream)?;

@@ -13,6 +13,9 @@ use crate::sync::lock;
 /// How long a cancelled call may take to end before the connection is given up.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long the peer of one may take nothing of what is unsent: a server that was cancelled reads on.
+const STALLED: Duration = Duration::from_secs(2);
+
 impl BlockingClient {
     /// A call that will not be waited for: cancels it at the server and drains its answer, so that the connection
     /// is in step again; a second interrupt, or a server that does not answer, closes the connection.
@@ -72,6 +75,7 @@ impl BlockingClient {
     pub(super) fn drain(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
         let until = Instant::now() + DRAIN;
         let mut again = Instant::now() + SLICE;
+        let (mut unsent, mut since) = (0, Instant::now());
         loop {
             // Its answer may have come with the page that a listener interrupted.
             if lock(&self.session.state).conn.is_idle() || self.turn_once(py, Some(id), Some(100))?.is_some() {
@@ -80,6 +84,12 @@ impl BlockingClient {
             let now = Instant::now();
             if now >= until {
                 return Err(error::connection_closed(py, "the server did not end the cancelled call"));
+            }
+            let left = lock(&self.session.state).conn.outgoing().len();
+            if left != unsent {
+                (unsent, since) = (left, now);
+            } else if left > 0 && now - since >= STALLED {
+                return Err(error::connection_closed(py, "the peer takes nothing more"));
             }
             // A CancelRequest that came before its target had begun has had no effect.
             let repeat = now >= again && lock(&self.session.state).conn.cancel_again(id);

@@ -75,7 +75,10 @@ impl BlockingClient {
         };
         let Some(deadline) = deadline else { return Ok(None) };
         if deadline.has_passed() {
-            return Err(self.too_late(py, id, format!("not finished within {} s", deadline.seconds)));
+            // Unsent bytes mean nothing here: a server that runs what it was fed takes more when it is cancelled.
+            // Unsent bytes mean nothing here: a server that runs what it was fed takes more when it is cancelled.
+            let late = error::query_timeout(py, format!("not finished within {} s", deadline.seconds));
+            return Err(self.session.explained_of(py, late, id));
         }
         Ok(Some(deadline))
     }

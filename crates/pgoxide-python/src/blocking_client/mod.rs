@@ -28,10 +28,11 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use self::feeding::Feeding;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::copy_out::copy_rows;
 use crate::error;
-use crate::feed::Feed;
+use crate::feed::{CopyAsked, Feed};
 use crate::io::{Moved, Socket};
-use crate::job::{Run, Verb};
+use crate::job::Verb;
 use crate::named::{Given, SqlText};
 use crate::prepared::{Entry, Keep, Statements};
 use crate::registry::TypeRegistry;
@@ -378,37 +379,44 @@ impl BlockingClient {
         }
     }
 
-    /// Begins COPY FROM STDIN of columns given by name and type. The connection is its own until it is done.
-    fn _copy_in(
-        slf: &Bound<'_, Self>,
+    /// Begins COPY FROM STDIN of columns given by name and type; without them, of raw data. The connection is its own until it
+    /// is done.
+    #[pyo3(signature = (sql, columns, format, options, takes_raw, timeout=None))]
+    fn _copy_in<'py>(
+        slf: &Bound<'py, Self>,
         sql: SqlText,
-        columns: Vec<(Bound<'_, PyString>, u32)>,
+        columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+        format: &'py str,
+        options: Bound<'py, PyDict>,
+        takes_raw: bool,
         timeout: Option<f64>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::copy(slf.as_any(), sql.0, columns))
+        this.begin(py, Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw }))
     }
 
     /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
     /// of the raw data.
-    #[pyo3(signature = (sql, columns=None, into=None, timeout=None))]
+    #[pyo3(signature = (sql, columns=None, into=None, timeout=None, format="binary", options=None))]
     fn _copy_out(
         slf: &Bound<'_, Self>,
         sql: SqlText,
         columns: Option<&Entry>,
         into: Option<Py<PyAny>>,
         timeout: Option<f64>,
+        format: &str,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_open(py)?;
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(this.default_timeout));
-        let run = columns.map(|entry| Box::new(Run::new(Arc::clone(&entry.0), Verb::All, into, 0)));
+        let rows = columns.map(|entry| copy_rows(entry, into, format, options)).transpose()?;
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Copy);
         let stream = Py::new(py, stream)?;
-        let made = this.session.copy_out_request(py, id, sql.0, run, shared);
+        let made = this.session.copy_out_request(py, id, sql.0, rows, shared);
         let request = made.inspect_err(|_| stream.get().refused())?;
         this.begin_stream(py, id, request, deadline).inspect_err(|_| stream.get().refused())?;
         Ok(stream)

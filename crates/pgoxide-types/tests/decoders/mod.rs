@@ -6,7 +6,7 @@
 
 mod scalars;
 
-use pgoxide_types::{Result, ValueError, bool, bytea, date, float, int, json, numeric, text, timestamp, uuid};
+use pgoxide_types::{Result, ValueError, bool, bytea, copy, date, float, int, json, numeric, text, timestamp, uuid};
 
 /// Text of the largest numeric: sign, point, digits on both sides, and the slack of one group.
 const NUMERIC_TEXT_MAX: usize = numeric::MAX_INTEGER_DIGITS + numeric::MAX_SCALE as usize + 16;
@@ -132,6 +132,12 @@ pub fn decode_all(bytes: &[u8]) {
         assert_eq!(count.depth, 0);
     }
     assert!(count.events <= bytes.len() && count.bytes <= bytes.len());
+
+    for dialect in [copy::Dialect::text(), copy::Dialect::csv()] {
+        let mut tuple = Vec::new();
+        check(dialect.read(bytes, 3, &mut tuple));
+        assert!(tuple.len() <= 5 * bytes.len() + 6);
+    }
 
     if let Ok(value) = std::str::from_utf8(bytes) {
         let mut out = Vec::new();

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._async.copying import AsyncCopyOut
     from pgoxide.driver._async.pool import AsyncPool
-    from pgoxide.driver.copying import CopyFormat, CopyOutOptions
+    from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
     from pgoxide.driver.options import ConnectionOptions
-    from pgoxide.driver.sinks import Writer
+    from pgoxide.driver.sinks import Reader, Writer
     from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice, Row
@@ -318,36 +318,46 @@ class AsyncConnection(_core.AsyncClient):
     async def copy_in(
         self,
         table: str | tuple[str, str],
-        records: Iterable[object] | AsyncIterable[object],
+        source: Iterable[object] | AsyncIterable[object] | os.PathLike[str] | Reader,
         /,
         *,
         columns: Sequence[str] | None = None,
         where: str | None = None,
+        format: CopyFormat | None = None,  # noqa: A002  COPY's own word
         timeout: float | None = None,
+        **options: Unpack[CopyInOptions],
     ) -> CommandTag:
-        """Loads records into a table by COPY: the fastest way in.
+        r"""Loads records, or raw data, into a table by COPY: the fastest way in.
 
         table: a name, "schema.name" or (schema, name); quoted, so case counts.
-        records: an iterable (or asynchronous iterable) of tuples or lists in column order, or of dicts or objects with the
-        columns as keys or attributes; asked for more only when there is room. Values are what parameters of the columns' types
-        take; for a type without a codec here (addresses, shapes, …) a `str`, as the server reads it.
+        source: records, or raw data. Records come from an iterable (or asynchronous iterable) of tuples or lists in column
+        order, or of dicts or objects with the columns as keys or attributes. Values are what parameters of the columns'
+        types take; for a type without a codec here (enums, extensions' types, …) a `str`, as the server reads it. Raw data
+        comes as bytes, bytearray or memoryview, from a pathlib.Path, from a binary file or anything else with `read` (on an
+        asynchronous connection it may return an awaitable), or from an iterable (or asynchronous iterable) of bytes, cut
+        anywhere. Either is asked for more only when there is room.
         columns: the columns to fill; by default all but generated ones, in the table's order.
         where: a condition in SQL on the new rows; others are left out (PostgreSQL 12+). Never from outside: it is SQL.
+        format: "binary", "csv" or "text": of raw data, which needs it; records are written in it, by default in binary.
         timeout: seconds for all of it; without it the connection's `command_timeout`.
+        options: COPY's own, by name: `header=True`, `delimiter=";"`, `freeze=True`, `on_error="ignore"`, …; see
+        `CopyInOptions`. Records are written as they ask, the line of names included.
 
         Returns the tag, whose `rows_affected` counts the rows. All or nothing: a value that does not fit raises DataError
-        naming record and column, the server's refusal raises its error and stops taking records, an exception of the
+        naming record and column, the server's refusal raises its error and stops the source, an exception of the
         source comes out as it was; in each case nothing was loaded.
 
-        COPY is in binary format, or in text format when a column's type has no codec here; what is stored is the same.
-        Source: the manual's page of COPY, "Binary Format", "Text Format".
+        Records are copied in binary format, or in text format when a column's type has no binary codec here; what is stored is
+        the same. Source: the manual's page of COPY; protocol chapter, "COPY Operations".
 
         >>> import pgoxide
         >>> async def example(db: pgoxide.AsyncConnection) -> None:
         ...     tag = await db.copy_in("points", ((i, i * i) for i in range(100_000)), columns=["x", "y"])
         ...     print(tag.rows_affected)
+        ...     await db.copy_in("points", b"x;y\n1;2\n", format="csv", header=True, delimiter=";")
         """
-        return await feeding.copy_in(self, table, records, columns, where, timeout)
+        target = feeding.CopyTarget(table, columns, where, format, options)
+        return await feeding.copy_in(self, target, source, timeout)
 
     @overload
     def copy_out(
@@ -429,7 +439,7 @@ class AsyncConnection(_core.AsyncClient):
         >>> file = io.BytesIO()
         >>> tag = await db.copy_out(query="select name from users where id < 3", format="csv", to=file)
         >>> tag.rows_affected, file.getvalue()
-        (2, b'Ada\\nGrace\\n')
+        (2, b'Ada\nGrace\n')
 
         Source: the manual's page of COPY; protocol chapter, "COPY Operations".
         """

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import TYPE_CHECKING, cast
 
 from pgoxide._core import AsyncPreparedVerbs, copy_format
+from pgoxide.driver.copying import options_list
 from pgoxide.driver.limits import AsyncLimit
 from pgoxide.driver.names import column_list, quoted_table
+from pgoxide.driver.sinks import Pieces, is_raw, reading
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgoxide._core import CommandTag, Feed, Prepared
     from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.driver.copying import CopyFormat
     from pgoxide.statement import ParameterSet, Statement
 
-__all__ = ["copy_in", "execute_many"]
+__all__ = ["CopyTarget", "copy_in", "execute_many"]
 
 CHUNK = 500
 """Records taken from an asynchronous source before they are sent together, unless they fill a block."""
@@ -32,43 +39,62 @@ with recursive base(attnum, attname, type, basetype) as (
 select attname, type from base where basetype = 0 order by attnum"""
 
 
-async def copy_in(  # noqa: PLR0917  one caller
-    connection: AsyncConnection,
-    table: str | tuple[str, str],
-    records: Iterable[object] | AsyncIterable[object],
-    columns: Sequence[str] | None,
-    where: str | None,
-    timeout: float | None,
+@dataclass(frozen=True, slots=True)
+class CopyTarget:
+    """Where a COPY goes, and how: the arguments of `copy_in`."""
+
+    table: str | tuple[str, str]
+    columns: Sequence[str] | None
+    where: str | None
+    format: CopyFormat | None
+    options: Mapping[str, object]
+
+    def sql(self, columns: Sequence[str] | None, form: str) -> str:
+        """The COPY of these columns; None: of those the table has."""
+        listed = "" if columns is None else f" ({column_list(columns)})"
+        condition = f" where {self.where}" if self.where else ""
+        return f"copy {quoted_table(self.table)}{listed} from stdin {options_list(form, self.options)}{condition}"
+
+
+async def copy_in(
+    connection: AsyncConnection, target: CopyTarget, source: object, timeout: float | None
 ) -> CommandTag:
     """See `AsyncConnection.copy_in`."""
+    if isinstance(target.columns, str):
+        raise InterfaceError("columns= takes a sequence of names, not one str")
+    raw = is_raw(source)
+    if raw and target.format is None:
+        raise InterfaceError('raw data needs format="csv", "text" or "binary"')
     async with AsyncLimit(timeout if timeout is not None else connection.config.command_timeout) as limit:
-        return await _copy_in(connection, table, records, columns, where, limit)
+        return await _copy_in(connection, target, source, raw, limit)
 
 
-async def _copy_in(  # noqa: PLR0917  one caller
-    connection: AsyncConnection,
-    table: str | tuple[str, str],
-    records: Iterable[object] | AsyncIterable[object],
-    columns: Sequence[str] | None,
-    where: str | None,
-    limit: AsyncLimit,
+async def _copy_in(
+    connection: AsyncConnection, target: CopyTarget, source: object, raw: bool, limit: AsyncLimit
 ) -> CommandTag:
-    target = quoted_table(table)
-    found = await connection.fetch_all(
-        _COLUMNS, target, types=["text"], into=tuple[str, int], timeout=limit.left()
-    )
-    typed = _chosen(table, dict(found), columns)
-    if not typed:
-        raise ProgrammingError(f"{table!r} has no column that can be filled")
-    names, oids = [name for name, _ in typed], [oid for _, oid in typed]
-    condition = f" where {where}" if where else ""
-    form = copy_format(connection, oids)
-    sql = f"copy {target} ({column_list(names)}) from stdin (format {form}){condition}"
-    # async-only: begin
-    feed = connection._copy_in(sql, typed)
-    # async-only: end
-    # sync: feed = connection._copy_in(sql, typed, limit.left())
-    return await _feed(feed, records)
+    with reading(source) as opened:
+        typed, names, form = None, target.columns, target.format
+        if not raw:
+            found = await connection.fetch_all(
+                _COLUMNS,
+                quoted_table(target.table),
+                types=["text"],
+                into=tuple[str, int],
+                timeout=limit.left(),
+            )
+            typed = _chosen(target.table, dict(found), target.columns)
+            names, form = (
+                [name for name, _ in typed],
+                form or copy_format(connection, [oid for _, oid in typed]),
+            )
+        assert form is not None  # raw data has one
+        sql = target.sql(names, form)
+        takes_raw = target.format is not None
+        # async-only: begin
+        feed = connection._copy_in(sql, typed, form, dict(target.options), takes_raw)
+        # async-only: end
+        # sync: feed = connection._copy_in(sql, typed, form, dict(target.options), takes_raw, limit.left())
+        return await _feed(feed, opened)
 
 
 async def execute_many(
@@ -119,10 +145,10 @@ def _chosen(
     table: str | tuple[str, str], found: dict[str, int], columns: Sequence[str] | None
 ) -> list[tuple[str, int]]:
     """Name and type of the columns to fill."""
+    if not found:
+        raise ProgrammingError(f"{table!r} has no column that can be filled")
     if columns is None:
         return list(found.items())
-    if isinstance(columns, str):
-        raise InterfaceError("columns= takes a sequence of names, not one str")
     unknown = [name for name in columns if name not in found]
     if unknown:
         raise ProgrammingError(
@@ -131,19 +157,21 @@ def _chosen(
     return [(name, found[name]) for name in columns]
 
 
-async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) -> CommandTag:
+async def _feed(feed: Feed, source: object) -> CommandTag:
     """Moves the source into the server; its exception undoes everything and comes out as it was."""
     # async-only: begin
     import asyncio
 
     try:
         started = await feed.started
+        if started and isinstance(source, Pieces):
+            source = await _read(source)
         if not started:
             pass
         elif isinstance(source, AsyncIterable):
-            await _feed_chunks(feed, source)
+            await _feed_chunks(feed, cast("AsyncIterable[object]", source))
         else:
-            records = iter(source)
+            records = iter(cast("Iterable[object]", source))
             while feed.feed(records):
                 # Whatever has arrived is looked at before more is taken: a refusal stops the source at once.
                 await (feed.room() or asyncio.sleep(0))
@@ -156,7 +184,7 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
     # async-only: end
     # sync: try:
     # sync:     if feed.wait_started():
-    # sync:         records = iter(source)
+    # sync:         records = iter(cast("Iterable[object]", source))
     # sync:         while feed.feed(records):
     # sync:             pass
     # sync:         feed.finish()
@@ -167,6 +195,12 @@ async def _feed(feed: Feed, source: Iterable[object] | AsyncIterable[object]) ->
 
 
 # async-only: begin
+async def _read(pieces: Pieces) -> Iterable[object] | AsyncIterable[object]:
+    """A file of either kind: which one, its first piece tells."""
+    first = pieces.first()
+    return pieces.rest_awaited(await first) if isawaitable(first) else pieces.rest(first)
+
+
 async def _feed_chunks(feed: Feed, source: AsyncIterable[object]) -> None:
     """From an asynchronous source: each record is encoded when it comes, so that it may be the last one changed."""
     import asyncio

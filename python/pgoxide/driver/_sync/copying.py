@@ -14,7 +14,7 @@ from pgoxide.driver.copying import copied, options_list
 from pgoxide.driver.limits import Limit
 from pgoxide.driver.names import quoted_table
 from pgoxide.driver.sinks import writing
-from pgoxide.errors import InterfaceError, NotSupportedError
+from pgoxide.errors import InterfaceError, NotSupportedError, ProgrammingError
 
 if TYPE_CHECKING:
     import os
@@ -149,14 +149,31 @@ def _open(connection: Connection, source: CopySource) -> Stream[object]:
             target, columns = copied(source.table, None, [name for (name,) in found])
         assert columns is not None  # since the columns are named
         described = connection._describe(columns, None, limit.left())
-    if source.format not in (None, "binary"):
-        raise NotSupportedError("rows of text")
-    sql = f"copy {target} to stdout {source.listed()}"
+    if source.format == "binary" and not described.binary:
+        raise NotSupportedError(
+            "a column's type has no binary codec here: leave format= out, or copy in text or csv format"
+        )
+    form = source.format or ("binary" if described.binary else "text")
+    if form == "text" and source.format is None:
+        _check_floats(connection, source)
+    sql = f"copy {target} to stdout {options_list(form, source.options)}"
     left = None
     if source.timeout is not None:
         # To the millisecond, since messages tell it.
         left = round(max(0.0, source.timeout - (time.monotonic() - began)), 3)
-    return connection._copy_out(sql, described, source.into, left)
+    return connection._copy_out(sql, described, source.into, left, form, dict(source.options))
+
+
+def _check_floats(connection: Connection, source: CopySource) -> None:
+    """Raises when floats would come rounded, of which a SELECT has nothing to say."""
+    digits = connection.fetch_one(
+        "select current_setting('extra_float_digits')::int4", into=int, timeout=source.timeout
+    )
+    if digits < 1:
+        raise ProgrammingError(
+            "a column's type has no binary codec here, so that this COPY goes in text format, in which floats are rounded with "
+            f'extra_float_digits = {digits}: set it to 1, or ask for format="text"'
+        )
 
 
 def save(

@@ -5,19 +5,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from pgoxide._core import PreparedVerbs, copy_format
+from pgoxide.driver.copying import options_list
 from pgoxide.driver.limits import Limit
 from pgoxide.driver.names import column_list, quoted_table
+from pgoxide.driver.sinks import is_raw, reading
 from pgoxide.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgoxide._core import CommandTag, Feed, Prepared
     from pgoxide.driver._sync.connection import Connection
+    from pgoxide.driver.copying import CopyFormat
     from pgoxide.statement import ParameterSet, Statement
 
-__all__ = ["copy_in", "execute_many"]
+__all__ = ["CopyTarget", "copy_in", "execute_many"]
 
 CHUNK = 500
 """Records taken from an asynchronous source before they are sent together, unless they fill a block."""
@@ -34,38 +40,57 @@ with recursive base(attnum, attname, type, basetype) as (
 select attname, type from base where basetype = 0 order by attnum"""
 
 
-def copy_in(  # noqa: PLR0917  one caller
-    connection: Connection,
-    table: str | tuple[str, str],
-    records: Iterable[object],
-    columns: Sequence[str] | None,
-    where: str | None,
-    timeout: float | None,
-) -> CommandTag:
+@dataclass(frozen=True, slots=True)
+class CopyTarget:
+    """Where a COPY goes, and how: the arguments of `copy_in`."""
+
+    table: str | tuple[str, str]
+    columns: Sequence[str] | None
+    where: str | None
+    format: CopyFormat | None
+    options: Mapping[str, object]
+
+    def sql(self, columns: Sequence[str] | None, form: str) -> str:
+        """The COPY of these columns; None: of those the table has."""
+        listed = "" if columns is None else f" ({column_list(columns)})"
+        condition = f" where {self.where}" if self.where else ""
+        return f"copy {quoted_table(self.table)}{listed} from stdin {options_list(form, self.options)}{condition}"
+
+
+def copy_in(connection: Connection, target: CopyTarget, source: object, timeout: float | None) -> CommandTag:
     """See `Connection.copy_in`."""
+    if isinstance(target.columns, str):
+        raise InterfaceError("columns= takes a sequence of names, not one str")
+    raw = is_raw(source)
+    if raw and target.format is None:
+        raise InterfaceError('raw data needs format="csv", "text" or "binary"')
     with Limit(timeout if timeout is not None else connection.config.command_timeout) as limit:
-        return _copy_in(connection, table, records, columns, where, limit)
+        return _copy_in(connection, target, source, raw, limit)
 
 
-def _copy_in(  # noqa: PLR0917  one caller
-    connection: Connection,
-    table: str | tuple[str, str],
-    records: Iterable[object],
-    columns: Sequence[str] | None,
-    where: str | None,
-    limit: Limit,
+def _copy_in(
+    connection: Connection, target: CopyTarget, source: object, raw: bool, limit: Limit
 ) -> CommandTag:
-    target = quoted_table(table)
-    found = connection.fetch_all(_COLUMNS, target, types=["text"], into=tuple[str, int], timeout=limit.left())
-    typed = _chosen(table, dict(found), columns)
-    if not typed:
-        raise ProgrammingError(f"{table!r} has no column that can be filled")
-    names, oids = [name for name, _ in typed], [oid for _, oid in typed]
-    condition = f" where {where}" if where else ""
-    form = copy_format(connection, oids)
-    sql = f"copy {target} ({column_list(names)}) from stdin (format {form}){condition}"
-    feed = connection._copy_in(sql, typed, limit.left())
-    return _feed(feed, records)
+    with reading(source) as opened:
+        typed, names, form = None, target.columns, target.format
+        if not raw:
+            found = connection.fetch_all(
+                _COLUMNS,
+                quoted_table(target.table),
+                types=["text"],
+                into=tuple[str, int],
+                timeout=limit.left(),
+            )
+            typed = _chosen(target.table, dict(found), target.columns)
+            names, form = (
+                [name for name, _ in typed],
+                form or copy_format(connection, [oid for _, oid in typed]),
+            )
+        assert form is not None  # raw data has one
+        sql = target.sql(names, form)
+        takes_raw = target.format is not None
+        feed = connection._copy_in(sql, typed, form, dict(target.options), takes_raw, limit.left())
+        return _feed(feed, opened)
 
 
 def execute_many(
@@ -113,10 +138,10 @@ def _chosen(
     table: str | tuple[str, str], found: dict[str, int], columns: Sequence[str] | None
 ) -> list[tuple[str, int]]:
     """Name and type of the columns to fill."""
+    if not found:
+        raise ProgrammingError(f"{table!r} has no column that can be filled")
     if columns is None:
         return list(found.items())
-    if isinstance(columns, str):
-        raise InterfaceError("columns= takes a sequence of names, not one str")
     unknown = [name for name in columns if name not in found]
     if unknown:
         raise ProgrammingError(
@@ -125,11 +150,11 @@ def _chosen(
     return [(name, found[name]) for name in columns]
 
 
-def _feed(feed: Feed, source: Iterable[object]) -> CommandTag:
+def _feed(feed: Feed, source: object) -> CommandTag:
     """Moves the source into the server; its exception undoes everything and comes out as it was."""
     try:
         if feed.wait_started():
-            records = iter(source)
+            records = iter(cast("Iterable[object]", source))
             while feed.feed(records):
                 pass
             feed.finish()
