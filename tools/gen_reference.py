@@ -81,6 +81,7 @@ PAGES = {
         {
             "_core.awaitable": ("Reply",),
             "_core.batch": ("BatchReply",),
+            "_core.portal": ("Portal", "AsyncPortal"),
             "_core.tag": ("CommandTag",),
             "_core.script": ("ScriptResult",),
         },

@@ -348,6 +348,8 @@ def _own_hint(error: DatabaseError) -> str | None:
         return "Pass one argument after the SQL text for each of $1, $2 …"
     if code == "42P18":
         return "Say the parameter's type in the SQL text, for example $1::int4."
+    if code == "34000":
+        return "A cursor or portal lives until the end of its transaction, or of the savepoint it was opened behind."
     if code == "25P02":
         return "An earlier statement of this transaction failed; roll back, or put what may fail into a nested transaction()."
     if code == "08P01" and "extended query protocol" in error.message.lower():

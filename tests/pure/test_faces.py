@@ -9,6 +9,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -131,7 +132,9 @@ def without_reply(annotation: ast.expr | None) -> str:
     """`list[Row]` for `Reply[list[Row]]`."""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in {"Reply", "BatchReply"}:
         annotation = annotation.slice
-    return ast.unparse(annotation).replace("AsyncStream[", "Stream[") if annotation is not None else ""
+    return (
+        re.sub(r"\bAsync(?=Stream\[|Portal\[)", "", ast.unparse(annotation)) if annotation is not None else ""
+    )
 
 
 def test_stubs_of_both_clients_agree() -> None:

@@ -71,7 +71,7 @@ impl Call {
     fn missing(&self, iso: bool) -> impl Iterator<Item = &Arc<Prepared>> {
         let statements = match self {
             Self::Run(run, Parameters::Values(_)) if run.prepared.stage() == Stage::New => {
-                let alone = fits_one_flight(&run.prepared, run.arguments, iso);
+                let alone = fits_one_flight(run, iso);
                 if alone { &[] } else { std::slice::from_ref(&run.prepared) }
             }
             Self::Run(run, _) => std::slice::from_ref(&run.prepared),
@@ -301,7 +301,7 @@ impl Session {
         }
         match run.prepared.stage() {
             Stage::Described => false,
-            Stage::New => !fits_one_flight(&run.prepared, run.arguments, self.writes_iso_dates()),
+            Stage::New => !fits_one_flight(run, self.writes_iso_dates()),
             Stage::Describing => true,
         }
     }

@@ -19,6 +19,7 @@ use crate::feed::Fed;
 use crate::introspect::{Deferred, Introspect, Undescribed};
 use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
+use crate::portal::{self, Portal};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
 use crate::session::{Session, refusal_error, victim};
@@ -117,6 +118,10 @@ pub(crate) struct Run {
     pub(crate) text: bool,
     /// It is the second attempt, after its statement was lost.
     pub(crate) again: bool,
+    /// The portal it opens, or takes rows from.
+    pub(crate) portal: Option<Arc<portal::Shared>>,
+    /// Who gets it that it opens one.
+    pub(crate) opening: Option<Py<Portal>>,
     /// What the connections of its pool know of its statement together.
     pub(crate) known: Option<Arc<Known>>,
     parameter_oids: Option<Vec<u32>>,
@@ -140,6 +145,8 @@ impl Run {
             first: None,
             text: false,
             again: false,
+            portal: None,
+            opening: None,
             known: None,
             parameter_oids: None,
             plan: None,
@@ -264,6 +271,7 @@ impl Run {
 
     /// For the garbage collector. Rows are on their way to somebody who waits.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.opening.iter().try_for_each(|portal| visit.call(portal))?;
         self.into.iter().try_for_each(|into| visit.call(into))
     }
 
@@ -337,6 +345,9 @@ impl Run {
 
     pub(crate) fn complete(&mut self, complete: &CommandComplete<'_>) {
         self.prepared.completed(complete.tag);
+        if let Some(portal) = &self.portal {
+            portal.executed(false);
+        }
         if self.verb != Verb::Execute {
             return;
         }
@@ -363,6 +374,9 @@ impl Run {
 
     /// What the caller gets.
     pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(portal) = self.opening.take() {
+            return Ok(portal.into_any());
+        }
         match self.verb {
             Verb::All | Verb::Column => Ok(PyList::new(py, std::mem::take(&mut self.rows))?.into_any().unbind()),
             Verb::Execute => {

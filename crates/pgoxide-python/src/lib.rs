@@ -25,6 +25,7 @@ mod named;
 mod open_streams;
 mod plan;
 mod pool;
+mod portal;
 mod prepared;
 mod prepared_statement;
 mod pyimport;
@@ -60,6 +61,8 @@ mod _core {
     use crate::feed::Feed;
     #[pymodule_export]
     use crate::pool::{BlockingPool, PoolRouter};
+    #[pymodule_export]
+    use crate::portal::Portal;
     #[pymodule_export]
     use crate::prepared::Entry;
     #[pymodule_export]

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_protocol::message::target::Target;
 use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -53,17 +54,24 @@ pub(crate) enum Stage {
 /// Names the server is still to close. Prepared statements put themselves here, from wherever they are dropped, so its lock
 /// is the innermost: nothing is done while it is held.
 #[derive(Default)]
-pub(crate) struct GivenUp(Mutex<Vec<Box<[u8]>>>);
+pub(crate) struct GivenUp(Mutex<Vec<(Target, Box<[u8]>)>>);
+
+impl GivenUp {
+    /// A portal nobody has any more.
+    pub(crate) fn portal(&self, name: Box<[u8]>) {
+        lock(&self.0).push((Target::Portal, name));
+    }
+}
 
 /// Names whose Close is part of one request. They go back when it is dropped before the server had it.
 pub(crate) struct Closing {
-    names: Vec<Box<[u8]>>,
+    names: Vec<(Target, Box<[u8]>)>,
     given_up: Arc<GivenUp>,
 }
 
 impl Closing {
-    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.iter().map(|name| &**name)
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Target, &[u8])> {
+        self.names.iter().map(|(target, name)| (*target, &**name))
     }
 
     /// The request has been answered. Its Close messages came first and cannot fail, whatever became of the rest.
@@ -122,7 +130,7 @@ pub(crate) struct Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         if self.exists() {
-            lock(&self.given_up.0).push(std::mem::take(&mut self.name));
+            lock(&self.given_up.0).push((Target::Statement, std::mem::take(&mut self.name)));
         }
     }
 }
@@ -500,6 +508,18 @@ impl Statements {
             Keep::Own => self.own(sql, declared, named)?,
         };
         Ok(Arc::clone(current.replacement.get_or_init(|| made)))
+    }
+
+    /// A name for a portal that no other has, before or after it.
+    pub(crate) fn portal_name(&self) -> Box<[u8]> {
+        let mut inner = lock(&self.inner);
+        inner.count += 1;
+        format!("pgoxide_{}_p{:x}", self.nonce, inner.count).into_bytes().into()
+    }
+
+    /// Where names are put that the server is to close.
+    pub(crate) fn given_up(&self) -> Arc<GivenUp> {
+        Arc::clone(&self.given_up)
     }
 
     /// Names whose Close rides with the request being built.

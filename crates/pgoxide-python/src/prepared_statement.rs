@@ -232,6 +232,20 @@ macro_rules! prepared_statement {
                 <$client>::open(client, asked, batch)
             }
 
+            #[pyo3(signature = (*args, timeout=None, params=None, **named))]
+            fn portal(
+                &self,
+                args: Bound<'_, PyTuple>,
+                timeout: Option<f64>,
+                params: Option<&Bound<'_, PyAny>>,
+                named: Option<&Bound<'_, PyDict>>,
+            ) -> PyResult<$answer> {
+                let client = self.client.bind(args.py()).clone();
+                let given = Given { args, params, named };
+                let asked = self.own.asked(&client.get().session, given, timeout, false)?;
+                <$client>::open_portal(&client, asked)
+            }
+
             /// Its name at the server.
             #[getter]
             fn name(&self, py: Python<'_>) -> PyResult<String> {

@@ -772,6 +772,12 @@ impl Drop for StreamStep {
 #[pyclass(frozen, module = "pgoxide._core")]
 pub(crate) struct Ready(Py<PyAny>);
 
+impl Ready {
+    pub(crate) const fn new(value: Py<PyAny>) -> Self {
+        Self(value)
+    }
+}
+
 #[pymethods]
 impl Ready {
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -8,6 +8,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `batch.pyi`: several statements in one flight
 - `pool.pyi`: the verbs of the two pools; `arguments.pyi`: arguments that are kept
 - `tag.pyi`, `script.pyi`: what statements and scripts give
+- `portal.pyi`: rows that are asked for part by part
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
 - `prepared.pyi`, `prepared_statement.pyi`: a described statement, and one that its user holds
 - `row.pyi`: rows by name
@@ -23,6 +24,7 @@ from pgoxide._core.blocking_client import Client
 from pgoxide._core.copy_text import copy_format
 from pgoxide._core.feed import Feed
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
+from pgoxide._core.portal import Portal
 from pgoxide._core.prepared import Prepared
 from pgoxide._core.prepared_statement import AsyncPreparedVerbs, PreparedVerbs
 from pgoxide._core.registry import TypeRegistry
@@ -41,6 +43,7 @@ __all__ = [
     "CommandTag",
     "Feed",
     "PoolCore",
+    "Portal",
     "Prepared",
     "PreparedVerbs",
     "Reader",

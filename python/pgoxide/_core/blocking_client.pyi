@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 
 from pgoxide._core.batch import BatchBuilder
 from pgoxide._core.feed import Feed
+from pgoxide._core.portal import Portal
 from pgoxide._core.prepared import Prepared
 from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.script import ScriptResult
@@ -356,6 +357,43 @@ class Client:
         UPDATE 1
 
         Source: protocol chapter, "Message Formats", CommandComplete.
+        """
+
+    @overload
+    def portal(self, statement: Statement[_R], /, *, timeout: float | None = None) -> Portal[_R]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Portal[_R]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Portal[Row]:
+        """Opens a portal, whose rows are asked for part by part inside a transaction; see `Portal`.
+
+        statement, args, named, params, into, types, timeout: as for `fetch_all`. Nothing of the statement has run before the
+        first fetch. Unlike a stream it keeps nobody waiting; unlike one it needs a transaction.
+
+        Raises InterfaceError outside a transaction and for statements that have no portal of their own (FETCH, CALL, COPY);
+        else as `fetch_all`.
+
+        Source: protocol chapter, "Message Flow", "Extended Query".
         """
 
     def execute_script(self, sql: str, /, *, timeout: float | None = None) -> list[ScriptResult]:

@@ -6,6 +6,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 from pgoxide._core.async_client import AsyncClient
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.blocking_client import Client
+from pgoxide._core.portal import AsyncPortal, Portal
 from pgoxide._core.prepared import Prepared
 from pgoxide._core.stream import AsyncStream, Stream
 from pgoxide._core.tag import CommandTag
@@ -126,6 +127,15 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         **named: object,
     ) -> AsyncStream[_R_co]:
         """Rows as they come, in bounded memory; see the `stream` of the connection."""
+
+    def portal(
+        self,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Reply[AsyncPortal[_R_co]]:
+        """Opens a portal, whose rows are asked for part by part inside a transaction; see the `portal` of the connection."""
 
     @property
     def name(self) -> str:
@@ -266,6 +276,15 @@ class PreparedVerbs(Generic[_R_co]):
         **named: object,
     ) -> Stream[_R_co]:
         """Rows as they come, in bounded memory; see the `stream` of the connection."""
+
+    def portal(
+        self,
+        *args: object,
+        timeout: float | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Portal[_R_co]:
+        """Opens a portal, whose rows are asked for part by part inside a transaction; see the `portal` of the connection."""
 
     @property
     def name(self) -> str:

@@ -16,3 +16,5 @@ def wrong(db: Connection, names: PreparedStatement[str]) -> None:
     numbers: list[int] = names.fetch_all()  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     narrower: PreparedStatement[bool] = names  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     print(numbers, narrower)
+    db.portal("select 1").fetch("3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    db.portal("select 1", isolate=1, into="x")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]

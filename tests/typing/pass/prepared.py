@@ -12,6 +12,7 @@ from pgoxide import (
     Connection,
     PreparedStatement,
     Row,
+    Statement,
 )
 from pgoxide.types import ResultColumn, StatementDescription, StatementParameter
 
@@ -51,6 +52,13 @@ async def asynchronous(db: AsyncConnection) -> None:
     assert_type(rows.status, str | None)
     await anything(users)
     assert_type(await db.describe("select 1"), StatementDescription)
+    portal = await users.portal(id=1)
+    assert_type(await portal.fetch(3), list[User])
+    async with await db.portal("select 1") as plain:
+        assert_type(await plain.fetch_all(timeout=1), list[Row])
+        assert_type(plain.suspended, bool)
+    assert_type(await (await db.portal("select 1", into=int)).fetch(1), list[int])
+    assert_type(await (await db.portal(Statement("select 1", into=User))).fetch(1), list[User])
     await rows.close()
 
 
@@ -66,6 +74,9 @@ def blocking(db: Connection) -> None:
         for user in users.stream(1):
             assert_type(user, User)
         assert_type(users.execute_many([(1,)]), CommandTag)
+    with db.portal("select $1::int4", 1, into=int) as portal:
+        assert_type(portal.fetch(3), list[int])
+    assert_type(db.prepare("select 1").portal().fetch_all(), list[Row])
     assert_type(db.prepare("select 1").fetch_value(), Any)
     assert_type(db.prepare("select 1", into=int).fetch_value(), int | None)
     assert_type(db.describe("select 1", types={"n": "int4"}).columns[0].precision, int | None)

@@ -51,6 +51,8 @@ pub struct Connection<J> {
     pub(super) out: Vec<u8>,
     pub(super) sent: usize,
     pub(super) status: TransactionStatus,
+    /// How many ReadyForQuery said that no transaction is open.
+    pub(super) times_idle: u64,
     pub(super) key: Option<CancelKey>,
     /// The COPY that the statement at the head is in.
     pub(super) copy: Option<CopyDirection>,
@@ -68,6 +70,7 @@ impl<J> Connection<J> {
             out: Vec::new(),
             sent: 0,
             status: TransactionStatus::Idle,
+            times_idle: 0,
             key: None,
             copy: None,
             parameters: Vec::new(),
@@ -285,6 +288,12 @@ impl<J> Connection<J> {
     #[must_use]
     pub const fn status(&self) -> TransactionStatus {
         self.status
+    }
+
+    /// How many times the server has said that no transaction is open: what lived in one when it was less is gone.
+    #[must_use]
+    pub const fn times_idle(&self) -> u64 {
+        self.times_idle
     }
 
     /// What identifies the session to a CancelRequest; poolers may send none.

@@ -332,6 +332,7 @@ impl<J> Connection<J> {
 
     fn ready<'p>(&mut self, body: &'p [u8]) -> Result<Option<Event<'p, J>>, ProtocolError> {
         self.status = ReadyForQuery::decode(body)?.status;
+        self.times_idle += u64::from(self.status == TransactionStatus::Idle);
         self.step_done();
         let Some(flight) = self.pipeline.finish() else { return Ok(None) };
         Ok(Some(Event::Finished {

@@ -12,6 +12,7 @@ use crate::awaitable::Awaitable;
 use crate::call::{self, Asked};
 use crate::held::{Call, Ended, Held};
 use crate::job::{Job, Kind, Run, Verb};
+use crate::portal;
 use crate::prepared::Prepared;
 use crate::pyimport;
 use crate::stream::{Flow, Shared, Stream, StreamCall};
@@ -27,15 +28,53 @@ impl AsyncClient {
         let prepared = asked.prepared(&this.session)?;
         let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
         run.isolate = asked.isolate;
+        Self::begin(slf, run, verb.name(), &asked.arguments, asked.timeout)
+    }
+
+    /// Opens a portal.
+    pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
+        slf.get().check_caller(slf.py())?;
+        slf.get().session.check_open(slf.py())?;
+        let run = portal::opening(slf.as_any(), &slf.get().session, &mut asked)?;
+        Self::begin(slf, run, "portal", &asked.arguments, asked.timeout)
+    }
+
+    /// A request of another kind, in its turn.
+    pub(crate) fn ask_for(
+        slf: &Bound<'_, Self>,
+        verb: &'static str,
+        timeout: Option<f64>,
+        make: impl FnOnce(RequestId, Py<Awaitable>) -> PyResult<Request<Job>>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        this.session.check_open(py)?;
         let id = this.session.next_id();
-        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb.name()))?;
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
+        let request = make(id, reply.clone_ref(py)).inspect_err(|_| reply.get().close_unseen())?;
+        Self::submit(slf, request)?;
+        this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
+        Ok(reply)
+    }
+
+    fn begin(
+        slf: &Bound<'_, Self>,
+        run: Box<Run>,
+        verb: &'static str,
+        arguments: &Bound<'_, PyTuple>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
         if this.session.must_wait(&run) {
-            if let Err(error) = this.hold(py, id, reply.clone_ref(py), run, &asked.arguments) {
+            if let Err(error) = this.hold(py, id, reply.clone_ref(py), run, arguments) {
                 reply.get().close_unseen();
                 return Err(error);
             }
         } else {
-            let arguments = Arguments::Values(&asked.arguments);
+            let arguments = Arguments::Values(arguments);
             let made = this.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)));
             if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
                 reply.get().close_unseen();
@@ -44,7 +83,7 @@ impl AsyncClient {
                 return Err(error);
             }
         }
-        this.set_deadline(py, asked.timeout, id)?;
+        this.set_deadline(py, timeout, id)?;
         this.note_wait(py, id)?;
         this.flush_soon(slf)?;
         Ok(reply)

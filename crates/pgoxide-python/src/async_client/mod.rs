@@ -411,6 +411,23 @@ impl AsyncClient {
         Self::open(slf, Asked::new(&slf.get().session, statement, given, into, timeout, types, true)?, batch)
     }
 
+    /// Opens a portal: rows that are asked for part by part.
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, params=None, **named))]
+    fn portal<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Py<Awaitable>> {
+        let given = Given { args, params, named };
+        let asked = Asked::new(&slf.get().session, statement, given, into, timeout, types, false)?;
+        Self::open_portal(slf, asked)
+    }
+
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(slf: &Bound<'_, Self>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
@@ -494,7 +511,7 @@ impl AsyncClient {
 
     /// Settles when the server has closed the statements that were let go. None when there are none, or no call can be made
     /// now: the next one takes them along.
-    fn _close_given_up(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
+    pub(crate) fn _close_given_up(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_loop(py)?;
         if this.check_stream(py).is_err() || this.session.check_open(py).is_err() {

@@ -17,6 +17,7 @@ use crate::held::Call;
 use crate::introspect::Deferral;
 use crate::io::Moved;
 use crate::job::{Job, Kind, Run, Verb};
+use crate::portal;
 use crate::prepared::{Prepared, Stage};
 use crate::session::{Outcome, Session, fits_one_flight};
 use crate::stream::{Shared, StreamCall};
@@ -44,15 +45,41 @@ impl BlockingClient {
         let _turn = self.take_turn(py, deadline)?;
         self.session.check_open(py)?;
         let prepared = asked.prepared(&self.session)?;
-        if prepared.stage() != Stage::Described
-            && !fits_one_flight(&prepared, asked.arguments.len(), self.session.writes_iso_dates())
-        {
-            self.prepare(py, &prepared, deadline)?;
-        }
         let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        if run.prepared.stage() != Stage::Described && !fits_one_flight(&run, self.session.writes_iso_dates()) {
+            self.prepare(py, &run.prepared, deadline)?;
+        }
         let arguments = Arguments::Values(&asked.arguments);
         let request = self.session.run_request(py, self.session.next_id(), run, arguments, None)?;
         self.run(py, request, deadline)
+    }
+
+    /// Opens a portal.
+    pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_owner(py)?;
+        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
+        let _turn = this.take_turn(py, deadline)?;
+        this.session.check_open(py)?;
+        let run = portal::opening(slf.as_any(), &this.session, &mut asked)?;
+        this.prepare(py, &run.prepared, deadline)?;
+        let arguments = Arguments::Values(&asked.arguments);
+        let request = this.session.run_request(py, this.session.next_id(), run, arguments, None)?;
+        this.run(py, request, deadline)
+    }
+
+    /// A request of another kind, in its turn.
+    pub(crate) fn ask_for(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        make: impl FnOnce(RequestId) -> PyResult<Request<Job>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.session.check_owner(py)?;
+        let deadline = Deadline::after(timeout.or(self.default_timeout));
+        let _turn = self.take_turn(py, deadline)?;
+        self.session.check_open(py)?;
+        self.run(py, make(self.session.next_id())?, deadline)
     }
 
     /// Has a statement described, unless it is.

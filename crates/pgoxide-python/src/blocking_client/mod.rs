@@ -301,6 +301,23 @@ impl BlockingClient {
         Self::open(slf, Asked::new(&slf.get().session, statement, given, into, timeout, types, true)?, batch)
     }
 
+    /// Opens a portal: rows that are asked for part by part.
+    #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, params=None, **named))]
+    fn portal<'py>(
+        slf: &Bound<'py, Self>,
+        statement: &Bound<'py, PyAny>,
+        args: Bound<'py, PyTuple>,
+        into: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+        types: Option<&Bound<'py, PyAny>>,
+        params: Option<&Bound<'py, PyAny>>,
+        named: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let given = Given { args, params, named };
+        let asked = Asked::new(&slf.get().session, statement, given, into, timeout, types, false)?;
+        Self::open_portal(slf, asked)
+    }
+
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
@@ -368,7 +385,7 @@ impl BlockingClient {
     }
 
     /// Has the server close the statements that were let go, unless no call can be made now: the next one takes them along.
-    fn _close_given_up(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn _close_given_up(&self, py: Python<'_>) -> PyResult<()> {
         let Some(_turn) = self.turn.take_if_free() else { return Ok(()) };
         if self.session.check_open(py).is_err() {
             return Ok(());

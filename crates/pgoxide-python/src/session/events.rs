@@ -18,6 +18,7 @@ use crate::awaitable::Awaitable;
 use crate::error::{self};
 use crate::job::{self, Fault, Job, Kind};
 use crate::plan::SentAs;
+use crate::portal::no_transaction;
 use crate::stream::Shared;
 use crate::sync::lock;
 
@@ -47,6 +48,7 @@ impl Session {
             Event::Finished { id, mut job, abandoned, status } => {
                 job.answered();
                 Self::goes_again(&mut job, status);
+                self.portal_opened(py, &mut job, status);
                 if job.resets {
                     self.reset_answered(job.error.take());
                 } else if status != TransactionStatus::Idle && lock(&self.state).routed && job.error.is_none() {
@@ -74,7 +76,16 @@ impl Session {
             }
             Event::Empty if self.runs_stream() => self.batch_ended(false, out),
             Event::Empty => self.completed(None),
-            Event::Suspended => self.batch_ended(true, out),
+            Event::Suspended => {
+                self.with_job(|job| {
+                    if let Kind::Run(run) = &job.kind
+                        && let Some(portal) = &run.portal
+                    {
+                        portal.executed(true);
+                    }
+                });
+                self.batch_ended(true, out);
+            }
             Event::Parsed => self.with_job(Job::parsed),
             Event::ParameterDescription(description) => {
                 let oids: Vec<u32> = description.types.iter().collect();
@@ -125,6 +136,16 @@ impl Session {
     /// Request `id` is the one the server is at.
     pub(crate) fn is_running(&self, id: RequestId) -> bool {
         lock(&self.state).conn.running_id() == Some(id)
+    }
+
+    /// A portal was opened: only inside a transaction is it still there.
+    fn portal_opened(&self, py: Python<'_>, job: &mut Job, status: TransactionStatus) {
+        let Kind::Run(run) = &job.kind else { return };
+        let Some(portal) = &run.portal else { return };
+        let epoch = lock(&self.state).conn.times_idle();
+        if !portal.opened(status, epoch) && job.error.is_none() {
+            job.error = Some(no_transaction(py));
+        }
     }
 
     /// The head is an `execute_many`, and the server has the statement as it was described.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pgoxide_protocol::client::{Prefix, Request, RequestId, Resend, Step};
 use pgoxide_protocol::codes::Format;
+use pgoxide_protocol::message::close::Close;
 use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
 use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
@@ -16,6 +17,7 @@ use crate::convert::{Rules, short_repr};
 use crate::error::{self};
 use crate::job::{Job, Kind, Prepare, Run};
 use crate::plan::Described;
+use crate::portal;
 use crate::prepared::{Closing, Describing, Keep, Prepared};
 use crate::registry::is_static;
 use crate::script::Script;
@@ -27,7 +29,12 @@ use crate::sync::lock;
 /// settings (`extra_float_digits`, DateStyle) of which the server does not report all: a float could come rounded the
 /// first time and exact the second. So a query is described first, unless its caller declared the types to save that
 /// round trip; utility commands, whose rows are text anyway, go in one flight. `iso`: dates are written as we read them.
-pub(crate) fn fits_one_flight(prepared: &Prepared, arguments: usize, iso: bool) -> bool {
+pub(crate) fn fits_one_flight(run: &Run, iso: bool) -> bool {
+    let (prepared, arguments) = (&run.prepared, run.arguments);
+    if run.portal.is_some() {
+        // Its rows are read by later requests.
+        return false;
+    }
     let may_return_values = matches!(prepared.command, Command::Plain | Command::Typed | Command::Indirect);
     arguments == prepared.declared.len()
         && prepared.declared.iter().all(|oid| is_static(*oid))
@@ -66,8 +73,8 @@ impl Session {
         steps: &mut SmallVec<[Step; 6]>,
     ) -> PyResult<Option<Box<Closing>>> {
         let Some(closing) = self.statements.take_given_up() else { return Ok(None) };
-        for name in closing.names() {
-            close::write_statement(bytes, name).map_err(|e| error::encode_error(py, &e))?;
+        for (target, name) in closing.names() {
+            Close { target, name }.encode(bytes).map_err(|e| error::encode_error(py, &e))?;
             steps.push(Step::Close);
         }
         Ok(Some(closing))
@@ -86,6 +93,7 @@ impl Session {
         match prepared.described() {
             Some(described) => {
                 run.use_plan(py, described.plan.as_ref())?;
+                let start = bytes.len();
                 append_bind(
                     py,
                     &self.options.rules,
@@ -96,6 +104,9 @@ impl Session {
                     bytes,
                 )?;
                 steps.push(Step::Bind);
+                if let Some(shared) = run.portal.as_ref() {
+                    return portal::name_bind(py, shared, bytes, start);
+                }
                 describe_portal(py, &prepared, bytes, steps)?;
             }
             None => {
