@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pgoxide import Statement, errors
+from pgoxide import AsyncPool, Pool, Statement, errors
 from pgoxide.errors import DataError, InterfaceError, UndefinedColumn
 
 if TYPE_CHECKING:
@@ -293,3 +293,38 @@ async def test_unusual_names(db: Any) -> None:
     assert await db.fetch_one(
         "select :self::int4, :args::int4, :statement::int4", self=1, args=2, statement=3
     ) == (1, 2, 3)
+
+
+async def test_prepared(db: Any) -> None:
+    """`prepare` sees the text before any values: it goes by name when it has a name, and no `$1`."""
+    statement = await db.prepare(SUM)
+    assert await statement.fetch_value(a=1, b=2) == 3
+    assert await statement.fetch_value(params={"b": 20, "a": 10}) == 30
+    assert (await statement.execute_many([{"a": 1, "b": 2}])).rows_affected == 1
+    for wrong, options in [((1, 2), {}), ((), {"a": 1}), ((), {"a": 1, "b": 2, "c": 3})]:
+        with pytest.raises(InterfaceError):
+            await statement.fetch_value(*wrong, **options)
+    with pytest.raises(DataError, match=r"argument :b \(int4\)"):
+        await statement.fetch_value(a=1, b="x")
+    assert statement.sql == SUM
+    await statement.close()
+    typed = await db.prepare("select :a, :b", types={"b": "text", "a": "int8"})
+    assert await typed.fetch_one(b="x", a=1) == (1, "x")
+    await typed.close()
+
+
+async def test_on_a_pool(face: str, runner: Any, dsn: str) -> None:
+    if face == "async":
+        async with AsyncPool(dsn) as pool:
+            assert await pool.fetch_value(SUM, a=1, b=2) == 3
+            assert await pool.fetch_value("select :timeout::int4", params={"timeout": 7}) == 7
+            assert (await pool.execute_many(SUM, [{"a": 1, "b": 2}])).rows_affected == 1
+            with pytest.raises(InterfaceError, match="no value for :b"):
+                await pool.fetch_value(SUM, a=1)
+    else:
+        with Pool(dsn) as shared:
+            assert shared.fetch_value(SUM, a=1, b=2) == 3
+            assert shared.fetch_value("select :timeout::int4", params={"timeout": 7}) == 7
+            assert shared.execute_many(SUM, [{"a": 1, "b": 2}]).rows_affected == 1
+            with pytest.raises(InterfaceError, match="no value for :b"):
+                shared.fetch_value(SUM, a=1)

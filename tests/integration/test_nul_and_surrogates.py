@@ -152,6 +152,8 @@ TEXTS: dict[str, Callable[[Any, str], Awaitable[object]]] = {
     "by name": lambda db, sql: db.fetch_all(f"{sql}, :a", a=1),
     "script": lambda db, sql: db.execute_script(sql),
     "many": lambda db, sql: db.execute_many(sql, [()]),
+    "prepare": lambda db, sql: db.prepare(sql),
+    "describe": lambda db, sql: db.describe(sql),
     "statement": lambda db, sql: db.execute(Statement(sql)),
     "subclass": lambda db, sql: db.execute(type("Text", (str,), {})(sql)),
     "stream": text_of_a_stream,

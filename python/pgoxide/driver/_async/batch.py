@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgoxide import _core
+from pgoxide.driver.peers import explain_peers_names, own_names
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncBatch"]
 
 
+@explain_peers_names("batch")
 class AsyncBatch(_core.BatchBuilder):
     """Collects statements in its block and sends them as one flight when the block ends; see `AsyncConnection.batch`.
 
@@ -41,3 +43,6 @@ class AsyncBatch(_core.BatchBuilder):
             self._discard()
             return
         await self._connection._run_batch(self, self._timeout)
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())

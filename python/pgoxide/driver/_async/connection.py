@@ -44,7 +44,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds `close()` waits for what is in flight and for Terminate to leave, before it cuts the line."""
 
 
-@explain_peers_names
+@explain_peers_names("connection")
 class AsyncConnection(_core.AsyncClient):
     """One session with a PostgreSQL server.
 

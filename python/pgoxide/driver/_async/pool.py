@@ -89,7 +89,7 @@ PING_TIMEOUT = 5.0
 _SET_HERE = "select name from pg_catalog.pg_settings where source = 'session' order by name"
 
 
-@explain_peers_names
+@explain_peers_names("pool")
 # sync: class Pool(Shelf):
 # async-only: begin
 class AsyncPool(_core.AsyncPoolCore):

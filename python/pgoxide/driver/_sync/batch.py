@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgoxide import _core
+from pgoxide.driver.peers import explain_peers_names, own_names
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch"]
 
 
+@explain_peers_names("batch")
 class Batch(_core.BatchBuilder):
     """Collects statements in its block and sends them as one flight when the block ends; see `Connection.batch`.
 
@@ -43,3 +45,6 @@ class Batch(_core.BatchBuilder):
             self._discard()
             return
         self._connection._run_batch(self, self._timeout)
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())

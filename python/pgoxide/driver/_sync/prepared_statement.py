@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pgoxide import _core
 from pgoxide.driver._sync import feeding
+from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.types import ResultColumn, StatementParameter
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["PreparedStatement"]
 R_co = TypeVar("R_co", covariant=True)
 
 
+@explain_peers_names("statement")
 class PreparedStatement(_core.PreparedVerbs[R_co]):
     """A statement that the server has parsed and described, held until it is closed; from `Connection.prepare`.
 
@@ -110,3 +112,6 @@ class PreparedStatement(_core.PreparedVerbs[R_co]):
         if self.closed:
             return f"<{type(self).__name__} closed>"
         return f"<{type(self).__name__} {self.name} {self.sql!r}>"
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())
