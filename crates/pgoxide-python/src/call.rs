@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 
+use crate::convert::user::{Codecs, Listed};
 use crate::convert::zone::{Naive, SessionZone, Zone};
 use crate::convert::{Beyond, Float4, JsonAs, Rules, short_repr};
 use crate::error;
@@ -40,7 +41,7 @@ const SPELLINGS: [(&str, &str); 15] = [
 ];
 
 /// The oid of a built-in type by its `typname` or as SQL writes it; with `[]` behind it, of arrays of it.
-fn type_oid(name: &str) -> Option<u32> {
+pub(crate) fn type_oid(name: &str) -> Option<u32> {
     let name = name.trim();
     if let Some(element) = name.strip_suffix("[]") {
         // Dimensions are no part of an array's type: `int4[][]` is `int4[]`.
@@ -285,6 +286,7 @@ pub(crate) fn rules(
     duplicate_columns: &str,
     forms: &Forms<'_>,
     type_registry: Option<&Bound<'_, TypeRegistry>>,
+    codecs: Vec<Listed<'_>>,
 ) -> PyResult<Rules> {
     const BEYOND: [(&str, Beyond); 4] =
         [("raise", Beyond::Raise), ("clamp", Beyond::Clamp), ("text", Beyond::Text), ("special", Beyond::Special)];
@@ -306,6 +308,7 @@ pub(crate) fn rules(
         json: choose(py, "json", forms.json, &JSON)?,
         json_null: choose(py, "json_null", forms.json_null, &JSON_NULL)?,
         keep_array_bounds: choose(py, "array_bounds", forms.array_bounds, &BOUNDS)?,
+        codecs: Codecs::new(codecs)?,
         types: type_registry.map_or_else(Types::default, |registry| Types::shared(registry.get())),
     })
 }

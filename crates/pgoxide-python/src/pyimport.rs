@@ -32,6 +32,8 @@ imported! {
     json_null = "pgoxide.types._json", "JsonNull";
     /// The zone of a session whose TimeZone has this name.
     session_zone = "pgoxide.types._zone", "session_zone";
+    /// A users' codec or class as functions.
+    codec_functions = "pgoxide.types._codec", "functions";
     /// Builds the exception of a server's ErrorResponse.
     server_error = "pgoxide.errors", "from_fields";
     /// Notes on errors what is known beside their text.

@@ -25,7 +25,6 @@ use crate::sync::lock;
 pub(crate) struct TypeInfo {
     pub(crate) oid: u32,
     pub(crate) name: Box<str>,
-    #[expect(dead_code, reason = "users' codecs are named with it")]
     pub(crate) schema: Box<str>,
     /// The extension it belongs to, wherever that was installed.
     pub(crate) extension: Option<Box<str>>,

@@ -58,6 +58,7 @@ class AsyncClient:
         json: str,
         json_null: str,
         type_registry: TypeRegistry | None,
+        codecs: Sequence[tuple[str | int, object, str, bool, bool]],
         max_message: int,
         max_queued: int,
         max_queued_hard: int,

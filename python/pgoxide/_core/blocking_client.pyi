@@ -52,6 +52,7 @@ class Client:
         json: str,
         json_null: str,
         type_registry: TypeRegistry | None,
+        codecs: Sequence[tuple[str | int, object, str, bool, bool]],
         max_message: int,
         max_queued: int,
         max_queued_hard: int,

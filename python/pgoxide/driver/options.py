@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from pgoxide._core import TypeRegistry
 from pgoxide.config import ConnectConfig
 from pgoxide.errors import InterfaceError
+from pgoxide.types._codec import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from pgoxide.config import Secret
+    from pgoxide.types import Codecs
 
 __all__ = ["ConnectionOptions", "core_options"]
 
@@ -43,6 +45,8 @@ class ConnectionOptions(TypedDict, total=False):
     that knows its lower bounds ("keep").
     type_registry: a TypeRegistry that several connections share, so that types which are not built in are looked up once
     (default: each connection has its own; those of a pool share one).
+    codecs: users' codecs, by type name, name with schema, or OID: `{"jsonb": Codec(…), "public.mood": Mood}`; see
+    `pgoxide.types.Codec`. Those of a pool hold for all its connections.
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
@@ -75,6 +79,7 @@ class ConnectionOptions(TypedDict, total=False):
     json_null: Literal["none", "special"]
     array_bounds: Literal["ignore", "keep"]
     type_registry: TypeRegistry | None
+    codecs: Codecs | None
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -97,6 +102,7 @@ class CoreOptions(TypedDict):
     json_null: str
     array_bounds: str
     type_registry: TypeRegistry | None
+    codecs: list[tuple[str | int, object, str, bool, bool]]
     max_message: int
     max_queued: int
     max_queued_hard: int
@@ -135,6 +141,7 @@ def core_options(
     json = address.pop("json", "python")
     json_null = address.pop("json_null", "none")
     array_bounds = address.pop("array_bounds", "ignore")
+    codecs = listed(address.pop("codecs", None))  # type: ignore[arg-type]  # checked there
     type_registry = address.pop("type_registry", None)
     if not isinstance(type_registry, TypeRegistry | None):
         raise InterfaceError(f"type_registry={type_registry!r}: a pgoxide.TypeRegistry, or None")
@@ -158,6 +165,7 @@ def core_options(
         "json_null": str(json_null),
         "array_bounds": str(array_bounds),
         "type_registry": type_registry,
+        "codecs": codecs,
         "max_message": max_message,
         "max_queued": max_queued,
         "max_queued_hard": max_queued_hard,

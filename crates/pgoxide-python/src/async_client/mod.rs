@@ -39,6 +39,7 @@ pub(crate) use self::reader::Reader;
 use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::convert::user::Listed;
 use crate::copy_out::copy_rows;
 use crate::event_loop::LoopTies;
 use crate::feed::{CopyAsked, Feed};
@@ -198,7 +199,7 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[pymethods]
 impl AsyncClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, codecs, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -215,6 +216,7 @@ impl AsyncClient {
         json: &str,
         json_null: &str,
         type_registry: Option<&Bound<'_, TypeRegistry>>,
+        codecs: Vec<Listed<'_>>,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
@@ -232,6 +234,7 @@ impl AsyncClient {
             duplicate_columns,
             &forms,
             type_registry,
+            codecs,
         )?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };

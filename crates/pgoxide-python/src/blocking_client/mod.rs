@@ -28,6 +28,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use self::feeding::Feeding;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
+use crate::convert::user::Listed;
 use crate::copy_out::copy_rows;
 use crate::error;
 use crate::feed::{CopyAsked, Feed};
@@ -96,7 +97,7 @@ impl Deadline {
 #[pymethods]
 impl BlockingClient {
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
+    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, codecs, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
     fn new(
         py: Python<'_>,
         nonce: String,
@@ -113,6 +114,7 @@ impl BlockingClient {
         json: &str,
         json_null: &str,
         type_registry: Option<&Bound<'_, TypeRegistry>>,
+        codecs: Vec<Listed<'_>>,
         max_message: usize,
         max_queued: usize,
         max_queued_hard: usize,
@@ -130,6 +132,7 @@ impl BlockingClient {
             duplicate_columns,
             &forms,
             type_registry,
+            codecs,
         )?;
         let options = Options { rules: Arc::new(rules), max_queued_hard };
         let limits = Limits { message: max_message, send_buffer: max_queued };

@@ -10,11 +10,20 @@ use pgoxide_types::timestamp::{self, Timestamp};
 use pgoxide_types::{bool as boolean, bytea, float, int, json, numeric, uuid};
 use pyo3::prelude::*;
 
-use super::{Encoder, Rules, hstore, range, refuse};
+use super::{Encoder, Rules, hook, hstore, range, refuse};
 
 impl Encoder {
     /// Appends the text form of one argument that is not `None`, as the type's input function reads it.
     pub(crate) fn encode_text(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
+        let mark = out.len();
+        self.write_text(value, rules, out).or_else(|cause| {
+            let given = hook::given(value, cause)?;
+            out.truncate(mark);
+            self.write_text(&given, rules, out)
+        })
+    }
+
+    fn write_text(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
         let text = out;
         match self {
             // Their binary form is their text.
@@ -24,6 +33,7 @@ impl Encoder {
             Self::Multirange(bound) => return range::encode_text_many(value, bound, rules, text),
             Self::Composite(composite) => return composite.text(value, rules, text),
             Self::Hstore => return hstore::encode_text(value, text),
+            Self::User(user) => return user.encode_text(value, rules, text),
             Self::InText(inner) => return inner.encode_text(value, rules, text),
             _ => {}
         }
@@ -33,7 +43,7 @@ impl Encoder {
         let written = match self {
             Self::Text | Self::Unknown | Self::Json => Ok(()),
             Self::Array(_) | Self::Range(_) | Self::Multirange(_) => Ok(()),
-            Self::Composite(_) | Self::Hstore | Self::InText(_) => Ok(()),
+            Self::Composite(_) | Self::Hstore | Self::InText(_) | Self::User(_) => Ok(()),
             Self::Jsonb => json::strip_jsonb(binary).map(|document| text.extend_from_slice(document)),
             Self::Bool => boolean::decode_binary(binary).map(|value| text.push(if value { b't' } else { b'f' })),
             Self::Int2 => int::decode_binary_i16(binary).map(|value| write_int(value, text)),

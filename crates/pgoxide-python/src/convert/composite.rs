@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::array::put_value;
-use super::{Converted, Decoder, Encoder, Rules, inside, refuse, short_repr, wrong_type};
+use super::{Converted, Decoder, Encoder, Rules, hook, inside, refuse, short_repr, wrong_type};
 use crate::error;
 use crate::ffi::tuple::TupleBuilder;
 use crate::row;
@@ -172,7 +172,11 @@ impl CompositeEncoder {
             return Ok(known.into_iter().flatten().collect());
         }
         // Attributes of what is certainly meant as something else would be a puzzle.
-        if value.is_instance_of::<PyString>() || value.hasattr("__index__")? || value.hasattr("__float__")? {
+        if hook::is_there(value)?
+            || value.is_instance_of::<PyString>()
+            || value.hasattr("__index__")?
+            || value.hasattr("__float__")?
+        {
             return Err(wrong_type(value, &self.expected()));
         }
         let values = self.fields.iter().map(|field| value.getattr(&*field.name));

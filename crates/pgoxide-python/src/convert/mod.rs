@@ -11,6 +11,7 @@ mod composite;
 mod date;
 mod float;
 mod geometry;
+mod hook;
 mod hstore;
 mod inet;
 mod int;
@@ -31,6 +32,7 @@ mod tid;
 mod time;
 mod timestamp;
 mod tsvector;
+pub(crate) mod user;
 mod uuid;
 pub(crate) mod zone;
 
@@ -44,6 +46,7 @@ use pyo3::types::{PyFloat, PyInt, PyString};
 use self::array::{ArrayDecoder, ArrayEncoder, Nesting};
 use self::composite::{CompositeDecoder, CompositeEncoder, Field};
 use self::scalar::Scalar;
+use self::user::{Codecs, UserCodec};
 use self::zone::{Naive, SessionZone, Zone};
 use crate::registry::{TypeInfo, TypeKind, Types};
 use crate::{error, pyimport};
@@ -109,6 +112,8 @@ pub(crate) struct Rules {
     pub(crate) keep_array_bounds: bool,
     /// Types that are not built in.
     pub(crate) types: Types,
+    /// The user's.
+    pub(crate) codecs: Codecs,
 }
 
 /// How a column's values become Python objects. Containers share what they contain, so a clone is cheap.
@@ -150,6 +155,8 @@ pub(crate) enum Decoder {
     Hstore,
     /// A container with a part that has no binary codec.
     InText(Arc<Self>),
+    /// A codec of the user's.
+    User(Arc<UserCodec<Self>>),
 }
 
 impl Decoder {
@@ -159,6 +166,16 @@ impl Decoder {
     }
 
     fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
+        if !rules.codecs.is_empty()
+            && let Some(user) = UserCodec::decoding(type_oid, rules, || Self::own(type_oid, rules, depth))
+        {
+            return Self::User(Arc::new(user));
+        }
+        Self::own(type_oid, rules, depth)
+    }
+
+    /// Our own codec.
+    fn own(type_oid: u32, rules: &Rules, depth: usize) -> Self {
         match (Self::scalar(type_oid), rules) {
             (Some(Self::Float4), Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
             (Some(Self::TimestampTz), Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
@@ -175,7 +192,7 @@ impl Decoder {
 
     fn in_its_format(self) -> Self {
         match self {
-            Self::Unknown | Self::InText(_) => self,
+            Self::Unknown | Self::InText(_) | Self::User(_) => self,
             other if other.format() == Format::Text => Self::InText(Arc::new(other)),
             other => other,
         }
@@ -259,6 +276,7 @@ impl Decoder {
     pub(crate) fn format(&self) -> Format {
         match self {
             Self::Unknown | Self::InText(_) => Format::Text,
+            Self::User(user) => user.format(),
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             Self::Scalar(scalar) => scalar.format(),
@@ -270,7 +288,7 @@ impl Decoder {
     /// Values of this column cannot be part of a reference cycle.
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
-            Self::Json | Self::Jsonb | Self::Array(_) | Self::Record | Self::Hstore => false,
+            Self::Json | Self::Jsonb | Self::Array(_) | Self::Record | Self::Hstore | Self::User(_) => false,
             Self::Composite(composite) => composite.scalar,
             Self::Range(bound) | Self::Multirange(bound) | Self::InText(bound) => bound.is_scalar(),
             Self::Scalar(scalar) => scalar.is_scalar(),
@@ -321,6 +339,7 @@ impl Decoder {
             Self::Record => record::decode(py, raw, rules),
             Self::Composite(composite) => composite.binary(py, raw, rules),
             Self::Hstore => hstore::decode(py, raw),
+            Self::User(user) => user.binary(py, raw, rules),
             Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
@@ -351,6 +370,7 @@ impl Decoder {
             Self::Record => record::decode_text(py, raw),
             Self::Composite(composite) => composite.text(py, raw, rules),
             Self::Hstore => hstore::decode_text(py, raw),
+            Self::User(user) => user.text(py, raw, rules),
             Self::InText(inner) => inner.text(py, raw, rules),
         }
     }
@@ -386,6 +406,8 @@ pub(crate) enum Encoder {
     Hstore,
     /// A container with a part that has no binary codec.
     InText(Arc<Self>),
+    /// A codec of the user's.
+    User(Arc<UserCodec<Self>>),
 }
 
 impl Encoder {
@@ -395,6 +417,16 @@ impl Encoder {
     }
 
     fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
+        if !rules.codecs.is_empty()
+            && let Some(user) = UserCodec::encoding(type_oid, rules, || Self::own(type_oid, rules, depth))
+        {
+            return Self::User(Arc::new(user));
+        }
+        Self::own(type_oid, rules, depth)
+    }
+
+    /// Our own codec.
+    fn own(type_oid: u32, rules: &Rules, depth: usize) -> Self {
         match Self::scalar(type_oid) {
             Some(Self::Scalar(scalar)) => Self::Scalar(scalar.under(rules)),
             Some(Self::Json) if rules.json != JsonAs::Python => Self::Scalar(Scalar::JsonText),
@@ -409,7 +441,7 @@ impl Encoder {
 
     fn in_its_format(self) -> Self {
         match self {
-            Self::Unknown | Self::InText(_) => self,
+            Self::Unknown | Self::InText(_) | Self::User(_) => self,
             other if other.format() == Format::Text => Self::InText(Arc::new(other)),
             other => other,
         }
@@ -491,6 +523,7 @@ impl Encoder {
     pub(crate) fn format(&self) -> Format {
         match self {
             Self::Unknown | Self::InText(_) => Format::Text,
+            Self::User(user) => user.format(),
             Self::Array(array) => array.element.format(),
             Self::Range(bound) | Self::Multirange(bound) => bound.format(),
             Self::Scalar(scalar) => scalar.format(),
@@ -502,7 +535,7 @@ impl Encoder {
     /// Of what is given for an array of it, what is a further dimension.
     pub(crate) fn nesting(&self) -> Nesting {
         match self {
-            Self::Json | Self::Jsonb | Self::Array(_) => Nesting::Arrays,
+            Self::Json | Self::Jsonb | Self::Array(_) | Self::User(_) => Nesting::Arrays,
             Self::Scalar(scalar) if scalar.is_tuple() => Nesting::Lists,
             Self::Composite(_) => Nesting::Lists,
             Self::InText(inner) => inner.nesting(),
@@ -515,13 +548,11 @@ impl Encoder {
     pub(crate) fn encode(&self, value: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
         let start = out.len();
         self.encode_given(value, rules, out).or_else(|refusal| {
-            // NumPy's scalars are looked at only when refused: most are Python's own already.
+            // Looked at only when refused: most are what the codec takes already.
+            out.truncate(start);
             match numpy::plain(value) {
-                Some(plain) => {
-                    out.truncate(start);
-                    self.encode_given(&plain, rules, out).map_err(|_| refusal)
-                }
-                None => Err(refusal),
+                Some(plain) => self.encode_given(&plain, rules, out).map_err(|_| refusal),
+                None => self.encode_given(&hook::given(value, refusal)?, rules, out),
             }
         })
     }
@@ -551,6 +582,7 @@ impl Encoder {
             Self::Multirange(bound) => range::encode_many(value, bound, rules, out),
             Self::Composite(composite) => composite.binary(value, rules, out),
             Self::Hstore => hstore::encode(value, out),
+            Self::User(user) => user.encode(value, rules, out),
             Self::InText(inner) => inner.encode_text(value, rules, out),
             Self::Scalar(scalar) => scalar.encode(value, out),
         }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 from pgoxide import _core
 
 # async-only: end
+from pgoxide._core import TypeRegistry
 from pgoxide.driver._async.connection import AsyncConnection
 from pgoxide.driver._async.pool_batch import AsyncPoolBatch
 from pgoxide.driver._async.pool_stream import AsyncPoolStream
@@ -214,7 +215,9 @@ class AsyncPool(_core.AsyncPoolCore):
         self._settings = settings
         # async-only: end
         self._dsn = dsn
-        self._options = options
+        # What one connection learns of types, all of them know.
+        self._types = options.get("type_registry") or TypeRegistry()
+        self._options: ConnectionOptions = {**options, "type_registry": self._types}
         self._configure, self._on_acquire = configure, on_acquire
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
@@ -780,6 +783,13 @@ class AsyncPool(_core.AsyncPoolCore):
         return own_names(super().__dir__())
 
     # -- work in the background ---------------------------------------------------------------------------------
+
+    def reload_types(self) -> None:
+        """Forgets what the pool's connections know of types that are not built in; each is looked up again when it is next met.
+
+        Seldom needed: see `AsyncConnection.reload_types`.
+        """
+        self._types.clear()
 
     def _check_open(self) -> None:
         if self._closing or not self._opened:

@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
+from pgoxide._core import TypeRegistry
 from pgoxide.driver._sync.connection import Connection
 from pgoxide.driver._sync.pool_batch import PoolBatch
 from pgoxide.driver._sync.pool_stream import PoolStream
@@ -139,7 +140,9 @@ class Pool(Shelf):
         self._prepare_shelf(settings, config.command_timeout)
         self._prepare(core["statement_cache_size"])
         self._dsn = dsn
-        self._options = options
+        # What one connection learns of types, all of them know.
+        self._types = options.get("type_registry") or TypeRegistry()
+        self._options: ConnectionOptions = {**options, "type_registry": self._types}
         self._configure, self._on_acquire = configure, on_acquire
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
@@ -609,6 +612,13 @@ class Pool(Shelf):
         return own_names(super().__dir__())
 
     # -- work in the background ---------------------------------------------------------------------------------
+
+    def reload_types(self) -> None:
+        """Forgets what the pool's connections know of types that are not built in; each is looked up again when it is next met.
+
+        Seldom needed: see `Connection.reload_types`.
+        """
+        self._types.clear()
 
     def _check_open(self) -> None:
         if self._closing or not self._opened:
