@@ -117,10 +117,10 @@ async def test_one_that_fails_when_its_turn_comes_lets_the_next_one_go(face: str
     assert [await db.fetch_value(length, ""), await db.fetch_value(one)] == [0, 1]
     calls = [
         db.fetch_value(length, "x" * 100_000),  # more than the machine takes at once
-        db.fetch_value(new("select '\0'")),
+        db.fetch_value(new("select length($1)"), 1),
         db.fetch_value(one),
-        db.fetch_value(new("select '\0'")),
-        db.fetch_value(new("select '\0'")),
+        db.fetch_value(new("select length($1)"), 2),
+        db.fetch_value(new("select length($1)"), 3),
         db.fetch_value(new("select 2")),
     ]
     got = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)

@@ -14,6 +14,7 @@ import pytest
 import pgoxide
 from fixtures.fix_script import open_at
 from pgoxide import errors
+from pgoxide.types import Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ async def test_session_mode(face: str, runner: Any, pgbouncer: PgBouncer) -> Non
         assert await db.fetch_value("select $1::int4", number) == number
         assert await db.fetch_one("select $1::text, now() is null", "x") == ("x", False)
     await db.execute("create temp table t (a int4, b text, r int4range)")
-    assert (await db.copy_in("t", ((n, "x", "[1,2)") for n in range(5_000)))).rows_affected == 5_000
+    assert (await db.copy_in("t", ((n, "x", Range(1, 2)) for n in range(5_000)))).rows_affected == 5_000
     await db.execute_many("insert into t values ($1, $2)", ((n, str(n)) for n in range(1_000)))
     assert await db.fetch_value("select count(*) from t") == 6_000
     assert (await db.execute_script("begin; select 1; commit"))[1].rows == [(1,)]

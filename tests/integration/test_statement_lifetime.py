@@ -47,7 +47,7 @@ async def test_fetch_from_another_cursor_of_the_same_name(db: Any) -> None:
         ("1.5::float8", 1.5),
         ("42::int8", 42),
         ("'x'::text", "x"),
-        ("'{1,2}'::int4[]", "{1,2}"),
+        ("'{1,2}'::int4[]", [1, 2]),
         ("2.25::float8", 2.25),
     ):
         await db.execute(f"declare c cursor for select {select} as v")
@@ -61,7 +61,7 @@ async def test_fetch_from_another_cursor_of_the_same_name(db: Any) -> None:
 async def test_fetch_of_another_number_of_columns(db: Any) -> None:
     await db.execute("begin")
     await db.execute("declare c cursor for select 1::int4 as a, 2::int8 as b, '{3}'::int4[] as c")
-    assert await db.fetch_one("fetch 1 from c") == (1, 2, "{3}")
+    assert await db.fetch_one("fetch 1 from c") == (1, 2, [3])
     await db.execute("close c")
     await db.execute("declare c cursor for select 4::int8 as a")
     assert await db.fetch_value("fetch 1 from c") == 4
