@@ -75,6 +75,18 @@ PAGES = {
         },
         BLOCKING_START,
     ),
+    "async-transaction": Page(
+        "AsyncTransaction",
+        "What `transaction()` of an [AsyncConnection](async-connection.md) gives; met, not made.",
+        {"driver._async.transaction": ("AsyncTransaction",)},
+        ASYNC_START,
+    ),
+    "transaction": Page(
+        "Transaction",
+        "What `transaction()` of a [Connection](connection.md) gives. The blocking twin of [AsyncTransaction](async-transaction.md).",
+        {"driver._sync.transaction": ("Transaction",)},
+        BLOCKING_START,
+    ),
     "replies": Page(
         "Replies and results",
         "What verbs return besides rows. `from pgoxide import CommandTag`; the other classes are met, not made.",
@@ -169,6 +181,8 @@ CORE = {
     "BatchBuilder": "_core.batch",
     "AsyncPreparedVerbs": "_core.prepared_statement",
     "PreparedVerbs": "_core.prepared_statement",
+    "AsyncTransactionBlock": "_core.transaction",
+    "TransactionBlock": "_core.transaction",
 }
 
 

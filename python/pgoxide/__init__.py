@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.driver._sync.pool import Pool
     from pgoxide.driver._sync.prepared_statement import PreparedStatement
+    from pgoxide.errors import Rollback
     from pgoxide.statement import Statement
     from pgoxide.types import Row
 
@@ -41,6 +42,7 @@ __all__ = [
     "Connection",
     "Pool",
     "PreparedStatement",
+    "Rollback",
     "Row",
     "Statement",
     "TypeRegistry",
@@ -57,6 +59,7 @@ _HOMES = {
     "Connection": "pgoxide.driver._sync.connection",
     "Pool": "pgoxide.driver._sync.pool",
     "PreparedStatement": "pgoxide.driver._sync.prepared_statement",
+    "Rollback": "pgoxide.errors",
     "Row": "pgoxide.types",
     "Statement": "pgoxide.statement",
     "TypeRegistry": "pgoxide._core",

@@ -6,7 +6,8 @@
         ├── DataError                  UnexpectedRowCount (NoRow, MultipleRows), OutdatedType; SQLSTATE 22…
         ├── OperationalError           ConnectionFailed, ConnectionClosed, ProtocolError, QueryTimeout (PoolTimeout), QueueFull,
         │                              PoolFull, BatchAborted, CancelledByNeighbour, StatementInvalidated,
-        │                              TransactionOutcomeUnknown; SQLSTATE 08… 40… 53… 57… 58… and more
+        │                              TransactionOutcomeUnknown, UnexpectedRollback, TransactionNotBegun;
+        │                              SQLSTATE 08… 40… 53… 57… 58… and more
         ├── IntegrityError             SQLSTATE 23…
         ├── InternalError              SQLSTATE 24… 25… XX…
         ├── ProgrammingError           SQLSTATE 42… 26… 34…
@@ -50,8 +51,11 @@ __all__ = [
     "ProtocolError",
     "QueryTimeout",
     "QueueFull",
+    "Rollback",
     "StatementInvalidated",
+    "TransactionNotBegun",
     "TransactionOutcomeUnknown",
+    "UnexpectedRollback",
     "UnexpectedRowCount",
     "Warning",
     "class_for",
@@ -65,6 +69,23 @@ class Warning(Exception):  # noqa: A001  PEP 249 prescribes the name
 
 class Error(Exception):
     """Base of every error pgoxide raises."""
+
+
+class Rollback(Exception):
+    """Raise it inside a transaction block to undo the block and leave it quietly: no error comes out.
+
+    transaction: the block to leave; without one the innermost. An outer one takes all blocks between with it.
+
+    >>> import pgoxide
+    >>> async def example(db: pgoxide.AsyncConnection) -> None:
+    ...     async with db.transaction() as tx:
+    ...         if await tx.fetch_value("update seats set taken = true where id = 1 returning broken"):
+    ...             raise pgoxide.Rollback
+    """
+
+    def __init__(self, transaction: object | None = None) -> None:
+        super().__init__()
+        self.transaction = transaction
 
 
 class InterfaceError(Error):
@@ -280,6 +301,18 @@ class TransactionOutcomeUnknown(OperationalError):
     """The connection was lost while COMMIT was under way: the transaction may or may not have been committed."""
 
     _breaks_connection = True
+
+
+class UnexpectedRollback(OperationalError):
+    """COMMIT was answered by ROLLBACK: a statement of the transaction had failed, and its error was kept from leaving the block.
+
+    Nothing of the transaction was committed; the connection is idle. Of a nested block: only what it did was undone, and the
+    transaction goes on.
+    """
+
+
+class TransactionNotBegun(OperationalError):
+    """The statement was sent behind a BEGIN that failed: it has not run. The call that brought BEGIN raises why."""
 
 
 class BatchAborted(OperationalError):

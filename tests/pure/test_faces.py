@@ -29,8 +29,10 @@ from pgoxide import (
 )
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut
+from pgoxide.driver._async.transaction import AsyncTransaction
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.copying import CopyOut
+from pgoxide.driver._sync.transaction import Transaction
 from pgoxide.statement import AsyncExecutor, Executor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,7 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]] | None:
         (AsyncBatch, Batch),
         (AsyncPreparedStatement, PreparedStatement),
         (AsyncCopyOut, CopyOut),
+        (AsyncTransaction, Transaction),
         (AsyncExecutor, Executor),
     ],
 )
@@ -182,6 +185,33 @@ def test_a_batch_has_the_verbs_of_a_client() -> None:
             assert without_reply(mine.returns) == ast.unparse(its.returns or ast.Constant(None)), name
             mine_named, its_named = ({a.arg for a in f.args.kwonlyargs} for f in (mine, its))
             assert its_named - mine_named == {"timeout", "isolate"}, name
+
+
+def test_a_transaction_has_the_verbs_of_its_client() -> None:
+    """The same overloads, and `commit`, which is for statements that can be the last."""
+    for client_module, client_name, block_name in (
+        ("async_client", "AsyncClient", "AsyncTransactionBlock"),
+        ("blocking_client", "Client", "TransactionBlock"),
+    ):
+        client = functions(stub_class(client_module, client_name))
+        block = functions(stub_class("transaction", block_name))
+        public_names = {name for name in block if not name.startswith("_")}
+        verbs = {
+            name
+            for name in client
+            if name.startswith("fetch_") or name in {"execute", "execute_script", "stream"}
+        }
+        assert public_names == verbs
+        for name in verbs:
+            for mine, its in zip(block[name], client[name], strict=True):
+                assert ast.unparse(mine.returns or ast.Constant(None)) == ast.unparse(
+                    its.returns or ast.Constant(None)
+                )
+                mine_named, its_named = ({a.arg for a in f.args.kwonlyargs} for f in (mine, its))
+                assert mine_named - its_named == (
+                    set() if name in {"execute_script", "stream"} else {"commit"}
+                ), name
+                assert not its_named - mine_named, name
 
 
 def test_every_public_thing_in_a_stub_has_a_docstring() -> None:

@@ -82,6 +82,8 @@ struct Inner {
 pub(crate) struct Awaitable {
     home: Home,
     verb: &'static str,
+    /// What it is the answer of is done in any case: it cannot be cancelled, and who awaits it is cancelled afterwards.
+    lasting: bool,
     /// asyncio's handshake: "I am being awaited, by yield from".
     blocking: AtomicBool,
     inner: Mutex<Inner>,
@@ -101,6 +103,7 @@ impl Awaitable {
         Self {
             home,
             verb,
+            lasting: false,
             blocking: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 outcome: Outcome::Pending,
@@ -115,6 +118,14 @@ impl Awaitable {
     pub(crate) fn give_to(&self, client: Py<AsyncClient>, id: RequestId) {
         let earlier = lock(&self.inner).given.replace((client, id));
         drop(earlier);
+    }
+
+    /// One that cannot be cancelled; nobody need await it.
+    pub(crate) fn lasting(py: Python<'_>, client: Py<AsyncClient>, id: RequestId, verb: &'static str) -> Self {
+        let mut reply = Self::new(py, client, id, verb);
+        reply.lasting = true;
+        reply.close_unseen();
+        reply
     }
 
     /// Sets the result unless there is one. True when it was pending; then [`wake`](Self::wake) is due.
@@ -238,6 +249,9 @@ impl Awaitable {
 
     fn cancel_with(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
         let this = slf.get();
+        if this.lasting {
+            return Ok(false);
+        }
         if let Err(unused) = this.finish(Outcome::Cancelled(message)) {
             drop(unused);
             return Ok(false);

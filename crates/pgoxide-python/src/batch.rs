@@ -19,11 +19,11 @@ use crate::blocking_client::BlockingClient;
 use crate::call::Asked;
 use crate::convert::Rules;
 use crate::error::{self, Kept};
-use crate::job::{Fault, Job, Kind, Run, Verb};
+use crate::job::{End, Fault, Job, Kind, Run, Verb};
 use crate::named::Given;
 use crate::plan::{Plan, SentAs};
 use crate::prepared::{Prepared, Stage};
-use crate::session::Session;
+use crate::session::{Place, Session};
 use crate::sync::lock;
 
 /// One statement's answer in a batch; there once the batch has run.
@@ -103,11 +103,13 @@ pub(crate) struct Batch {
     encoded: usize,
     /// The item the server is at.
     at: usize,
+    /// It brings the end of its transaction block.
+    pub(crate) end: Option<End>,
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { items: Vec::new(), bytes: Vec::new(), steps: SmallVec::new(), encoded: 0, at: 0 }
+        Self { items: Vec::new(), bytes: Vec::new(), steps: SmallVec::new(), encoded: 0, at: 0, end: None }
     }
 
     /// Adds a statement: written at once when it is described and nothing before it waits.
@@ -331,11 +333,15 @@ impl Session {
                 return Err(error);
             }
         }
+        let end = batch.end.take();
+        if let Some(end) = &end {
+            end.commands.append(&mut bytes, &mut steps);
+        }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let barrier = batch.copy().is_some();
-        let resend = if batch.is_plain() { Resend::Passive } else { Resend::Never };
-        let job = Job::new(Kind::Batch(batch), reply).closing(closing);
+        let resend = if batch.is_plain() && end.is_none() { Resend::Passive } else { Resend::Never };
+        let job = Job::new(Kind::Batch(batch), reply).closing(closing).ending(end);
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 }
@@ -344,6 +350,8 @@ impl Session {
 #[pyclass(frozen, subclass, module = "pgoxide._core")]
 pub(crate) struct BatchBuilder {
     client: Client,
+    /// The token of the transaction block it was made through.
+    pub(crate) via: Option<Py<PyAny>>,
     /// Gone once the batch has been submitted.
     batch: Mutex<Option<Box<Batch>>>,
 }
@@ -364,8 +372,11 @@ impl BatchBuilder {
     fn add(&self, verb: Verb, asked: Asked<'_>) -> PyResult<Py<BatchReply>> {
         let session = self.session();
         let py = asked.sql.py();
-        session.check_open(py)?;
+        let place = session.admit(py, self.via.as_ref())?;
         let prepared = asked.prepared(session)?;
+        if let Place::Now(standing) = place {
+            session.refuse_by_hand(py, &prepared, standing)?;
+        }
         let run = Run::new(prepared, verb, asked.into, asked.arguments.len());
         // Out while Python encodes: an argument's own code may use this batch, which then says so.
         let Some(mut batch) = lock(&self.batch).take() else { return Err(closed(py)) };
@@ -388,12 +399,13 @@ fn closed(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl BatchBuilder {
     #[new]
-    fn new(client: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (client, token=None))]
+    fn new(client: &Bound<'_, PyAny>, token: Option<Py<PyAny>>) -> PyResult<Self> {
         let client = match client.cast::<AsyncClient>() {
             Ok(client) => Client::Async(client.clone().unbind()),
             Err(_) => Client::Blocking(client.cast::<BlockingClient>()?.clone().unbind()),
         };
-        Ok(Self { client, batch: Mutex::new(Some(Box::new(Batch::new()))) })
+        Ok(Self { client, via: token, batch: Mutex::new(Some(Box::new(Batch::new()))) })
     }
 
     /// How many statements have been added.

@@ -52,6 +52,10 @@ branches! {
     query_timeout;
     batch_aborted;
     statement_invalidated;
+    /// COMMIT did not commit.
+    unexpected_rollback;
+    transaction_not_begun;
+    transaction_outcome_unknown;
 }
 
 /// The peer broke the protocol.

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::{Queue, Request, RequestId};
+use pgoxide_protocol::client::{Queue, Request, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -98,6 +98,8 @@ impl Call {
 /// One call that waits.
 pub(crate) struct Held {
     id: RequestId,
+    /// To the transaction block, when it was made.
+    standing: Standing,
     /// `Call::Ready` keeps its own.
     reply: Option<Py<Awaitable>>,
     call: Call,
@@ -107,7 +109,17 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn new(py: Python<'_>, id: RequestId, reply: Option<Py<Awaitable>>, call: Call) -> Self {
         let cost = COST + call.weight(py);
-        Self { id, reply, call, cost }
+        Self { id, standing: Standing::Outside, reply, call, cost }
+    }
+
+    /// The same, standing so to the transaction block.
+    pub(crate) const fn standing_at(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
+    pub(crate) const fn id(&self) -> RequestId {
+        self.id
     }
 
     /// Who waits for it.
@@ -139,7 +151,7 @@ impl Held {
     }
 
     /// For the garbage collector.
-    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(reply) = &self.reply {
             visit.call(reply)?;
         }
@@ -255,8 +267,11 @@ impl HeldCalls {
 
     /// The statements to be described now, marked as such: all that the calls at the front need, as far as there are
     /// only calls that need some. Behind another call a statement may mean something else.
-    fn undescribed(&mut self, iso: bool) -> Vec<Arc<Prepared>> {
+    fn undescribed(&mut self, iso: bool) -> (Vec<Arc<Prepared>>, Standing) {
         let mut wanted = Vec::new();
+        // Ahead of a call outside the transaction block nothing opens it.
+        let inside = self.calls.front().is_some_and(|front| front.standing != Standing::Outside);
+        let standing = if inside { Standing::Inside } else { Standing::Outside };
         let mut want = |statement: &Arc<Prepared>| {
             if statement.stage() == Stage::New {
                 statement.set_stage(Stage::Describing);
@@ -265,7 +280,7 @@ impl HeldCalls {
         };
         if !self.again.is_empty() {
             self.again.iter().flat_map(|(_, held)| held.call.missing(iso)).for_each(want);
-            return wanted;
+            return (wanted, Standing::Outside);
         }
         // The front in any case: who was to bring its description may have been given up.
         if let Some(statement) = self.calls.front_mut().and_then(|front| front.call.waits_for(iso)) {
@@ -279,7 +294,7 @@ impl HeldCalls {
             missing.for_each(&mut want);
             self.asked = place + 1;
         }
-        wanted
+        (wanted, standing)
     }
 
     /// Takes out all that wait for `statement`.
@@ -336,7 +351,7 @@ impl Session {
 
     /// Encodes and submits a call whose turn has come.
     fn release(&self, py: Python<'_>, held: Held) -> Option<Ended> {
-        let Held { id, reply, call, .. } = held;
+        let Held { id, standing, reply, call, .. } = held;
         let stream = if let Call::Stream(call) = &call { Some(Arc::clone(&call.shared)) } else { None };
         let waiting = reply.as_ref().map(|reply| reply.clone_ref(py));
         let request = match call {
@@ -349,7 +364,7 @@ impl Session {
             Call::Stream(call) => self.stream_request(py, id, call),
             Call::Batch(call) => self.batch_request(py, id, call.batch, reply),
         };
-        let error = request.and_then(|request| self.submit(py, request)).err()?;
+        let error = request.and_then(|request| self.submit(py, request, standing)).err()?;
         let mut job = Job::new(Kind::Taken, waiting);
         job.stream = stream;
         Some((job, Err(error)))
@@ -358,11 +373,11 @@ impl Session {
     /// A flight of Parse and Describe for each statement, so that one bad text fails only its own calls. False when all
     /// have been asked for before.
     fn ask_for_descriptions(&self, py: Python<'_>, iso: bool, ended: &mut Vec<Ended>) -> bool {
-        let wanted = lock(&self.state).held.undescribed(iso);
+        let (wanted, standing) = lock(&self.state).held.undescribed(iso);
         let asked = !wanted.is_empty();
         for statement in wanted {
             let request = self.prepare_request(py, vec![Arc::clone(&statement)]);
-            if let Err(error) = request.and_then(|request| self.submit(py, request)) {
+            if let Err(error) = request.and_then(|request| self.submit(py, request, standing)) {
                 statement.set_stage(Stage::New);
                 ended.extend(self.fail_held(py, &statement, |_| error.clone_ref(py)));
             }
@@ -400,7 +415,7 @@ impl Session {
         }
         let undescribed = prepare.take_undescribed();
         if !undescribed.is_empty() {
-            self.submit(py, self.describe_types(py, undescribed)?)?;
+            self.submit(py, self.describe_types(py, undescribed)?, Standing::Outside)?;
         }
         ended.extend(self.advance_held(py));
         Ok(ended)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pgoxide_protocol::client::{Commands, Failure, LevelId, RequestId};
 use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::data_row::{DataRow, Values};
@@ -22,7 +23,7 @@ use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::portal::{self, Portal};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::script::Script;
-use crate::session::{Session, refusal_error, victim};
+use crate::session::{Session, over, refusal_error, told};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Into;
@@ -104,6 +105,14 @@ fn in_row(py: Python<'_>, error: PyErr, row: u64) -> PyErr {
     error
 }
 
+/// The end of a transaction block that travels with its last statement.
+pub(crate) struct End {
+    pub(crate) level: LevelId,
+    pub(crate) commands: Commands,
+    /// COMMIT, and not a savepoint's RELEASE.
+    pub(crate) commits: bool,
+}
+
 /// One statement's run: what was asked, and what has come so far.
 pub(crate) struct Run {
     pub(crate) prepared: Arc<Prepared>,
@@ -114,6 +123,8 @@ pub(crate) struct Run {
     pub(crate) isolate: bool,
     /// Its flight carries Parse and Describe too.
     pub(crate) first: Option<Describing>,
+    /// It brings the end of its transaction block.
+    pub(crate) end: Option<End>,
     /// Results come in text format: the columns were unknown when Bind was written.
     pub(crate) text: bool,
     /// It is the second attempt, after its statement was lost.
@@ -142,6 +153,7 @@ impl Run {
             into,
             arguments,
             isolate: false,
+            end: None,
             first: None,
             text: false,
             again: false,
@@ -409,11 +421,11 @@ pub(crate) struct Prepare {
 }
 
 /// Why the statements of a Prepare were not described.
-struct Refusal {
+enum Refusal {
     /// The ErrorResponse's body, from which each waiting run gets an exception of its own.
-    body: Vec<u8>,
-    /// It was another call's cancel.
-    neighbour: bool,
+    Server { body: Vec<u8>, failure: Failure },
+    /// It waited to be written inside a transaction that is over.
+    Stranded,
 }
 
 impl Prepare {
@@ -421,8 +433,12 @@ impl Prepare {
         Self { statements, at: 0, parameter_oids: Vec::new(), refusal: None, unknown: Vec::new() }
     }
 
-    pub(crate) fn refuse(&mut self, body: Vec<u8>, neighbour: bool) {
-        self.refusal = Some(Refusal { body, neighbour });
+    pub(crate) fn refuse(&mut self, body: Vec<u8>, failure: Failure) {
+        self.refusal = Some(Refusal::Server { body, failure });
+    }
+
+    pub(crate) fn strand(&mut self) {
+        self.refusal = Some(Refusal::Stranded);
     }
 
     /// The server has another statement of this name (42P05): it is to be closed, and ours described after all. False when
@@ -440,8 +456,8 @@ impl Prepare {
     /// What a call hears that waited for `statement`.
     pub(crate) fn error(&self, py: Python<'_>, statement: &Prepared) -> PyErr {
         match &self.refusal {
-            Some(refusal) if refusal.neighbour => victim(py, refusal_error(py, &refusal.body, statement)),
-            Some(refusal) => refusal_error(py, &refusal.body, statement),
+            Some(Refusal::Server { body, failure }) => told(py, *failure, || refusal_error(py, body, statement)),
+            Some(Refusal::Stranded) => over(py),
             None => error::interface_error(py, "the statement has not been described"),
         }
     }
@@ -484,6 +500,12 @@ impl Prepare {
     }
 }
 
+/// The end of a transaction block, good or bad.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) undoes: bool,
+}
+
 /// The kinds of requests. Boxed, since a job moves several times on its way.
 pub(crate) enum Kind {
     Prepare(Box<Prepare>),
@@ -498,6 +520,10 @@ pub(crate) enum Kind {
     CopyOut(Box<CopyOut>),
     /// A question about types, and who waits for the answer.
     Introspect(Box<Introspect>),
+    /// Nothing but the end of a transaction block.
+    Ending(Ending),
+    /// Nothing but the opening of a transaction block, ahead of that request.
+    Opening(RequestId),
     /// Taken out while Python code runs.
     Taken,
 }
@@ -517,6 +543,12 @@ pub(crate) struct Job {
     pub(crate) parsed: bool,
     /// It makes a pool's connection forget its last user.
     pub(crate) resets: bool,
+    /// The level of the transaction block whose end it carries.
+    pub(crate) ends: Option<LevelId>,
+    /// That end is COMMIT.
+    pub(crate) commits: bool,
+    /// The tag of the command that ends its transaction block, once that has come.
+    pub(crate) ended: Option<String>,
     /// Statements that its flight closes.
     closing: Option<Box<Closing>>,
     /// What was written for it: its statement was lost before anything ran, so it is to be asked again.
@@ -533,6 +565,9 @@ impl Job {
             stream: None,
             parsed: false,
             resets: false,
+            ends: None,
+            commits: false,
+            ended: None,
             closing: None,
             again: None,
         }
@@ -541,6 +576,15 @@ impl Job {
     /// With the statements its flight closes before anything else.
     pub(crate) fn closing(mut self, closing: Option<Box<Closing>>) -> Self {
         self.closing = closing;
+        self
+    }
+
+    /// With the end of its transaction block behind all else.
+    pub(crate) fn ending(mut self, end: Option<End>) -> Self {
+        if let Some(end) = end {
+            self.ends = Some(end.level);
+            self.commits = end.commits;
+        }
         self
     }
 
@@ -575,8 +619,20 @@ impl Job {
             | Kind::Stream(_)
             | Kind::CopyOut(_)
             | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
             | Kind::Taken => {}
         }
+    }
+
+    /// It was to end its transaction block well, and did not.
+    pub(crate) fn end_failed(&self) -> Option<LevelId> {
+        self.ends.filter(|_| self.ended.as_deref().is_none_or(|tag| tag == "ROLLBACK"))
+    }
+
+    /// COMMIT was on its way, and neither its answer came nor a refusal.
+    pub(crate) const fn outcome_is_unknown(&self) -> bool {
+        self.commits && !self.refused && self.ended.is_none()
     }
 
     /// For the garbage collector: who waits, and what its rows are to become.
@@ -590,7 +646,13 @@ impl Job {
             Kind::Fed(fed) => fed.visit(visit),
             Kind::Introspect(introspect) => introspect.visit(visit),
             // A stream's rows are its reader's.
-            Kind::Prepare(_) | Kind::Script(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_)
+            | Kind::Script(_)
+            | Kind::Stream(_)
+            | Kind::CopyOut(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
+            | Kind::Taken => Ok(()),
         }
     }
 
@@ -642,12 +704,21 @@ impl Job {
             }
             return Err(error);
         }
+        if self.commits && self.ended.as_deref() == Some("ROLLBACK") {
+            return Err(unexpected_rollback(py));
+        }
         match &mut self.kind {
             Kind::Run(run) => run.result(py).map_err(|error| session.explained(py, error, Some(&run.prepared))),
             Kind::Script(script) => script.result(py),
             Kind::Fed(fed) => fed.result(py),
             Kind::Batch(batch) => batch.result(py, session),
-            Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => Ok(py.None()),
+            Kind::Prepare(_)
+            | Kind::Stream(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
+            | Kind::Taken => Ok(py.None()),
         }
     }
 
@@ -659,7 +730,12 @@ impl Job {
             Kind::Batch(batch) => batch.statement(),
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Fed(fed) => fed.statement(),
-            Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => None,
+            Kind::Script(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
+            | Kind::Taken => None,
         }
     }
 
@@ -676,6 +752,15 @@ impl Job {
         };
         error::server_error(py, refusal, sql, None, None)
     }
+}
+
+#[cold]
+pub(crate) fn unexpected_rollback(py: Python<'_>) -> PyErr {
+    error::unexpected_rollback(
+        py,
+        "COMMIT was answered by ROLLBACK: a statement of the transaction had failed, so nothing of it was committed; let \
+         such an error leave the block, or put what may fail into a nested transaction()",
+    )
 }
 
 /// What decoding needs to know of its connection.

@@ -23,6 +23,7 @@ mod job;
 mod known;
 mod named;
 mod open_streams;
+mod outsiders;
 mod plan;
 mod pool;
 mod portal;
@@ -38,6 +39,7 @@ mod stream;
 mod sync;
 mod tag;
 mod target;
+mod transaction;
 mod turn;
 
 use pyo3::prelude::*;
@@ -77,4 +79,6 @@ mod _core {
     use crate::stream::{Stream, StreamStep};
     #[pymodule_export]
     use crate::tag::CommandTag;
+    #[pymodule_export]
+    use crate::transaction::{AsyncTransactionBlock, TransactionBlock};
 }

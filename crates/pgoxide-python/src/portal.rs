@@ -106,7 +106,8 @@ pub(crate) fn opening(client: &Bound<'_, PyAny>, session: &Session, asked: &mut 
     }
     let idle = {
         let state = lock(&session.state);
-        state.held.is_empty() && state.conn.is_idle() && state.conn.status() == TransactionStatus::Idle
+        let quiet = state.held.is_empty() && state.conn.is_idle();
+        quiet && state.conn.status() == TransactionStatus::Idle && state.conn.top_level().is_none()
     };
     if idle {
         return Err(no_transaction(py));

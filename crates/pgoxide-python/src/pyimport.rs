@@ -44,6 +44,7 @@ imported! {
     warn = "warnings", "warn_explicit";
     copy_context = "contextvars", "copy_context";
     current_task = "asyncio", "current_task";
+    current_thread = "threading", "current_thread";
     transaction_tokens = "pgoxide.driver.ownership", "TOKENS";
     running_loop = "asyncio", "_get_running_loop";
     safe_uuid_unknown = "uuid", "SafeUUID";
@@ -98,4 +99,7 @@ imported_type! {
     query_timeout = "pgoxide.errors", "QueryTimeout";
     batch_aborted = "pgoxide.errors", "BatchAborted";
     statement_invalidated = "pgoxide.errors", "StatementInvalidated";
+    unexpected_rollback = "pgoxide.errors", "UnexpectedRollback";
+    transaction_not_begun = "pgoxide.errors", "TransactionNotBegun";
+    transaction_outcome_unknown = "pgoxide.errors", "TransactionOutcomeUnknown";
 }

@@ -32,11 +32,9 @@ pub enum Command {
 /// ```
 #[must_use]
 pub fn command(sql: &str) -> Command {
-    let bytes = sql.as_bytes();
-    let start = skip(bytes);
-    let word = &bytes[start..];
-    let end = word.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(word.len());
-    let is = |name: &str| word[..end].eq_ignore_ascii_case(name.as_bytes());
+    let mut words = words(sql);
+    let word = words.next().unwrap_or_default();
+    let is = |name: &str| word.eq_ignore_ascii_case(name);
     if ["select", "values", "table", "with", "insert", "update", "delete", "merge"].into_iter().any(is) {
         Command::Plain
     } else if is("call") {
@@ -45,11 +43,25 @@ pub fn command(sql: &str) -> Command {
         Command::Indirect
     } else if is("copy") {
         Command::Copy
-    } else if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"].into_iter().any(is) {
+    } else if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"].into_iter().any(is)
+        || (is("prepare") && words.next().is_some_and(|word| word.eq_ignore_ascii_case("transaction")))
+    {
         Command::Transaction
     } else {
         Command::Other
     }
+}
+
+/// The words a statement starts with: letters, with white space and comments between.
+pub(crate) fn words(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        let start = skip(rest.as_bytes());
+        let word = rest.get(start..)?;
+        let end = word.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(word.len());
+        rest = &word[end..];
+        (end > 0).then(|| &word[..end])
+    })
 }
 
 /// Past white space, comments, opening parentheses and empty statements.
@@ -83,6 +95,8 @@ mod tests {
             ("-- select\ncopy t to stdout", Command::Copy),
             ("/*/**/select*/ BEGIN", Command::Transaction),
             ("do $$ begin end $$", Command::Other),
+            ("prepare transaction 'x'", Command::Transaction),
+            ("prepare p as select 1", Command::Other),
             ("selector", Command::Other),
             ("/* never closed", Command::Other),
             ("--", Command::Other),

@@ -6,6 +6,7 @@
 //! | `lexer.rs` | a text cut into tokens |
 //! | `placeholders.rs` | `:name` becomes `$n` |
 //! | `session.rs` | what a statement leaves behind in its session |
+//! | `transaction.rs` | which of them begin or end a transaction |
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +14,10 @@ mod command;
 mod lexer;
 mod placeholders;
 mod session;
+mod transaction;
 
 pub use command::{Command, command};
 pub use lexer::{Kind, Token, Tokens, tokens};
 pub use placeholders::{Named, PlaceholderError, characters};
 pub use session::{Keeps, keeps};
+pub use transaction::begins_or_ends_transaction;

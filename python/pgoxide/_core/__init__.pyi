@@ -7,6 +7,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `awaitable.pyi`: what an asynchronous verb returns
 - `batch.pyi`: several statements in one flight
 - `pool.pyi`: the verbs of the two pools; `arguments.pyi`: arguments that are kept
+- `transaction.pyi`: transaction blocks
 - `tag.pyi`, `script.pyi`: what statements and scripts give
 - `portal.pyi`: rows that are asked for part by part
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
@@ -32,11 +33,13 @@ from pgoxide._core.row import make_row
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import Stream, StreamStep
 from pgoxide._core.tag import CommandTag
+from pgoxide._core.transaction import AsyncTransactionBlock, TransactionBlock
 
 __all__ = [
     "AsyncClient",
     "AsyncPoolCore",
     "AsyncPreparedVerbs",
+    "AsyncTransactionBlock",
     "BatchBuilder",
     "BatchReply",
     "Client",
@@ -51,6 +54,7 @@ __all__ = [
     "ScriptResult",
     "Stream",
     "StreamStep",
+    "TransactionBlock",
     "TypeRegistry",
     "copy_format",
     "frozen_arguments",

@@ -543,7 +543,7 @@ class AsyncClient:
     def _disown(self, token: object) -> None:
         """The transaction of `token` is over; another's goes on."""
 
-    def _run_batch(self, batch: BatchBuilder, timeout: float | None) -> Reply[None]:
+    def _run_batch(self, batch: BatchBuilder, timeout: float | None, commit: bool = False) -> Reply[None]:
         """Submits a collected batch; the reply settles when all of it has run."""
 
     def _attach(self, event_loop: AbstractEventLoop, hooks: _Line, descriptor: int | None) -> Reader:

@@ -536,7 +536,7 @@ class Client:
     def _disown(self, token: object) -> None:
         """The transaction of `token` is over; another's goes on."""
 
-    def _run_batch(self, batch: BatchBuilder, timeout: float | None) -> None:
+    def _run_batch(self, batch: BatchBuilder, timeout: float | None, commit: bool = False) -> None:
         """Runs a collected batch."""
 
     def _attach(self, hooks: _Line, descriptor: int) -> None:

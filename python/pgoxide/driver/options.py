@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from pgoxide._core import TypeRegistry
 from pgoxide.config import ConnectConfig
+from pgoxide.driver.commands import begin
 from pgoxide.errors import InterfaceError
 from pgoxide.types._codec import listed
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from pgoxide.config import Secret
+    from pgoxide.statement import Isolation
     from pgoxide.types import Codecs
 
-__all__ = ["ConnectionOptions", "core_options"]
+__all__ = ["ConnectionOptions", "Modes", "core_options", "transaction_modes"]
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -50,6 +52,8 @@ class ConnectionOptions(TypedDict, total=False):
     max_message: largest message accepted from the server, in bytes (1 GiB).
     max_queued: bytes handed to the socket before further requests wait their turn (256 KiB).
     max_queued_hard: bytes of unfinished requests above which a call raises QueueFull (64 MiB).
+    transaction_isolation, transaction_read_only, transaction_deferrable: what `transaction()` begins with where its call says
+    nothing; None (default) leaves it to the session.
     stream_wait_warning: seconds after which a call that waits for another task's or thread's stream is told by a
     RuntimeWarning where that stream was made (10.0); None: never.
     """
@@ -84,6 +88,9 @@ class ConnectionOptions(TypedDict, total=False):
     max_queued: int
     max_queued_hard: int
     stream_wait_warning: float | None
+    transaction_isolation: Isolation | None
+    transaction_read_only: bool | None
+    transaction_deferrable: bool | None
 
 
 class CoreOptions(TypedDict):
@@ -119,11 +126,40 @@ _BOUNDS = {
 }
 
 
+class Modes(NamedTuple):
+    """What a connection's transactions begin with."""
+
+    isolation: Isolation | None = None
+    read_only: bool | None = None
+    deferrable: bool | None = None
+
+    def over(self, isolation: Isolation | None, read_only: bool | None, deferrable: bool | None) -> str:
+        """BEGIN, with these modes where the call says nothing. Raises InterfaceError for a mode there is not."""
+        return begin(
+            self.isolation if isolation is None else isolation,
+            self.read_only if read_only is None else read_only,
+            self.deferrable if deferrable is None else deferrable,
+        )
+
+
+def transaction_modes(options: ConnectionOptions) -> tuple[Modes, ConnectionOptions]:
+    """The modes of transactions out of `connect()`'s arguments, and the rest. Raises InterfaceError for what is none."""
+    rest = options.copy()
+    modes = Modes(
+        rest.pop("transaction_isolation", None),
+        rest.pop("transaction_read_only", None),
+        rest.pop("transaction_deferrable", None),
+    )
+    modes.over(None, None, None)
+    return modes, rest
+
+
 def core_options(
     dsn: str | ConnectConfig | None, options: ConnectionOptions
 ) -> tuple[ConnectConfig, CoreOptions]:
     """The address and the behaviour out of `connect()`'s arguments. Raises InterfaceError for what cannot be right."""
-    address = dict(options)
+    _, rest = transaction_modes(options)
+    address = dict(rest)
     cache_size = _bounded(address, "statement_cache_size", 256)
     longest = _bounded(address, "statement_cache_max_length", 16_384)
     max_message = _bounded(address, "max_message", 1 << 30)

@@ -10,6 +10,7 @@
 //!    connection that the caller opens.
 //! 5. [`abort`](Connection::abort) when the line is gone: every unfinished request comes back.
 
+use super::block::{Commands, LevelId, Stage, Standing};
 use super::cancel::{CancelDelivered, CancelKey, CancelOutcome};
 use super::pipeline::{Pipeline, Request, RequestId, Step};
 use super::query::CopyDirection;
@@ -95,12 +96,69 @@ impl<J> Connection<J> {
 
     /// Accepts a request; it is written by [`pump`](Self::pump).
     pub fn submit(&mut self, request: Request<J>) {
-        self.pipeline.submit(request);
+        self.pipeline.submit(request, Standing::Outside);
+    }
+
+    /// Accepts a request that stands to the transaction block as `standing` says.
+    pub fn submit_at(&mut self, request: Request<J>, standing: Standing) {
+        self.pipeline.submit(request, standing);
+    }
+
+    /// Enters a level of the transaction block: `open` is written in front of the next request inside, `undo` by one that
+    /// undoes it. The first level is the transaction, the others are savepoints.
+    pub fn enter(&mut self, id: LevelId, open: Commands, undo: Commands) {
+        self.pipeline.block.enter(id, open, undo);
+    }
+
+    /// How far the server is with a level. None: it has been left, or the connection has ended.
+    #[must_use]
+    pub fn stage(&self, id: LevelId) -> Option<Stage> {
+        self.pipeline.block.stage(id)
+    }
+
+    /// The innermost level.
+    #[must_use]
+    pub fn top_level(&self) -> Option<LevelId> {
+        self.pipeline.block.top()
+    }
+
+    /// Leaves level `id` and those above it without a word to the server. False when there is something to end: requests
+    /// inside that have not finished, or levels that are open.
+    pub fn leave_unsaid(&mut self, id: LevelId) -> bool {
+        let Some(stage) = self.stage(id) else { return true };
+        let said = matches!(stage, Stage::Opening | Stage::Open) && !self.is_over();
+        let unsaid = !said && (self.is_over() || !self.pipeline.has_inside());
+        if unsaid {
+            self.pipeline.block.remove(id, LevelId::MAX);
+        }
+        unsaid
+    }
+
+    /// Leaves all levels, whatever the server is at: what waits to be written inside never is.
+    pub fn forget_block(&mut self) {
+        self.pipeline.block.remove(0, LevelId::MAX);
+    }
+
+    /// A statement inside the block has ended the transaction: nothing more is written inside.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.pipeline.block.is_over()
+    }
+
+    /// The requests that wait to be written inside a transaction that is over or has been left: they came too late.
+    pub fn take_stranded(&mut self) -> Vec<(RequestId, J)> {
+        self.pipeline.take_stranded()
+    }
+
+    /// How many requests have been written and are unanswered; [`abort`](Self::abort) gives them first.
+    #[must_use]
+    pub fn flying(&self) -> usize {
+        self.pipeline.flying.len()
     }
 
     /// Writes what may be written now.
     pub fn pump(&mut self) {
-        self.pipeline.pump(&mut self.out, self.sent + self.limits.send_buffer);
+        self.pipeline.pump(&mut self.out, self.sent + self.limits.send_buffer, self.status);
     }
 
     /// Bytes to hand to the socket.

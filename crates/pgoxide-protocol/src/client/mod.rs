@@ -5,11 +5,13 @@
 //! | `connection.rs` | [`Connection`] and its few verbs |
 //! | `startup.rs` | from StartupMessage to the first ReadyForQuery |
 //! | `pipeline.rs` | requests: queued, written, finished; barriers and back-pressure |
+//! | `block.rs` | the transaction block, opened by the first request inside it |
 //! | `queue.rs` | a queue whose items are also found by their id |
 //! | `query.rs` | each backend message matched against the reply expected next |
 //! | `cancel.rs` | the window in which a CancelRequest may hit a neighbour |
 //! | `frame.rs` | cutting frames off the received bytes |
 
+mod block;
 mod cancel;
 mod connection;
 mod frame;
@@ -18,6 +20,7 @@ mod query;
 mod queue;
 mod startup;
 
+pub use block::{Commands, LevelId, Stage, Standing};
 pub use cancel::{CancelDelivered, CancelKey, CancelOutcome};
 pub use connection::{Connection, Limits};
 pub use pipeline::{Prefix, Request, RequestId, Resend, Step};

@@ -21,8 +21,10 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::block::{Block, LevelId, Standing};
 use super::cancel::{CancelDelivered, CancelOutcome, Window};
 use super::queue::Queue;
+use crate::codes::TransactionStatus;
 
 /// Chosen by whoever submits; unique among a connection's unfinished requests.
 pub type RequestId = u64;
@@ -47,6 +49,16 @@ pub enum Step {
     Close,
     /// Any number of results of the simple protocol.
     Query,
+    /// ParseComplete of a command of the transaction; see [`Commands`](super::Commands).
+    CommandParse,
+    /// Its BindComplete.
+    CommandBind,
+    /// Its CommandComplete.
+    CommandExecute,
+    /// CommandComplete of a command that opens a level of the transaction block.
+    Open,
+    /// RowDescription or NoData of the unnamed portal: the transaction is open.
+    Guard,
     /// ReadyForQuery: the end of a request.
     Sync,
 }
@@ -109,6 +121,11 @@ enum Attempt {
 #[derive(Debug)]
 pub(super) struct Flight<J> {
     pub(super) request: Request<J>,
+    pub(super) standing: Standing,
+    /// The innermost level when it was submitted, for one that ends levels.
+    last: LevelId,
+    /// The command that ends its level has been completed.
+    pub(super) ended: bool,
     /// Nobody waits for its answer.
     pub(super) abandoned: bool,
     /// Cancelled while it ran, when another's CancelRequest was outstanding: its own is due after that.
@@ -125,10 +142,13 @@ pub(super) struct Pipeline<J> {
     pub(super) flying: Queue<Flight<J>>,
     pub(super) expected: VecDeque<Step>,
     pub(super) window: Option<Window>,
+    pub(super) block: Block,
     /// Flights with places below this were written when a window opened: its signal may hit them, and they may say so
     /// long after it closed, since the server is ahead of what has been read.
     exposed: u64,
     held: usize,
+    /// Unfinished requests that do not stand apart from the transaction block.
+    inside: usize,
 }
 
 impl<J> Pipeline<J> {
@@ -139,8 +159,10 @@ impl<J> Pipeline<J> {
             flying: Queue::new(),
             expected: VecDeque::new(),
             window: None,
+            block: Block::new(),
             exposed: 0,
             held: 0,
+            inside: 0,
         }
     }
 
@@ -163,15 +185,38 @@ impl<J> Pipeline<J> {
         self.flying.get_mut(id).or(waiting).map(|flight| &mut flight.request.job)
     }
 
-    pub(super) fn submit(&mut self, request: Request<J>) {
+    pub(super) fn submit(&mut self, request: Request<J>, standing: Standing) {
         self.held += cost(&request);
+        self.inside += usize::from(standing != Standing::Outside);
         let id = request.id;
-        let flight = Flight { request, abandoned: false, cancel_due: false, attempt: Attempt::First };
+        let last = self.block.top().unwrap_or(0);
+        let (abandoned, attempt) = (false, Attempt::First);
+        let flight = Flight { request, standing, last, ended: false, abandoned, cancel_due: false, attempt };
         self.queued.push_back(id, flight);
     }
 
+    /// Requests inside the block that have not finished.
+    pub(super) const fn has_inside(&self) -> bool {
+        self.inside > 0
+    }
+
+    /// Those that wait to be written inside a transaction that is over or has been left.
+    pub(super) fn take_stranded(&mut self) -> Vec<(RequestId, J)> {
+        if self.inside == 0 || !(self.block.is_empty() || self.block.is_over()) {
+            return Vec::new();
+        }
+        let inside = |flight: &Flight<J>| matches!(flight.standing, Standing::Inside | Standing::Ends(_));
+        let ids: Vec<RequestId> =
+            self.queued.iter().filter(|(_, flight)| inside(flight)).map(|(_, flight)| flight.request.id).collect();
+        let taken = ids.into_iter().filter_map(|id| self.queued.remove(id));
+        let jobs: Vec<Flight<J>> = taken.collect();
+        self.held -= jobs.iter().map(|flight| cost(&flight.request)).sum::<usize>();
+        self.inside -= jobs.len();
+        jobs.into_iter().map(|flight| (flight.request.id, flight.request.job)).collect()
+    }
+
     /// Writes what may be written now behind what is in flight. `room` bounds the bytes not yet sent.
-    pub(super) fn pump(&mut self, out: &mut Vec<u8>, room: usize) {
+    pub(super) fn pump(&mut self, out: &mut Vec<u8>, room: usize, status: TransactionStatus) {
         // Behind a head that is to be written again only what was there when that was decided.
         if self.window.is_some() || self.head_goes_again() {
             return;
@@ -180,16 +225,18 @@ impl<J> Pipeline<J> {
             let waiting = if self.again.is_empty() { &mut self.queued } else { &mut self.again };
             let Some(next) = waiting.front() else { return };
             let blocked = self.flying.back().is_some_and(|last| last.request.barrier || next.request.barrier);
-            if blocked || (!out.is_empty() && out.len() + next.request.bytes.len() > room) {
+            let inside = matches!(next.standing, Standing::Inside | Standing::Ends(_));
+            let torn = inside && (self.block.is_empty() || self.block.is_torn() || self.block.is_over());
+            if blocked || torn || (!out.is_empty() && out.len() + next.request.bytes.len() > room) {
                 return;
             }
             if let Some(flight) = waiting.pop_front() {
-                self.write(flight, out);
+                self.write(flight, out, status);
             }
         }
     }
 
-    fn write(&mut self, mut flight: Flight<J>, out: &mut Vec<u8>) {
+    fn write(&mut self, mut flight: Flight<J>, out: &mut Vec<u8>, status: TransactionStatus) {
         if flight.attempt == Attempt::Hit
             && let Resend::Once(prefix) | Resend::Always(prefix) = &flight.request.resend
         {
@@ -197,13 +244,23 @@ impl<J> Pipeline<J> {
             self.expected.extend(prefix.steps.iter().copied());
             flight.attempt = Attempt::Again;
         }
+        match flight.standing {
+            Standing::Outside => {}
+            Standing::Inside | Standing::Ends(_) => {
+                if self.block.lead_in(flight.request.barrier, out, &mut self.expected) {
+                    // Nothing that was hit may be sent again behind it, nor may it be without what opens its level.
+                    flight.request.resend = Resend::Never;
+                }
+            }
+            Standing::Undoes(level) => self.block.undo(level, status, out, &mut self.expected),
+        }
         out.extend_from_slice(&flight.request.bytes);
         self.expected.extend(flight.request.steps.iter().copied());
         self.flying.push_back(flight.request.id, flight);
     }
 
     /// The head has its ReadyForQuery. None when it is to be written again.
-    pub(super) fn finish(&mut self) -> Option<Flight<J>> {
+    pub(super) fn finish(&mut self, status: TransactionStatus) -> Option<Flight<J>> {
         let flight = self.flying.pop_front()?;
         let id = flight.request.id;
         if let Some(window) = self.window.as_mut().filter(|window| window.target == id) {
@@ -214,8 +271,21 @@ impl<J> Pipeline<J> {
             self.again.push_back(id, flight);
             return None;
         }
+        self.end_levels(&flight, status);
+        self.inside -= usize::from(flight.standing != Standing::Outside);
         self.held -= cost(&flight.request);
         Some(flight)
+    }
+
+    /// What becomes of the block when `flight` has been answered.
+    fn end_levels(&mut self, flight: &Flight<J>, status: TransactionStatus) {
+        let idle = status == TransactionStatus::Idle;
+        match flight.standing {
+            Standing::Ends(first) if flight.ended || idle => self.block.remove(first, flight.last),
+            Standing::Undoes(first) => self.block.remove(first, flight.last),
+            _ if idle => self.block.lost(),
+            _ => {}
+        }
     }
 
     // ---- cancelling --------------------------------------------------------------------------------------------
@@ -223,6 +293,7 @@ impl<J> Pipeline<J> {
     pub(super) fn cancel(&mut self, id: RequestId) -> CancelOutcome<J> {
         if let Some(flight) = self.again.remove(id).or_else(|| self.queued.remove(id)) {
             self.held -= cost(&flight.request);
+            self.inside -= usize::from(flight.standing != Standing::Outside);
             return CancelOutcome::Dropped(flight.request.job);
         }
         let runs = self.flying.front_id() == Some(id);
@@ -326,8 +397,14 @@ impl<J> Pipeline<J> {
     /// Everything unfinished, in order, for a connection that is gone.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Flight<J>> + use<J> {
         self.held = 0;
+        self.inside = 0;
         self.window = None;
         self.expected.clear();
+        // COMMIT has been answered: only ReadyForQuery is missing.
+        let ended = self.flying.front().filter(|head| head.ended).map(|head| (head.standing, head.last));
+        if let Some((Standing::Ends(first), last)) = ended {
+            self.block.remove(first, last);
+        }
         self.flying.take_all().chain(self.again.take_all()).chain(self.queued.take_all())
     }
 

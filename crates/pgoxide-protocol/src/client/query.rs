@@ -11,12 +11,15 @@
 //!                     CopyInResponse ─▶ (our data) ─▶ CommandComplete; CopyOutResponse ─▶ CopyData* CopyDone
 //!   Close             CloseComplete
 //!   Query             (RowDescription DataRow* CommandComplete | EmptyQueryResponse | Copy…)*
+//!   CommandParse, CommandBind, CommandExecute | Open    as Parse, Bind, Execute of a command without rows; see block.rs
+//!   Guard             RowDescription | NoData
 //!   Sync              ReadyForQuery
 //! ```
 //!
 //! ErrorResponse in any step skips to the Sync of the same request, as the server does. Notices, notifications
 //! and parameter changes are taken out before the match, because they may come anywhere.
 
+use super::block::Standing;
 use super::frame::{self, Frame};
 use super::pipeline::Step;
 use super::{Connection, RequestId};
@@ -59,6 +62,10 @@ pub enum Failure {
     Request,
     /// 57014 that another request's cancel brought. Unless [`Connection::running_resends`], it has failed.
     Neighbour,
+    /// What was to open the transaction block in front of it failed: itself it has not run.
+    Opening,
+    /// The transaction in which it was to run has not begun: itself it has not run.
+    NotBegun,
     /// FATAL: the session ends. Also without any request in flight.
     Session,
 }
@@ -105,6 +112,8 @@ pub enum Event<'p, J> {
     Empty,
     /// The portal has more rows.
     Suspended,
+    /// The last command of the head, which ends its level of the transaction block, was completed with this tag.
+    Ended(CommandComplete<'p>),
     /// A COPY began. Formats are the columns'.
     CopyStarted(CopyDirection),
     /// Data of a COPY to us: a run of complete CopyData frames, headers included. The server puts one row into each.
@@ -242,6 +251,24 @@ impl<J> Connection<J> {
                 return self.ready(frame.body);
             }
             (Step::Execute | Step::Query, _) => return self.result_message(step, frame).map(Some),
+            (Step::CommandParse, backend::PARSE_COMPLETE)
+            | (Step::CommandBind, backend::BIND_COMPLETE)
+            | (Step::Guard, backend::ROW_DESCRIPTION | backend::NO_DATA) => {
+                self.step_done();
+                return Ok(None);
+            }
+            (Step::Open, backend::COMMAND_COMPLETE) => {
+                self.step_done();
+                self.pipeline.block.opened();
+                return Ok(None);
+            }
+            (Step::CommandExecute, backend::COMMAND_COMPLETE) => {
+                self.step_done();
+                if let Some(head) = self.pipeline.flying.front_mut() {
+                    head.ended = true;
+                }
+                Event::Ended(CommandComplete::decode(frame.body)?)
+            }
             (Step::Sync, backend::READY_FOR_QUERY) => return self.ready(frame.body),
             _ => return Err(self.unexpected(frame.kind)),
         };
@@ -297,11 +324,18 @@ impl<J> Connection<J> {
             return Ok(Event::Failed(error, Failure::Session, None));
         }
         let step = self.pipeline.expected.front().copied();
-        while self.pipeline.expected.front().is_some_and(|step| *step != Step::Sync) {
+        let mut unopened = 0;
+        while let Some(step) = self.pipeline.expected.front().filter(|step| **step != Step::Sync) {
+            unopened += usize::from(*step == Step::Open);
             self.pipeline.expected.pop_front();
         }
+        self.pipeline.block.not_opened(unopened);
         self.close_open_head();
-        let failure = self.blame(&error);
+        let failure = match self.blame(&error) {
+            Failure::Request if unopened > 0 => Failure::Opening,
+            Failure::Request if step == Some(Step::Guard) => Failure::NotBegun,
+            failure => failure,
+        };
         Ok(Event::Failed(error, failure, step))
     }
 
@@ -323,8 +357,10 @@ impl<J> Connection<J> {
         if !self.pipeline.head_is_exposed() || error.fields.find(fields::SQLSTATE) != Some(QUERY_CANCELED) {
             return Failure::Request;
         }
-        // As of the request before: inside a transaction the server has rolled back more than this request.
-        if self.status == TransactionStatus::Idle {
+        // As of the request before: inside a transaction the server has rolled back more than this request. What undoes the
+        // transaction is wanted all the same.
+        let undoes = self.pipeline.flying.front().is_some_and(|head| matches!(head.standing, Standing::Undoes(_)));
+        if self.status == TransactionStatus::Idle || undoes {
             self.pipeline.write_again();
         }
         Failure::Neighbour
@@ -334,7 +370,7 @@ impl<J> Connection<J> {
         self.status = ReadyForQuery::decode(body)?.status;
         self.times_idle += u64::from(self.status == TransactionStatus::Idle);
         self.step_done();
-        let Some(flight) = self.pipeline.finish() else { return Ok(None) };
+        let Some(flight) = self.pipeline.finish(self.status) else { return Ok(None) };
         Ok(Some(Event::Finished {
             id: flight.request.id,
             job: flight.request.job,
@@ -353,6 +389,10 @@ impl<J> Connection<J> {
             Some(Step::Execute) => "rows or CommandComplete",
             Some(Step::Close) => "CloseComplete",
             Some(Step::Query) => "results of a simple query",
+            Some(Step::CommandParse) => "ParseComplete of a transaction's command",
+            Some(Step::CommandBind) => "BindComplete of a transaction's command",
+            Some(Step::CommandExecute | Step::Open) => "CommandComplete of a transaction's command",
+            Some(Step::Guard) => "RowDescription or NoData of the portal before",
             Some(Step::Sync) => "ReadyForQuery",
         };
         ProtocolError::Unexpected { message: kind, state }

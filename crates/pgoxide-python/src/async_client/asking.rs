@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::{Request, RequestId};
+use pgoxide_protocol::client::{Request, RequestId, Standing};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -12,31 +12,45 @@ use crate::awaitable::Awaitable;
 use crate::call::{self, Asked};
 use crate::held::{Call, Ended, Held};
 use crate::job::{Job, Kind, Run, Verb};
+use crate::outsiders::Outsider;
 use crate::portal;
 use crate::prepared::Prepared;
 use crate::pyimport;
+use crate::session::Place;
 use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
+use crate::transaction::Via;
 
 impl AsyncClient {
     /// One statement: submitted when this returns.
+    #[inline]
     pub(crate) fn ask(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
+        Self::ask_via(slf, verb, asked, Via::default())
+    }
+
+    /// The same, through a transaction block.
+    pub(crate) fn ask_via(
+        slf: &Bound<'_, Self>,
+        verb: Verb,
+        asked: Asked<'_>,
+        via: Via<'_>,
+    ) -> PyResult<Py<Awaitable>> {
         let py = slf.py();
         let this = slf.get();
         this.check_caller(py)?;
-        this.session.check_open(py)?;
+        let place = this.session.admit(py, via.token)?;
         let prepared = asked.prepared(&this.session)?;
         let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
         run.isolate = asked.isolate;
-        Self::begin(slf, run, verb.name(), &asked.arguments, asked.timeout)
+        Self::begin(slf, run, verb.name(), &asked.arguments, asked.timeout, place, via)
     }
 
     /// Opens a portal.
     pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
         slf.get().check_caller(slf.py())?;
-        slf.get().session.check_open(slf.py())?;
+        let place = slf.get().session.admit(slf.py(), None)?;
         let run = portal::opening(slf.as_any(), &slf.get().session, &mut asked)?;
-        Self::begin(slf, run, "portal", &asked.arguments, asked.timeout)
+        Self::begin(slf, run, "portal", &asked.arguments, asked.timeout, place, Via::default())
     }
 
     /// A request of another kind, in its turn.
@@ -48,11 +62,11 @@ impl AsyncClient {
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
-        this.session.check_open(py)?;
+        let place = this.session.admit(py, None)?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
         let request = make(id, reply.clone_ref(py)).inspect_err(|_| reply.get().close_unseen())?;
-        Self::submit(slf, request)?;
+        Self::submit(slf, request, place)?;
         this.set_deadline(py, timeout, id)?;
         this.note_wait(py, id)?;
         Ok(reply)
@@ -60,28 +74,33 @@ impl AsyncClient {
 
     fn begin(
         slf: &Bound<'_, Self>,
-        run: Box<Run>,
+        mut run: Box<Run>,
         verb: &'static str,
         arguments: &Bound<'_, PyTuple>,
         timeout: Option<f64>,
+        mut place: Place,
+        via: Via<'_>,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
+        if let Place::Now(standing) = &mut place {
+            this.session.refuse_by_hand(py, &run.prepared, *standing)?;
+            *standing = via.last_of(py, &this.session, &mut run, *standing)?;
+        }
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
-        if this.session.must_wait(&run) {
-            if let Err(error) = this.hold(py, id, reply.clone_ref(py), run, arguments) {
-                reply.get().close_unseen();
-                return Err(error);
-            }
-        } else {
-            let arguments = Arguments::Values(arguments);
-            let made = this.session.run_request(py, id, run, arguments, Some(reply.clone_ref(py)));
-            if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
-                reply.get().close_unseen();
-                // What its arguments' own code asked meanwhile may wait for the description it was to bring.
-                Self::advance(slf)?;
-                return Err(error);
-            }
+        let sent = match place {
+            Place::Now(standing) if !this.session.must_wait(&run) => this
+                .session
+                .run_request(py, id, run, Arguments::Values(arguments), Some(reply.clone_ref(py)))
+                .and_then(|request| this.session.submit(py, request, standing)),
+            place => this.hold(py, id, reply.clone_ref(py), run, arguments, place),
+        };
+        if let Err(error) = sent {
+            reply.get().close_unseen();
+            via.not_sent(&this.session);
+            // What its arguments' own code asked meanwhile may wait for the description it was to bring.
+            Self::advance(slf)?;
+            return Err(error);
         }
         this.set_deadline(py, timeout, id)?;
         this.note_wait(py, id)?;
@@ -91,25 +110,7 @@ impl AsyncClient {
 
     /// A stream of what was asked.
     pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_caller(py)?;
-        this.session.check_open(py)?;
-        let size = call::batch_size(py, batch)?;
-        let prepared = asked.prepared(&this.session)?;
-        prepared.refuse_copy(py, "stream")?;
-        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
-        let id = this.session.next_id();
-        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
-        let stream = Py::new(py, stream)?;
-        let reader = pyimport::current_task(py)?.call0()?.unbind();
-        let arguments = Parameters::Values(freeze(&asked.arguments, &run.prepared)?);
-        let call = StreamCall { run, arguments, shared, size };
-        this.note_wait(py, id)?;
-        this.streaming.opened(py, id, reader);
-        this.push_held(py, Held::new(py, id, None, Call::Stream(call)))?;
-        this.set_deadline(py, asked.timeout, id)?;
-        this.flush_soon(slf)?;
-        Ok(stream)
+        Self::stream_via(slf, asked, batch, None)
     }
 
     /// Settles when the statement is described.
@@ -117,11 +118,12 @@ impl AsyncClient {
         slf: &Bound<'_, Self>,
         prepared: Arc<Prepared>,
         timeout: Option<f64>,
+        place: Place,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
-        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)))?;
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)), place)?;
         this.note_wait(py, id)?;
         this.set_deadline(py, timeout, id)?;
         this.flush_soon(slf)?;
@@ -136,6 +138,7 @@ impl AsyncClient {
         reply: Py<Awaitable>,
         run: Box<Run>,
         arguments: &Bound<'_, PyTuple>,
+        place: Place,
     ) -> PyResult<()> {
         let call = if run.prepared.described().is_some() {
             let arguments = Arguments::Values(arguments);
@@ -145,11 +148,17 @@ impl AsyncClient {
             let arguments = Parameters::Values(freeze(arguments, &run.prepared)?);
             Call::Run(run, arguments)
         };
-        self.push_held(py, Held::new(py, id, Some(reply), call))
+        self.push_held(py, Held::new(py, id, Some(reply), call), place)
     }
 
-    pub(super) fn push_held(&self, py: Python<'_>, held: Held) -> PyResult<()> {
-        lock(&self.session.state).held.push(held);
+    pub(super) fn push_held(&self, py: Python<'_>, held: Held, place: Place) -> PyResult<()> {
+        match place {
+            Place::Now(standing) => lock(&self.session.state).held.push(held.standing_at(standing)),
+            Place::Later(caller) => {
+                lock(&self.session.state).outsiders.push(Outsider::call(caller, held));
+                return Ok(());
+            }
+        }
         self.settle_held(py, self.session.advance_held(py))
     }
 
@@ -163,23 +172,84 @@ impl AsyncClient {
         this.flush_soon(slf)
     }
 
-    /// Submits a request made by somebody else than `ask`, in its turn.
-    pub(crate) fn submit(slf: &Bound<'_, Self>, request: Request<Job>) -> PyResult<()> {
-        let this = slf.get();
-        let waiting = {
-            let mut state = lock(&this.session.state);
-            if state.held.is_empty() {
-                state.conn.submit(request);
-                None
-            } else {
-                Some(request)
+    /// Rows as they come.
+    pub(crate) fn stream_via(
+        slf: &Bound<'_, Self>,
+        asked: Asked<'_>,
+        batch: u32,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        let place = this.session.admit(py, via)?;
+        let size = call::batch_size(py, batch)?;
+        let prepared = asked.prepared(&this.session)?;
+        prepared.refuse_copy(py, "stream")?;
+        let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Portal(size));
+        let stream = Py::new(py, stream)?;
+        let reader = pyimport::current_task(py)?.call0()?.unbind();
+        let arguments = Parameters::Values(freeze(&asked.arguments, &run.prepared)?);
+        let call = StreamCall { run, arguments, shared, size };
+        this.note_wait(py, id)?;
+        this.streaming.opened(py, id, reader);
+        this.push_held(py, Held::new(py, id, None, Call::Stream(call)), place)?;
+        this.set_deadline(py, asked.timeout, id)?;
+        this.flush_soon(slf)?;
+        Ok(stream)
+    }
+
+    /// A text of several statements, by the simple protocol.
+    pub(crate) fn script_via(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<Awaitable>> {
+        let (py, this) = (slf.py(), slf.get());
+        let timeout = call::timeout(py, timeout)?;
+        this.check_caller(py)?;
+        let place = this.session.admit(py, via)?;
+        let id = this.session.next_id();
+        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
+        match this.session.script_request(py, id, sql, Some(reply.clone_ref(py))) {
+            Ok(request) => Self::submit(slf, request, place)?,
+            Err(error) => {
+                reply.get().close_unseen();
+                return Err(error);
             }
-        };
-        if let Some(request) = waiting {
-            let held = Held::new(slf.py(), request.id, None, Call::Ready(Box::new(request)));
-            this.push_held(slf.py(), held)?;
+        }
+        this.set_deadline(py, timeout, id)?;
+        this.note_wait(py, id)?;
+        Ok(reply)
+    }
+
+    /// Submits a request made by somebody else than `ask`, in its turn.
+    pub(crate) fn submit(slf: &Bound<'_, Self>, request: Request<Job>, place: Place) -> PyResult<()> {
+        let this = slf.get();
+        match place {
+            Place::Now(standing) => {
+                if this.session.must_open_first(&request, standing) {
+                    let opening = this.session.opening_request(request.id);
+                    this.submit_now(slf.py(), opening, standing)?;
+                }
+                this.submit_now(slf.py(), request, standing)?;
+            }
+            later @ Place::Later(_) => {
+                let held = Held::new(slf.py(), request.id, None, Call::Ready(Box::new(request)));
+                this.push_held(slf.py(), held, later)?;
+            }
         }
         this.flush_soon(slf)
+    }
+
+    fn submit_now(&self, py: Python<'_>, request: Request<Job>, standing: Standing) -> PyResult<()> {
+        if lock(&self.session.state).held.is_empty() {
+            return self.session.submit(py, request, standing);
+        }
+        let held = Held::new(py, request.id, None, Call::Ready(Box::new(request)));
+        self.push_held(py, held, Place::Now(standing))
     }
 
     pub(super) fn settle_held(&self, py: Python<'_>, ended: Vec<Ended>) -> PyResult<()> {

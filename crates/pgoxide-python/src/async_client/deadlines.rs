@@ -85,7 +85,8 @@ impl AsyncClient {
 
     pub(super) fn is_unfinished(&self, id: RequestId) -> bool {
         let mut state = lock(&self.session.state);
-        state.held.get(id).is_some() || state.conn.job(id).is_some()
+        let State { conn, held, outsiders, .. } = &mut *state;
+        held.get(id).or_else(|| outsiders.get(id)).is_some() || conn.job(id).is_some()
     }
 
     pub(super) fn fail_late_calls(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -128,7 +129,9 @@ impl AsyncClient {
         if deadlines.len() < WORTH_A_LOOK || deadlines.len() < 4 * unfinished {
             return;
         }
-        let State { conn, held, .. } = &mut *state;
-        deadlines.retain(|Deadline(_, id, _)| conn.job(*id).is_some() || held.get(*id).is_some());
+        let State { conn, held, outsiders, .. } = &mut *state;
+        deadlines.retain(|Deadline(_, id, _)| {
+            conn.job(*id).is_some() || held.get(*id).or_else(|| outsiders.get(*id)).is_some()
+        });
     }
 }

@@ -39,6 +39,11 @@ impl AsyncClient {
         let mut fed_starts = std::mem::take(&mut *lock(&self.room_wanted));
         let waiting = jobs.into_iter().filter_map(|mut job| {
             let reply = job.reply.take();
+            // COMMIT whose answer did not come, or came just before the end.
+            let told = match (&reply, job.commits) {
+                (Some(_), true) if job.error.is_some() || job.ended.is_some() => Some(job.conclude(py, &self.session)),
+                _ => None,
+            };
             if let Kind::Batch(batch) = &mut job.kind {
                 batch.abort(py, &self.session.closed_error(py));
             }
@@ -49,7 +54,7 @@ impl AsyncClient {
                 self.streaming.ended(shared.id);
                 fed_starts.extend(shared.end(Some(self.session.closed_error(py))));
             }
-            reply
+            reply.map(|reply| (reply, told))
         });
         let waiting: Vec<_> = waiting.collect();
         // A loop that was closed in the middle runs nobody any more.
@@ -63,8 +68,8 @@ impl AsyncClient {
         {
             Awaitable::wake(starting.into_bound(py), false)?;
         }
-        for reply in waiting.into_iter().chain(fed_starts) {
-            if reply.get().settle(Err(self.session.closed_error(py))) && runs {
+        for (reply, told) in waiting.into_iter().chain(fed_starts.into_iter().map(|started| (started, None))) {
+            if reply.get().settle(told.unwrap_or_else(|| Err(self.session.closed_error(py)))) && runs {
                 Awaitable::wake(reply.into_bound(py), false)?;
             }
         }
@@ -83,6 +88,11 @@ impl AsyncClient {
         if let Some(stream) = this.session.stream_of(id) {
             stream.cancel();
             this.stream_ended(id);
+        }
+        let outsider = lock(&this.session.state).outsiders.remove(id);
+        if outsider.is_some() {
+            drop(outsider);
+            return Ok(());
         }
         let held = lock(&this.session.state).held.remove(id);
         if held.is_some() {

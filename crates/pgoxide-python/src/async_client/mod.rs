@@ -11,6 +11,7 @@
 //! | `reading.rs` | from bytes to woken tasks |
 //! | `deadlines.rs` | time limits |
 //! | `ending.rs` | calls that are given up, and the connection's own end |
+//! | `transaction.rs` | blocks entered, ended and left |
 //! | `reader.rs` | what the event loop calls |
 //! | `routed.rs` | calls that a pool gives to it |
 
@@ -20,6 +21,7 @@ mod ending;
 mod reader;
 mod reading;
 mod routed;
+mod transaction;
 mod writing;
 
 use std::collections::BinaryHeap;
@@ -28,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CancelDelivered, Limits, RequestId};
+use pgoxide_protocol::client::{CancelDelivered, Limits, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -51,9 +53,10 @@ use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
 use crate::prepared::{Entry, Keep};
 use crate::registry::TypeRegistry;
-use crate::session::{Options, Session};
+use crate::session::{Options, Place, Session};
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
+use crate::transaction::Via;
 use crate::{error, pyimport};
 
 /// What one read takes at most. Large enough that a bulk result costs few turns of the loop, small enough to stay
@@ -434,35 +437,30 @@ impl AsyncClient {
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(slf: &Bound<'_, Self>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
-        let (py, this) = (slf.py(), slf.get());
-        let timeout = call::timeout(py, timeout)?;
-        this.check_caller(py)?;
-        this.session.check_open(py)?;
-        let id = this.session.next_id();
-        let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
-        match this.session.script_request(py, id, sql.0, Some(reply.clone_ref(py))) {
-            Ok(request) => Self::submit(slf, request)?,
-            Err(error) => {
-                reply.get().close_unseen();
-                return Err(error);
-            }
-        }
-        this.set_deadline(py, timeout, id)?;
-        this.note_wait(py, id)?;
-        Ok(reply)
+        Self::script_via(slf, sql.0, timeout, None)
     }
 
     /// Submits a collected batch; the reply settles when all of it has run.
-    fn _run_batch(slf: &Bound<'_, Self>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<Awaitable>> {
+    #[pyo3(signature = (batch, timeout, commit=false))]
+    fn _run_batch(
+        slf: &Bound<'_, Self>,
+        batch: &BatchBuilder,
+        timeout: Option<f64>,
+        commit: bool,
+    ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
-        this.session.check_open(py)?;
+        let via = Via { token: batch.via.as_ref(), commit };
+        let mut place = this.session.admit(py, via.token)?;
         let timeout = call::timeout(py, timeout)?;
         let id = this.session.next_id();
-        let collected = batch.take(py)?;
+        let mut collected = batch.take(py)?;
+        if let Place::Now(standing) = &mut place {
+            *standing = via.last_of_batch(py, &this.session, &mut collected, *standing)?;
+        }
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
         let call = Call::Batch(BatchCall::new(collected));
-        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call))?;
+        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call), place)?;
         this.set_deadline(py, timeout, id)?;
         this.note_wait(py, id)?;
         this.flush_soon(slf)?;
@@ -480,10 +478,10 @@ impl AsyncClient {
         let (py, this) = (slf.py(), slf.get());
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
-        this.session.check_open(py)?;
+        let place = this.session.admit(py, None)?;
         let prepared = this.session.statement_of_text(sql, types, Keep::Cached)?;
         prepared.refuse_copy(py, "execute_many")?;
-        Self::described(slf, prepared, timeout)
+        Self::described(slf, prepared, timeout, place)
     }
 
     /// Settles when a statement that its holder has is described, for `execute_many`.
@@ -492,9 +490,9 @@ impl AsyncClient {
         let (py, this) = (slf.py(), slf.get());
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
-        this.session.check_open(py)?;
+        let place = this.session.admit(py, None)?;
         prepared.0.refuse_copy(py, "execute_many")?;
-        Self::described(slf, Arc::clone(&prepared.0), timeout)
+        Self::described(slf, Arc::clone(&prepared.0), timeout, place)
     }
 
     /// Settles when a statement is described that will be its holder's own.
@@ -508,8 +506,8 @@ impl AsyncClient {
         let (py, this) = (slf.py(), slf.get());
         let timeout = call::timeout(py, timeout)?;
         this.check_caller(py)?;
-        this.session.check_open(py)?;
-        Self::described(slf, this.session.statement_of_text(sql, types, Keep::Own)?, timeout)
+        let place = this.session.admit(py, None)?;
+        Self::described(slf, this.session.statement_of_text(sql, types, Keep::Own)?, timeout, place)
     }
 
     /// Settles when the server has closed the statements that were let go. None when there are none, or no call can be made
@@ -517,13 +515,14 @@ impl AsyncClient {
     pub(crate) fn _close_given_up(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_loop(py)?;
-        if this.check_stream(py).is_err() || this.session.check_open(py).is_err() {
+        if this.check_stream(py).is_err() || this.session.check_room(py).is_err() {
             return Ok(None);
         }
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "close"))?;
         match this.session.close_request(py, id, Some(reply.clone_ref(py)))? {
-            Some(request) => Self::submit(slf, request)?,
+            // It changes nothing for anybody, and so belongs to no transaction block.
+            Some(request) => Self::submit(slf, request, Place::OUTSIDE)?,
             None => {
                 reply.get().close_unseen();
                 return Ok(None);
@@ -543,10 +542,10 @@ impl AsyncClient {
         takes_raw: bool,
     ) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
-        slf.get().session.check_open(slf.py())?;
+        let place = slf.get().session.admit(slf.py(), None)?;
         let (feed, request) = Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw })?;
         let id = request.id;
-        Self::submit(slf, request)?;
+        Self::submit(slf, request, place)?;
         slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
     }
@@ -570,13 +569,13 @@ impl AsyncClient {
         let id = this.session.next_id();
         let (stream, shared) = Stream::new_async(slf.clone().unbind(), id, Flow::Copy);
         let made = this.session.copy_out_request(py, id, sql.0, rows, shared);
-        let request = made.and_then(|request| this.session.check_open(py).map(|()| request));
-        let request = request.inspect_err(|_| stream.refused())?;
+        let admitted = made.and_then(|request| Ok((request, this.session.admit(py, None)?)));
+        let (request, place) = admitted.inspect_err(|_| stream.refused())?;
         let stream = Py::new(py, stream)?;
         let reader = pyimport::current_task(py)?.call0()?.unbind();
         this.note_wait(py, id)?;
         this.streaming.opened(py, id, reader);
-        Self::submit(slf, request)?;
+        Self::submit(slf, request, place)?;
         this.set_deadline(py, timeout, id)?;
         Ok(stream)
     }
@@ -584,10 +583,10 @@ impl AsyncClient {
     /// Begins a statement with many parameter sets; it has been described.
     fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
-        slf.get().session.check_open(slf.py())?;
+        let place = slf.get().session.admit(slf.py(), None)?;
         let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last)?;
         let id = request.id;
-        Self::submit(slf, request)?;
+        Self::submit(slf, request, place)?;
         slf.get().note_wait(slf.py(), id)?;
         Ok(feed)
     }
@@ -609,8 +608,9 @@ impl AsyncClient {
     }
 
     /// The transaction of `token` is over.
-    fn _disown(&self, token: &Bound<'_, PyAny>) {
-        self.session.disown(token);
+    fn _disown(slf: &Bound<'_, Self>, token: &Bound<'_, PyAny>) -> PyResult<()> {
+        slf.get().session.disown(token);
+        Self::let_in(slf)
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------
@@ -660,7 +660,8 @@ impl AsyncClient {
         }
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "close"))?;
-        Self::submit(slf, Session::sync_request(id, Some(reply.clone_ref(py))))?;
+        let request = Session::sync_request(id, Some(reply.clone_ref(py)));
+        Self::submit(slf, request, Place::Now(Standing::Outside))?;
         Ok(Some(reply))
     }
 

@@ -142,6 +142,7 @@ impl AsyncClient {
                     let ended = self.session.prepared(py, prepare)?;
                     return self.settle_held(py, ended);
                 }
+                self.check_undone(py, &job)?;
                 if let Some(written) = job.again.take()
                     && !abandoned
                 {

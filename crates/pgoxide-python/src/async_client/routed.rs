@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pgoxide_protocol::client::RequestId;
+use pgoxide_protocol::client::{RequestId, Standing};
 use pyo3::prelude::*;
 
 use super::{AsyncClient, Line};
@@ -13,7 +13,7 @@ use crate::error;
 use crate::job::{Run, Verb};
 use crate::known::Known;
 use crate::pool::KeptAsked;
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Place, Session};
 use crate::sync::lock;
 
 impl AsyncClient {
@@ -38,10 +38,10 @@ impl AsyncClient {
         run.known = Some(known);
         let id = this.session.next_id();
         if this.session.must_wait(&run) {
-            this.hold(py, id, reply.clone_ref(py), run, arguments)?;
+            this.hold(py, id, reply.clone_ref(py), run, arguments, Place::OUTSIDE)?;
         } else {
             let made = this.session.run_request(py, id, run, Arguments::Values(arguments), Some(reply.clone_ref(py)));
-            if let Err(error) = made.and_then(|request| this.session.submit(py, request)) {
+            if let Err(error) = made.and_then(|request| this.session.submit(py, request, Standing::Outside)) {
                 // What its arguments' own code asked meanwhile may wait for the description it was to bring.
                 Self::advance(slf)?;
                 return Err(error);
@@ -108,7 +108,7 @@ impl AsyncClient {
         let (py, this) = (slf.py(), slf.get());
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "ping"))?;
-        Self::submit(slf, Session::sync_request(id, Some(reply.clone_ref(py))))?;
+        Self::submit(slf, Session::sync_request(id, Some(reply.clone_ref(py))), Place::OUTSIDE)?;
         Ok(reply)
     }
 }

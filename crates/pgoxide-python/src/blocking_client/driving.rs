@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{Request, RequestId};
+use pgoxide_protocol::client::{Request, RequestId, Standing};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
@@ -11,7 +11,7 @@ use super::ending::lost_line;
 use super::{BlockingClient, Deadline};
 use crate::arguments::{Arguments, Parameters};
 use crate::batch::Batch;
-use crate::call::Asked;
+use crate::call::{self, Asked};
 use crate::error;
 use crate::held::Call;
 use crate::introspect::Deferral;
@@ -20,8 +20,9 @@ use crate::job::{Job, Kind, Run, Verb};
 use crate::portal;
 use crate::prepared::{Prepared, Stage};
 use crate::session::{Outcome, Session, fits_one_flight};
-use crate::stream::{Shared, StreamCall};
+use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
+use crate::transaction::Via;
 use crate::turn::{self};
 
 impl BlockingClient {
@@ -38,34 +39,92 @@ impl BlockingClient {
         self.default_timeout
     }
 
+    #[inline]
     pub(crate) fn ask(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>) -> PyResult<Py<PyAny>> {
-        // Before the turn: who cannot be served is told at once, whatever the holder's statement takes.
-        self.session.check_owner(py)?;
+        self.ask_at(py, verb, asked, Via::default())
+    }
+
+    /// The same, through a transaction block.
+    pub(crate) fn ask_via(slf: &Bound<'_, Self>, verb: Verb, asked: Asked<'_>, via: Via<'_>) -> PyResult<Py<PyAny>> {
+        slf.get().ask_at(slf.py(), verb, asked, via)
+    }
+
+    fn ask_at(&self, py: Python<'_>, verb: Verb, asked: Asked<'_>, via: Via<'_>) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(asked.timeout.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
+        let (_turn, standing) = self.take_turn_at(py, deadline, via.token)?;
         let prepared = asked.prepared(&self.session)?;
-        let run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
+        self.session.refuse_by_hand(py, &run.prepared, standing)?;
         if run.prepared.stage() != Stage::Described && !fits_one_flight(&run, self.session.writes_iso_dates()) {
-            self.prepare(py, &run.prepared, deadline)?;
+            self.prepare(py, &run.prepared, deadline, standing)?;
         }
+        let standing = via.last_of(py, &self.session, &mut run, standing)?;
         let arguments = Arguments::Values(&asked.arguments);
-        let request = self.session.run_request(py, self.session.next_id(), run, arguments, None)?;
-        self.run(py, request, deadline)
+        let request = self.session.run_request(py, self.session.next_id(), run, arguments, None);
+        self.run(py, request.inspect_err(|_| via.not_sent(&self.session))?, deadline, standing)
+    }
+
+    /// Rows as they come.
+    pub(crate) fn stream_via(
+        slf: &Bound<'_, Self>,
+        asked: Asked<'_>,
+        batch: u32,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<Stream>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.session.check_room(py)?;
+        let size = call::batch_size(py, batch)?;
+        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
+        let prepared = asked.prepared(&this.session)?;
+        prepared.refuse_copy(py, "stream")?;
+        let id = this.session.next_id();
+        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Portal(size));
+        let stream = Py::new(py, stream)?;
+        let standing = this.keep_turn_at(py, deadline, via)?;
+        this.turn.stream_opened(py);
+        *lock(&this.streaming) = Some((id, deadline));
+        let opened = this.open_stream(py, id, prepared, asked, shared, size, deadline, standing);
+        if let Err(error) = opened {
+            stream.get().refused();
+            this.stream_forgotten(id);
+            return Err(error);
+        }
+        Ok(stream)
+    }
+
+    /// A text of several statements, by the simple protocol.
+    pub(crate) fn script_via(
+        slf: &Bound<'_, Self>,
+        sql: String,
+        timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        slf.get().script_at(slf.py(), sql, timeout, via)
+    }
+
+    pub(super) fn script_at(
+        &self,
+        py: Python<'_>,
+        sql: String,
+        timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
+        let (_turn, standing) = self.take_turn_at(py, deadline, via)?;
+        let request = self.session.script_request(py, self.session.next_id(), sql, None)?;
+        self.run(py, request, deadline, standing)
     }
 
     /// Opens a portal.
     pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<PyAny>> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_owner(py)?;
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
-        let _turn = this.take_turn(py, deadline)?;
-        this.session.check_open(py)?;
+        let (_turn, standing) = this.take_turn_at(py, deadline, None)?;
         let run = portal::opening(slf.as_any(), &this.session, &mut asked)?;
-        this.prepare(py, &run.prepared, deadline)?;
+        this.prepare(py, &run.prepared, deadline, standing)?;
         let arguments = Arguments::Values(&asked.arguments);
         let request = this.session.run_request(py, this.session.next_id(), run, arguments, None)?;
-        this.run(py, request, deadline)
+        this.run(py, request, deadline, standing)
     }
 
     /// A request of another kind, in its turn.
@@ -75,19 +134,23 @@ impl BlockingClient {
         timeout: Option<f64>,
         make: impl FnOnce(RequestId) -> PyResult<Request<Job>>,
     ) -> PyResult<Py<PyAny>> {
-        self.session.check_owner(py)?;
         let deadline = Deadline::after(timeout.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
-        self.run(py, make(self.session.next_id())?, deadline)
+        let (_turn, standing) = self.take_turn_at(py, deadline, None)?;
+        self.run(py, make(self.session.next_id())?, deadline, standing)
     }
 
     /// Has a statement described, unless it is.
-    pub(super) fn prepare(&self, py: Python<'_>, prepared: &Arc<Prepared>, deadline: Deadline) -> PyResult<()> {
+    pub(super) fn prepare(
+        &self,
+        py: Python<'_>,
+        prepared: &Arc<Prepared>,
+        deadline: Deadline,
+        standing: Standing,
+    ) -> PyResult<()> {
         // Once more when its name was taken.
         while prepared.stage() != Stage::Described {
             let request = self.session.prepare_request(py, vec![Arc::clone(prepared)])?;
-            let mut job = self.drive(py, request, deadline)?;
+            let mut job = self.drive(py, request, deadline, standing)?;
             let Kind::Prepare(prepare) = &mut job.kind else { continue };
             if !prepare.refused().is_empty() {
                 self.session.statements.forget(py, prepared)?;
@@ -101,20 +164,42 @@ impl BlockingClient {
         Ok(())
     }
 
-    pub(super) fn run(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Py<PyAny>> {
-        let mut job = self.drive(py, request, deadline)?;
+    pub(super) fn run(
+        &self,
+        py: Python<'_>,
+        request: Request<Job>,
+        deadline: Deadline,
+        standing: Standing,
+    ) -> PyResult<Py<PyAny>> {
+        self.open_first(py, &request, deadline, standing)?;
+        let mut job = self.drive(py, request, deadline, standing)?;
         while let Some(written) = job.again.take() {
             let call = self.session.again(py, &mut job.kind, &written)?;
-            job = self.drive(py, self.described_request(py, call, deadline)?, deadline)?;
+            job = self.drive(py, self.described_request(py, call, deadline, standing)?, deadline, standing)?;
         }
         self.resolved(py, job, deadline)?.conclude(py, &self.session)
+    }
+
+    /// Opens the transaction block ahead of a request that cannot bring it along.
+    pub(super) fn open_first(
+        &self,
+        py: Python<'_>,
+        request: &Request<Job>,
+        deadline: Deadline,
+        standing: Standing,
+    ) -> PyResult<()> {
+        if !self.session.must_open_first(request, standing) {
+            return Ok(());
+        }
+        let opening = self.session.opening_request(request.id);
+        self.drive(py, opening, deadline, standing)?.conclude(py, &self.session).map(drop)
     }
 
     /// Asks for types until there is nothing more to ask. The call that waited, if one did.
     fn ask_types(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Option<Job>> {
         let mut next = Some(request);
         while let Some(request) = next.take() {
-            let mut job = self.drive(py, request, deadline)?;
+            let mut job = self.drive(py, request, deadline, Standing::Outside)?;
             let error = job.error.take();
             let Kind::Introspect(introspect) = job.kind else { break };
             let learnt = self.session.learn(py, *introspect, error)?;
@@ -141,19 +226,25 @@ impl BlockingClient {
     }
 
     /// A call that is made again, because its statement was lost before anything of it ran.
-    pub(super) fn described_request(&self, py: Python<'_>, call: Call, deadline: Deadline) -> PyResult<Request<Job>> {
+    pub(super) fn described_request(
+        &self,
+        py: Python<'_>,
+        call: Call,
+        deadline: Deadline,
+        standing: Standing,
+    ) -> PyResult<Request<Job>> {
         let id = self.session.next_id();
         match call {
             Call::Run(run, given) => {
-                self.prepare(py, &run.prepared, deadline)?;
+                self.prepare(py, &run.prepared, deadline, standing)?;
                 self.session.run_request(py, id, run, given.bind(py), None)
             }
             Call::Stream(call) => {
-                self.prepare(py, &call.run.prepared, deadline)?;
+                self.prepare(py, &call.run.prepared, deadline, standing)?;
                 // The stream is known by its id.
                 self.session.stream_request(py, call.shared.id, call)
             }
-            Call::Batch(call) => self.described_batch(py, call.into_batch(), deadline),
+            Call::Batch(call) => self.described_batch(py, call.into_batch(), deadline, standing),
             Call::Ready(request) => Ok(*request),
             Call::Described(_) => Ok(Session::sync_request(id, None)),
         }
@@ -165,9 +256,10 @@ impl BlockingClient {
         py: Python<'_>,
         mut batch: Box<Batch>,
         deadline: Deadline,
+        standing: Standing,
     ) -> PyResult<Request<Job>> {
         for statement in batch.missing() {
-            if let Err(error) = self.prepare(py, &statement, deadline) {
+            if let Err(error) = self.prepare(py, &statement, deadline, standing) {
                 batch.stop_at(&statement);
                 batch.abort(py, &error);
                 return Err(error);
@@ -177,9 +269,15 @@ impl BlockingClient {
     }
 
     /// Submits a request and works until it has finished.
-    pub(super) fn drive(&self, py: Python<'_>, request: Request<Job>, deadline: Deadline) -> PyResult<Job> {
+    pub(super) fn drive(
+        &self,
+        py: Python<'_>,
+        request: Request<Job>,
+        deadline: Deadline,
+        standing: Standing,
+    ) -> PyResult<Job> {
         let id = request.id;
-        self.session.submit(py, request)?;
+        self.session.submit(py, request, standing)?;
         loop {
             match self.turn_once(py, Some(id), deadline.shorter_than_slice()) {
                 Ok(Some(job)) => return Ok(job),
@@ -188,7 +286,7 @@ impl BlockingClient {
                     return Err(self.give_up(py, id, late));
                 }
                 Ok(None) => {}
-                Err(interrupt) if self.session.is_ended() => return Err(interrupt),
+                Err(interrupt) if self.session.is_ended() => return self.last_word().ok_or(interrupt),
                 Err(interrupt) => return Err(self.give_up(py, id, interrupt)),
             }
         }
@@ -296,12 +394,13 @@ impl BlockingClient {
         shared: Arc<Shared>,
         size: u32,
         deadline: Deadline,
+        standing: Standing,
     ) -> PyResult<()> {
-        self.prepare(py, &prepared, deadline)?;
+        self.prepare(py, &prepared, deadline, standing)?;
         let run = Box::new(Run::new(prepared, Verb::All, asked.into, asked.arguments.len()));
         let call = StreamCall { run, arguments: Parameters::Values(asked.arguments.unbind()), shared, size };
         let request = self.session.stream_request(py, id, call)?;
-        self.session.submit(py, request)?;
+        self.session.submit(py, request, standing)?;
         self.send_some();
         Ok(())
     }

@@ -8,6 +8,7 @@ use pyo3::types::PyBytes;
 
 use super::{BlockingClient, SLICE};
 use crate::error;
+use crate::job::Job;
 use crate::sync::lock;
 
 /// How long a cancelled call may take to end before the connection is given up.
@@ -112,8 +113,15 @@ impl BlockingClient {
             let reason = self.session.closed_error(py).into_value(py);
             self.tell(py, "ended", (reason,))?;
         }
-        drop(jobs);
+        let unknown = jobs.into_iter().find(|job| job.commits && (job.error.is_some() || job.ended.is_some()));
+        let earlier = std::mem::replace(&mut *lock(&self.unknown), unknown);
+        drop(earlier);
         Ok(())
+    }
+
+    /// What came of a COMMIT during which the connection ended. Only one call can be at it.
+    pub(super) fn last_word(&self) -> Option<Job> {
+        lock(&self.unknown).take()
     }
 }
 

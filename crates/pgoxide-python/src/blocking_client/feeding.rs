@@ -1,6 +1,6 @@
 //! Fed requests: the turn is kept from their beginning to their end.
 
-use pgoxide_protocol::client::{Request, RequestId};
+use pgoxide_protocol::client::{Request, RequestId, Standing};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
@@ -20,15 +20,13 @@ pub(super) struct Feeding {
 }
 
 impl BlockingClient {
-    pub(super) fn begin_feeding(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    pub(super) fn begin_feeding(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Standing> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        self.keep_turn(py, deadline)?;
-        // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
-        self.session.check_open(py).inspect_err(|_| self.turn.give_back())?;
+        let standing = self.keep_turn_at(py, deadline, None)?;
         let feeding = Feeding { id: None, deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);
-        Ok(())
+        Ok(standing)
     }
 
     /// The fed request is over: others may use the connection. Twice does nothing.
@@ -39,8 +37,19 @@ impl BlockingClient {
     }
 
     /// Begins a fed request.
-    pub(super) fn begin(&self, py: Python<'_>, made: PyResult<(Feed, Request<Job>)>) -> PyResult<Feed> {
-        match made.and_then(|(feed, request)| self.session.submit(py, request).map(|()| feed)) {
+    pub(super) fn begin(
+        &self,
+        py: Python<'_>,
+        made: PyResult<(Feed, Request<Job>)>,
+        standing: Standing,
+    ) -> PyResult<Feed> {
+        let submitted = made.and_then(|(feed, request)| {
+            let deadline =
+                lock(&self.feeding).as_ref().map_or_else(|| Deadline::after(None), |feeding| feeding.deadline);
+            self.open_first(py, &request, deadline, standing)?;
+            self.session.submit(py, request, standing).map(|()| feed)
+        });
+        match submitted {
             Ok(feed) => {
                 if let Some(feeding) = &mut *lock(&self.feeding) {
                     feeding.id = Some(feed.id());

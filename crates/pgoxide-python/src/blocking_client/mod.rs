@@ -8,6 +8,7 @@
 //! | `streaming.rs` | streams, which keep the turn |
 //! | `feeding.rs` | fed requests, which keep it too |
 //! | `pooled.rs` | what a pool asks of it |
+//! | `transaction.rs` | blocks entered, ended and left; others who wait for that |
 //! | `ending.rs` | calls that are given up, and the connection's own end |
 
 mod driving;
@@ -15,12 +16,13 @@ mod ending;
 mod feeding;
 mod pooled;
 mod streaming;
+mod transaction;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{Limits, RequestId};
+use pgoxide_protocol::client::{Limits, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -33,7 +35,7 @@ use crate::copy_out::copy_rows;
 use crate::error;
 use crate::feed::{CopyAsked, Feed};
 use crate::io::{Moved, Socket};
-use crate::job::Verb;
+use crate::job::{Job, Verb};
 use crate::named::{Given, SqlText};
 use crate::prepared::{Entry, Keep, Statements};
 use crate::registry::TypeRegistry;
@@ -41,6 +43,7 @@ use crate::session::{Options, Reset, Session};
 use crate::spin::Spin;
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
+use crate::transaction::Via;
 use crate::turn::{Taken, Turn};
 
 /// What one read takes at most.
@@ -61,6 +64,8 @@ pub(crate) struct BlockingClient {
     spin: OnceLock<Spin>,
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
+    /// The COMMIT during which the connection ended.
+    unknown: Mutex<Option<Job>>,
     feeding: Mutex<Option<Feeding>>,
     /// The open stream, which keeps the turn.
     streaming: Mutex<Option<(RequestId, Deadline)>>,
@@ -143,6 +148,7 @@ impl BlockingClient {
             spin: OnceLock::new(),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn: Turn::new(stream_wait_warning),
+            unknown: Mutex::new(None),
             feeding: Mutex::new(None),
             streaming: Mutex::new(None),
             hooks: OnceLock::new(),
@@ -324,21 +330,26 @@ impl BlockingClient {
     /// Runs a text of several statements by the simple protocol.
     #[pyo3(signature = (sql, /, *, timeout=None))]
     fn execute_script(&self, py: Python<'_>, sql: SqlText, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
-        let request = self.session.script_request(py, self.session.next_id(), sql.0, None)?;
-        self.run(py, request, deadline)
+        self.script_at(py, sql.0, timeout, None)
     }
 
     /// Runs a collected batch.
-    fn _run_batch(&self, py: Python<'_>, batch: &BatchBuilder, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (batch, timeout, commit=false))]
+    fn _run_batch(
+        &self,
+        py: Python<'_>,
+        batch: &BatchBuilder,
+        timeout: Option<f64>,
+        commit: bool,
+    ) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
-        let collected = batch.take(py)?;
-        let request = self.described_batch(py, collected, deadline)?;
-        self.run(py, request, deadline)
+        let via = Via { token: batch.via.as_ref(), commit };
+        let (_turn, standing) = self.take_turn_at(py, deadline, via.token)?;
+        let mut collected = batch.take(py)?;
+        let inside = standing;
+        let standing = via.last_of_batch(py, &self.session, &mut collected, standing)?;
+        let request = self.described_batch(py, collected, deadline, inside);
+        self.run(py, request.inspect_err(|_| via.not_sent(&self.session))?, deadline, standing)
     }
 
     /// Has the statement of an `execute_many` described.
@@ -351,11 +362,10 @@ impl BlockingClient {
     ) -> PyResult<Entry> {
         let py = sql.py();
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
+        let (_turn, standing) = self.take_turn_at(py, deadline, None)?;
         let prepared = self.session.statement_of_text(sql, types, Keep::Cached)?;
         prepared.refuse_copy(py, "execute_many")?;
-        self.prepare(py, &prepared, deadline)?;
+        self.prepare(py, &prepared, deadline, standing)?;
         Ok(Entry(prepared))
     }
 
@@ -363,10 +373,9 @@ impl BlockingClient {
     #[pyo3(signature = (prepared, timeout=None))]
     fn _describe_again(&self, py: Python<'_>, prepared: &Entry, timeout: Option<f64>) -> PyResult<Entry> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
+        let (_turn, standing) = self.take_turn_at(py, deadline, None)?;
         prepared.0.refuse_copy(py, "execute_many")?;
-        self.prepare(py, &prepared.0, deadline)?;
+        self.prepare(py, &prepared.0, deadline, standing)?;
         Ok(Entry(Arc::clone(&prepared.0)))
     }
 
@@ -380,21 +389,24 @@ impl BlockingClient {
     ) -> PyResult<Entry> {
         let py = sql.py();
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let _turn = self.take_turn(py, deadline)?;
-        self.session.check_open(py)?;
+        let (_turn, standing) = self.take_turn_at(py, deadline, None)?;
         let prepared = self.session.statement_of_text(sql, types, Keep::Own)?;
-        self.prepare(py, &prepared, deadline)?;
+        self.prepare(py, &prepared, deadline, standing)?;
         Ok(Entry(prepared))
     }
 
     /// Has the server close the statements that were let go, unless no call can be made now: the next one takes them along.
     pub(crate) fn _close_given_up(&self, py: Python<'_>) -> PyResult<()> {
         let Some(_turn) = self.turn.take_if_free() else { return Ok(()) };
-        if self.session.check_open(py).is_err() {
+        if self.session.check_room(py).is_err() {
             return Ok(());
         }
         match self.session.close_request(py, self.session.next_id(), None)? {
-            Some(request) => self.run(py, request, Deadline::after(self.default_timeout)).map(|_| ()),
+            Some(request) => {
+                let deadline = Deadline::after(self.default_timeout);
+                // It changes nothing for anybody, and so belongs to no transaction block.
+                self.run(py, request, deadline, Standing::Outside).map(|_| ())
+            }
             None => Ok(()),
         }
     }
@@ -412,9 +424,10 @@ impl BlockingClient {
         timeout: Option<f64>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_open(py)?;
-        this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw }))
+        this.session.check_room(py)?;
+        let standing = this.begin_feeding(py, timeout)?;
+        let asked = CopyAsked { sql: sql.0, columns, format, options, takes_raw };
+        this.begin(py, Feed::copy(slf.as_any(), asked), standing)
     }
 
     /// Begins COPY TO STDOUT. `columns`: a described query of the same columns, whose rows are then given; without it, blocks
@@ -430,7 +443,7 @@ impl BlockingClient {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_open(py)?;
+        this.session.check_room(py)?;
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(this.default_timeout));
         let rows = columns.map(|entry| copy_rows(entry, into, format, options)).transpose()?;
         let id = this.session.next_id();
@@ -445,9 +458,9 @@ impl BlockingClient {
     /// Begins a statement with many parameter sets; it has been described.
     fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool, timeout: Option<f64>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_open(py)?;
-        this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0), last))
+        this.session.check_room(py)?;
+        let standing = this.begin_feeding(py, timeout)?;
+        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0), last), standing)
     }
 
     /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.

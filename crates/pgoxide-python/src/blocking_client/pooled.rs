@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::RequestId;
+use pgoxide_protocol::client::{RequestId, Standing};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
@@ -34,7 +34,7 @@ impl BlockingClient {
     pub(super) fn send_reset(&self, py: Python<'_>, reset: &Reset, deadline: Deadline) -> PyResult<bool> {
         let _turn = self.take_turn(py, deadline)?;
         let Some(request) = self.session.reset_request(py, reset)? else { return Ok(false) };
-        self.session.submit(py, request)?;
+        self.session.submit(py, request, Standing::Outside)?;
         self.send_some();
         Ok(true)
     }
@@ -59,6 +59,6 @@ impl BlockingClient {
     /// A round trip that runs nothing.
     pub(super) fn round_trip(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
         let _turn = self.take_turn(py, deadline)?;
-        self.run(py, Session::sync_request(self.session.next_id(), None), deadline).map(|_| ())
+        self.run(py, Session::sync_request(self.session.next_id(), None), deadline, Standing::Outside).map(|_| ())
     }
 }

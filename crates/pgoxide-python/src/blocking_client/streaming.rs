@@ -1,13 +1,13 @@
 //! Streams: the turn is kept from their beginning to their end.
 
-use pgoxide_protocol::client::{CancelOutcome, Request, RequestId};
+use pgoxide_protocol::client::{CancelOutcome, Request, RequestId, Standing};
 use pyo3::prelude::*;
 
 use super::{BlockingClient, Deadline};
-use crate::call::{self, Asked};
+use crate::call::Asked;
 use crate::io::Moved;
 use crate::job::Job;
-use crate::stream::{Flow, Shared, Stream};
+use crate::stream::{Shared, Stream};
 use crate::sync::lock;
 
 impl BlockingClient {
@@ -54,29 +54,7 @@ impl BlockingClient {
 
     /// A stream of what was asked. The turn is kept until its end.
     pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.session.check_open(py)?;
-        let size = call::batch_size(py, batch)?;
-        let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
-        let prepared = asked.prepared(&this.session)?;
-        prepared.refuse_copy(py, "stream")?;
-        let id = this.session.next_id();
-        let (stream, shared) = Stream::new_blocking(slf.clone().unbind(), id, Flow::Portal(size));
-        let stream = Py::new(py, stream)?;
-        this.keep_turn(py, deadline)?;
-        this.turn.stream_opened(py);
-        *lock(&this.streaming) = Some((id, deadline));
-        // Again: while this call waited for its turn, the connection may have ended, or been taken by a transaction.
-        let opened = this
-            .session
-            .check_open(py)
-            .and_then(|()| this.open_stream(py, id, prepared, asked, shared, size, deadline));
-        if let Err(error) = opened {
-            stream.get().refused();
-            this.stream_forgotten(id);
-            return Err(error);
-        }
-        Ok(stream)
+        Self::stream_via(slf, asked, batch, None)
     }
 
     /// Begins a stream whose request is ready to be written: takes the turn and keeps it.
@@ -87,11 +65,11 @@ impl BlockingClient {
         request: Request<Job>,
         deadline: Deadline,
     ) -> PyResult<()> {
-        self.keep_turn(py, deadline)?;
+        let standing = self.keep_turn_at(py, deadline, None)?;
         self.turn.stream_opened(py);
         *lock(&self.streaming) = Some((id, deadline));
-        // While this call waited for its turn, the connection may have ended, or been taken by a transaction.
-        let begun = self.session.check_open(py).and_then(|()| self.session.submit(py, request));
+        let opened = self.open_first(py, &request, deadline, standing);
+        let begun = opened.and_then(|()| self.session.submit(py, request, standing));
         begun.inspect_err(|_| self.stream_forgotten(id))?;
         self.send_some();
         Ok(())
@@ -100,8 +78,9 @@ impl BlockingClient {
     /// Its statement was lost before anything of it ran.
     fn begin_stream_again(&self, py: Python<'_>, job: &mut Job, written: &[u8], deadline: Deadline) -> PyResult<()> {
         let call = self.session.again(py, &mut job.kind, written)?;
-        let request = self.described_request(py, call, deadline)?;
-        self.session.submit(py, request)?;
+        // Inside a transaction, which fails with it, it is not asked again.
+        let request = self.described_request(py, call, deadline, Standing::Outside)?;
+        self.session.submit(py, request, Standing::Outside)?;
         self.send_some();
         Ok(())
     }

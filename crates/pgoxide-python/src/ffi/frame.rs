@@ -37,6 +37,22 @@ impl CallSite {
         }
     }
 
+    /// The innermost Python frame whose code lies in another folder than the innermost one, which is ours.
+    pub(crate) fn of_user(py: Python<'_>) -> Option<Self> {
+        /// Frames of ours between the user's and the call, at most.
+        const DEEPEST: usize = 6;
+        let here = Self::here(py)?;
+        let folder = here.folder(py);
+        let other = CallStack::here(py, DEEPEST).0.into_iter().find(|site| site.folder(py) != folder);
+        Some(other.unwrap_or(here))
+    }
+
+    /// Where its file lies.
+    fn folder(&self, py: Python<'_>) -> Option<String> {
+        let file = self.code.bind(py).getattr(pyo3::intern!(py, "co_filename")).ok()?.extract::<String>().ok()?;
+        file.rsplit_once('/').map(|(folder, _)| folder.to_owned())
+    }
+
     /// File and line.
     pub(crate) fn place(&self, py: Python<'_>) -> (String, i32) {
         let code = self.code.bind(py);

@@ -12,7 +12,7 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::error;
 use crate::job::Kind;
-use crate::session::Outcome;
+use crate::session::{Outcome, Place};
 use crate::sync::lock;
 
 impl PoolRouter {
@@ -161,7 +161,7 @@ impl PoolRouter {
         if let Some(member) = lock(&this.inner).members.of(slot, client) {
             member.standing = Standing::Resetting;
         }
-        AsyncClient::submit(client, request)
+        AsyncClient::submit(client, request, Place::OUTSIDE)
     }
 
     /// It is clean: anybody's.

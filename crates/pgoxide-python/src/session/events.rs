@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CopyDirection, Event, Failure, RequestId, Step};
+use pgoxide_protocol::client::{CancelOutcome, CopyDirection, Event, Failure, RequestId, Step};
 use pgoxide_protocol::codes::TransactionStatus;
 use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::command_complete::CommandComplete;
@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use super::recovery::{Lost, invalidated};
 use super::resetting::left_open;
-use super::{Outcome, Session};
+use super::{Outcome, Session, over};
 use crate::awaitable::Awaitable;
 use crate::error::{self};
 use crate::job::{self, Fault, Job, Kind};
@@ -54,7 +54,16 @@ impl Session {
                 } else if status != TransactionStatus::Idle && lock(&self.state).routed && job.error.is_none() {
                     job.error = Some(left_open(py));
                 }
+                self.opened(py, &job, out);
+                if let Some(level) = job.end_failed() {
+                    self.end_failed(level);
+                }
                 out.push(Outcome::Finished(id, job, abandoned));
+                self.strand(py, out);
+            }
+            Event::Ended(complete) => {
+                let tag = String::from_utf8_lossy(complete.tag).into_owned();
+                self.with_job(|job| job.ended = Some(tag));
             }
             Event::Complete(complete) if self.runs_stream() => {
                 // How many rows there were, the reader has counted.
@@ -131,6 +140,39 @@ impl Session {
             Event::CopyDone => return self.copied(py, None, out),
         }
         Ok(())
+    }
+
+    /// The transaction block could not be opened: the request that was to follow is not written.
+    fn opened(&self, py: Python<'_>, job: &Job, out: &mut Vec<Outcome>) {
+        let (Kind::Opening(then), Some(error)) = (&job.kind, &job.error) else { return };
+        let dropped = {
+            let mut state = lock(&self.state);
+            match state.held.remove(*then) {
+                Some(held) => Some(held.into_job()),
+                None => match state.conn.cancel(*then) {
+                    CancelOutcome::Dropped(job) => Some(job),
+                    _ => None,
+                },
+            }
+        };
+        if let Some(mut job) = dropped {
+            job.error = Some(error.clone_ref(py));
+            job.refused = true;
+            out.push(Outcome::Finished(*then, job, false));
+        }
+    }
+
+    /// A statement inside the transaction block has ended the transaction: what waits to be written inside never is.
+    fn strand(&self, py: Python<'_>, out: &mut Vec<Outcome>) {
+        let stranded = lock(&self.state).conn.take_stranded();
+        for (id, mut job) in stranded {
+            if let Kind::Prepare(prepare) = &mut job.kind {
+                prepare.strand();
+            }
+            job.error = Some(over(py));
+            job.refused = true;
+            out.push(Outcome::Finished(id, job, false));
+        }
     }
 
     /// Request `id` is the one the server is at.
@@ -224,7 +266,15 @@ impl Session {
             (Kind::Batch(batch), None) => batch.empty(),
             (Kind::Introspect(introspect), _) => introspect.complete(),
             (Kind::Run(_) | Kind::Fed(_), None)
-            | (Kind::Prepare(_) | Kind::Stream(_) | Kind::CopyOut(_) | Kind::Taken, _) => {}
+            | (
+                Kind::Prepare(_)
+                | Kind::Stream(_)
+                | Kind::CopyOut(_)
+                | Kind::Ending(_)
+                | Kind::Opening(_)
+                | Kind::Taken,
+                _,
+            ) => {}
         });
         drop(over);
     }
@@ -291,7 +341,9 @@ impl Session {
             Kind::Batch(batch) => batch.rows(py, frames, count),
             Kind::Stream(stream) => stream.rows(py, frames, count),
             Kind::Introspect(introspect) => introspect.rows(self, frames),
-            Kind::Prepare(_) | Kind::Fed(_) | Kind::CopyOut(_) | Kind::Taken => Ok(()),
+            Kind::Prepare(_) | Kind::Fed(_) | Kind::CopyOut(_) | Kind::Ending(_) | Kind::Opening(_) | Kind::Taken => {
+                Ok(())
+            }
         });
         self.settle_fault(py, result.map(|_| ()))
     }
@@ -310,7 +362,12 @@ impl Session {
                         script.described(py, plan)?;
                     }
                 }
-                Kind::Fed(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => {}
+                Kind::Fed(_)
+                | Kind::CopyOut(_)
+                | Kind::Introspect(_)
+                | Kind::Ending(_)
+                | Kind::Opening(_)
+                | Kind::Taken => {}
             }
             Ok(())
         });
@@ -385,7 +442,7 @@ impl Session {
         if let Kind::Prepare(prepare) = &mut kind
             && !(lost == Some(Lost::Taken) && prepare.name_is_taken())
         {
-            prepare.refuse(body_of(refusal), failure == Failure::Neighbour);
+            prepare.refuse(body_of(refusal), failure);
         }
         let again = lost.map_or(Ok(None), |lost| self.lose(py, lost, &kind))?;
         self.refuse_first(py, &mut kind, parsed, refusal, lost)?;
@@ -395,14 +452,17 @@ impl Session {
         };
         let job = Job::new(kind, None);
         let error = (!abandoned && !matches!(job.kind, Kind::Prepare(_))).then(|| {
-            let error = job.server_error(py, refusal);
+            let error = || match failure {
+                Failure::Opening => error::server_error(py, refusal, None, None, None),
+                _ => job.server_error(py, refusal),
+            };
+            let error = told(py, failure, error);
             if let Some(number) = which {
                 // A note that cannot be added is no reason to lose the error.
                 let _ = error.value(py).call_method1("add_note", (format!("in statement {number} of the script"),));
             }
             match (failure, lost) {
-                (Failure::Neighbour, _) => victim(py, error),
-                (_, Some(lost)) => invalidated(py, lost, self.status(), error),
+                (Failure::Request, Some(lost)) => invalidated(py, lost, self.status(), error),
                 _ => error,
             }
         });
@@ -471,9 +531,29 @@ impl Session {
     }
 }
 
+/// What a request is told that failed so.
+#[cold]
+pub(crate) fn told(py: Python<'_>, failure: Failure, error: impl FnOnce() -> PyErr) -> PyErr {
+    match failure {
+        Failure::Neighbour => victim(py, error()),
+        Failure::NotBegun => error::transaction_not_begun(
+            py,
+            "not run: BEGIN of its transaction block, which travelled ahead with another call, failed",
+        ),
+        Failure::Opening => {
+            let error = error();
+            // A note that cannot be added is no reason to lose the error.
+            let note = "BEGIN or SAVEPOINT of the transaction block failed, so the statement behind it has not run";
+            let _ = error.value(py).call_method1("add_note", (note,));
+            error
+        }
+        Failure::Request | Failure::Session => error(),
+    }
+}
+
 /// CancelledByNeighbour, with the server's own error as its cause.
 #[cold]
-pub(crate) fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
+fn victim(py: Python<'_>, cause: PyErr) -> PyErr {
     let error = error::cancelled_by_neighbour(
         py,
         "another call's cancel hit this one, and it was not run again: that might have repeated its effects, or run it \

@@ -15,15 +15,19 @@
 //! | `events.rs` | from bytes to outcomes |
 //! | `recovery.rs` | statements the server has no more, or otherwise |
 //! | `resetting.rs` | what a pool's connection forgets between two users |
+//! | `owner.rs` | whose transaction is open |
+//! | `block.rs` | transaction blocks, entered and left |
 
+mod block;
 mod events;
 mod explaining;
+mod owner;
 mod recovery;
 mod requests;
 mod resetting;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use pgoxide_protocol::client::{Connection, Limits, RequestId};
 use pgoxide_protocol::codes::TransactionStatus;
@@ -31,10 +35,13 @@ use pgoxide_protocol::error::ProtocolError;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 
-pub(crate) use self::events::victim;
+pub(crate) use self::block::{Entered, Entry, Leaving, drop_token, hold_token, over};
+pub(crate) use self::events::told;
 pub(crate) use self::explaining::Surroundings;
+use self::owner::Owner;
+pub(crate) use self::owner::{Caller, Others, Place, Verdict, verdict};
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 pub(crate) use self::resetting::Reset;
 use self::resetting::ResetState;
@@ -44,6 +51,7 @@ use crate::convert::Rules;
 use crate::error::{self, Kept};
 use crate::held::{Held, HeldCalls};
 use crate::job::{Job, Kind};
+use crate::outsiders::{Outsider, Outsiders};
 use crate::prepared::{Keep, Prepared, Statements};
 use crate::stream::Shared;
 use crate::sync::lock;
@@ -52,6 +60,8 @@ use crate::sync::lock;
 pub(crate) struct State {
     pub(crate) conn: Connection<Job>,
     pub(crate) held: HeldCalls,
+    /// Calls that wait until a transaction block has been left.
+    pub(crate) outsiders: Outsiders,
     pub(crate) ended: Option<Ended>,
     /// The text of a FATAL error that announced the end.
     pub(crate) last_words: Option<PyErr>,
@@ -113,8 +123,10 @@ pub(crate) struct Session {
     pub(crate) statements: Statements,
     pub(crate) options: Options,
     last_id: AtomicU64,
-    /// Who has a transaction open: the token its context holds, and its name.
-    owner: Mutex<Option<(Py<PyAny>, String)>>,
+    /// Who has a transaction open, and above it the savepoints of its blocks.
+    pub(crate) owners: Mutex<Vec<Owner>>,
+    /// One of them has been left. For threads that wait for that.
+    pub(crate) owner_changed: Condvar,
     pub(crate) surroundings: Surroundings,
 }
 
@@ -123,6 +135,7 @@ impl Session {
         let state = State {
             conn: Connection::new(limits),
             held: HeldCalls::default(),
+            outsiders: Outsiders::default(),
             ended: None,
             last_words: None,
             parked: false,
@@ -134,7 +147,8 @@ impl Session {
             statements,
             options,
             last_id: AtomicU64::new(0),
-            owner: Mutex::new(None),
+            owners: Mutex::new(Vec::new()),
+            owner_changed: Condvar::new(),
             surroundings: Surroundings::default(),
         }
     }
@@ -148,8 +162,15 @@ impl Session {
         self.last_id.load(Ordering::Relaxed)
     }
 
+    /// Where a call belongs that is made here, through the transaction block of `via` if it is. Raises when the connection
+    /// has ended or holds so much that it takes no more, or when the call is nowhere to be taken.
+    pub(crate) fn admit(&self, py: Python<'_>, via: Option<&Py<PyAny>>) -> PyResult<Place> {
+        self.check_room(py)?;
+        self.place(py, via)
+    }
+
     /// Raises when the connection has ended, or holds so much that it takes no more.
-    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn check_room(&self, py: Python<'_>) -> PyResult<()> {
         let (ended, parked, held) = {
             let state = lock(&self.state);
             (state.ended.is_some(), state.parked, state.conn.held() + state.held.cost())
@@ -160,7 +181,6 @@ impl Session {
         if parked {
             return Err(given_back(py));
         }
-        self.check_owner(py)?;
         if held > self.options.max_queued_hard {
             return Err(error::queue_full(
                 py,
@@ -174,34 +194,14 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the holder of `token` the only one whose calls are taken. Raises when another has a transaction open.
-    pub(crate) fn own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
-        let (refused, unused) = {
-            let mut owner = lock(&self.owner);
-            match &*owner {
-                Some((other, name)) if !other.is(&token) => (Some(name.clone()), Some((token, holder))),
-                _ => (None, owner.replace((token, holder))),
-            }
-        };
-        drop(unused);
-        refused.map_or(Ok(()), |name| Err(owned(py, &name)))
-    }
-
-    /// The transaction of `token` is over. One that is another's goes on.
-    pub(crate) fn disown(&self, token: &Bound<'_, PyAny>) {
-        let over = lock(&self.owner).take_if(|(owner, _)| owner.is(token));
-        drop(over);
-    }
-
-    /// Raises when another context has a transaction open: the call would become part of it.
-    pub(crate) fn check_owner(&self, py: Python<'_>) -> PyResult<()> {
-        let owner = lock(&self.owner).as_ref().map(|(token, holder)| (token.clone_ref(py), holder.clone()));
-        let Some((token, holder)) = owner else { return Ok(()) };
-        let held = crate::pyimport::transaction_tokens(py)?.call_method0("get")?.cast_into::<PyTuple>()?;
-        if held.iter_borrowed().any(|other| other.is(&token)) {
-            return Ok(());
-        }
-        Err(owned(py, &holder))
+    /// What the one who asked for COMMIT is told when its answer did not come.
+    #[cold]
+    fn outcome_unknown(&self, py: Python<'_>) -> PyErr {
+        let error = error::transaction_outcome_unknown(
+            py,
+            "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
+        );
+        error::caused_by(py, error, self.closed_error(py))
     }
 
     /// ConnectionClosed with the reason as its cause.
@@ -230,8 +230,8 @@ impl Session {
     /// Who waits for request `id`, if anybody still does.
     pub(crate) fn reply_of(&self, py: Python<'_>, id: RequestId) -> Option<Py<Awaitable>> {
         let mut state = lock(&self.state);
-        let State { conn, held, .. } = &mut *state;
-        let reply = match held.get(id) {
+        let State { conn, held, outsiders, .. } = &mut *state;
+        let reply = match held.get(id).or_else(|| outsiders.get(id)) {
             Some(held) => held.reply(),
             None => conn.job(id).and_then(|job| job.reply.as_ref()),
         };
@@ -241,8 +241,8 @@ impl Session {
     /// The reader of request `id`, if that is a stream.
     pub(crate) fn stream_of(&self, id: RequestId) -> Option<Arc<Shared>> {
         let mut state = lock(&self.state);
-        let State { conn, held, .. } = &mut *state;
-        let shared = match held.get(id) {
+        let State { conn, held, outsiders, .. } = &mut *state;
+        let shared = match held.get(id).or_else(|| outsiders.get(id)) {
             Some(held) => held.stream(),
             None => conn.job(id).and_then(|job| job.stream.as_ref()),
         };
@@ -252,7 +252,7 @@ impl Session {
     /// Nothing is held, queued or in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         let state = lock(&self.state);
-        state.held.is_empty() && state.conn.is_idle()
+        state.held.is_empty() && state.outsiders.is_empty() && state.conn.is_idle()
     }
 
     /// DateStyle as the server last reported it; a peer that reports none writes what PostgreSQL does by default.
@@ -299,42 +299,49 @@ impl Session {
         let words = lock(&self.state).last_words.take();
         let reason = words.unwrap_or(reason);
         let ended = Ended { text: reason.value(py).to_string(), reason: Some(Kept::new(py, reason)) };
-        let (jobs, held, first, unused) = {
+        let (jobs, written, held, parked, first, unused) = {
             let mut state = lock(&self.state);
             let first = state.ended.is_none();
             let unused = if first { state.ended.replace(ended) } else { Some(ended) };
-            (state.conn.abort(), state.held.take_all(), first, unused)
+            let written = state.conn.flying();
+            (state.conn.abort(), written, state.held.take_all(), state.outsiders.take_all(), first, unused)
         };
         drop(unused);
         self.statements.clear(py);
-        let held = held.map(Held::into_job);
-        (first, jobs.into_iter().map(|(_, job, _)| job.waited_for()).chain(held).collect())
+        self.owner_changed.notify_all();
+        let mut jobs: Vec<Job> = jobs.into_iter().map(|(_, job, _)| job.waited_for()).collect();
+        for job in jobs.iter_mut().take(written).filter(|job| job.outcome_is_unknown()) {
+            job.error = Some(self.outcome_unknown(py));
+        }
+        let held = held.map(Held::into_job).chain(parked.into_iter().map(Outsider::into_job));
+        (first, jobs.into_iter().chain(held).collect())
     }
 
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.statements.visit(visit)?;
         self.surroundings.visit(visit)?;
-        if let Ok(Some((token, _))) = self.owner.try_lock().as_deref() {
-            visit.call(token)?;
+        if let Ok(owners) = self.owners.try_lock() {
+            owners.iter().try_for_each(|owner| owner.visit(visit))?;
         }
         let Ok(state) = self.state.try_lock() else { return Ok(()) };
         if let Some(Ended { reason: Some(reason), .. }) = &state.ended {
             reason.visit(visit)?;
         }
         state.conn.jobs().try_for_each(|job| job.visit(visit))?;
+        state.outsiders.visit(visit)?;
         state.held.visit(visit)
     }
 
     /// For the garbage collector: nobody can reach the connection any more.
     pub(crate) fn clear(&self, py: Python<'_>) {
-        let (jobs, held, ended, words) = {
+        let (jobs, held, parked, ended, words) = {
             let mut state = lock(&self.state);
             let (ended, words) = (state.ended.take(), state.last_words.take());
-            (state.conn.abort(), std::mem::take(&mut state.held), ended, words)
+            (state.conn.abort(), std::mem::take(&mut state.held), state.outsiders.take_all(), ended, words)
         };
-        let owner = lock(&self.owner).take();
-        drop((jobs, held, ended, words, owner));
+        let owners = std::mem::take(&mut *lock(&self.owners));
+        drop((jobs, held, parked, ended, words, owners));
         self.surroundings.clear();
         self.statements.clear(py);
     }
@@ -354,17 +361,6 @@ fn given_back(py: Python<'_>) -> PyErr {
         py,
         "this connection has been given back to its pool, which may have handed it to somebody else: acquire() another, and \
          keep no reference beyond its block",
-    )
-}
-
-#[cold]
-fn owned(py: Python<'_>, holder: &str) -> PyErr {
-    error::interface_error(
-        py,
-        format!(
-            "{holder} has a transaction open on this connection: a call from outside would become part of it; wait, or use \
-             another connection"
-        ),
     )
 }
 

@@ -74,7 +74,13 @@ impl Session {
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Batch(batch) => batch.statement(),
             Kind::Fed(fed) => fed.statement(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => None,
+            Kind::Prepare(_)
+            | Kind::Script(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
+            | Kind::Taken => None,
         };
         let Some(statement) = statement else { return Ok(None) };
         match lost {
@@ -94,7 +100,13 @@ impl Session {
             Kind::Stream(stream) => !stream.is_again(),
             Kind::Batch(batch) => batch.may_run_again(),
             Kind::Fed(fed) => fed.may_begin_again(),
-            Kind::Prepare(_) | Kind::Script(_) | Kind::CopyOut(_) | Kind::Introspect(_) | Kind::Taken => false,
+            Kind::Prepare(_)
+            | Kind::Script(_)
+            | Kind::CopyOut(_)
+            | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
+            | Kind::Taken => false,
         };
         let state = lock(&self.state);
         let may = once_more
@@ -146,6 +158,8 @@ impl Session {
             | Kind::Fed(_)
             | Kind::CopyOut(_)
             | Kind::Introspect(_)
+            | Kind::Ending(_)
+            | Kind::Opening(_)
             | Kind::Taken => Err(not_written(py)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::{Prefix, Request, RequestId, Resend, Step};
+use pgoxide_protocol::client::{Prefix, Request, RequestId, Resend, Standing, Step};
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::close::Close;
 use pgoxide_protocol::message::{bind, close, describe, execute, parse, query, sync};
@@ -10,7 +10,7 @@ use pgoxide_sqltext::Command;
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
-use super::Session;
+use super::{Session, over};
 use crate::arguments::Arguments;
 use crate::awaitable::Awaitable;
 use crate::convert::{Rules, short_repr};
@@ -55,12 +55,17 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
-        let resend = resend_rule(py, &prepared)?;
+        let mut resend = resend_rule(py, &prepared)?;
         self.append_run(py, &mut run, arguments, &mut bytes, &mut steps)?;
+        let end = run.end.take();
+        if let Some(end) = &end {
+            end.commands.append(&mut bytes, &mut steps);
+            resend = Resend::Never;
+        }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let barrier = run.isolate || prepared.command == Command::Copy;
-        let job = Job::new(Kind::Run(run), reply).closing(closing);
+        let job = Job::new(Kind::Run(run), reply).closing(closing).ending(end);
         Ok(Request { id, bytes, steps, barrier, open: false, resend, job })
     }
 
@@ -170,26 +175,31 @@ impl Session {
 
     /// Hands a request to the machine. Raises when the connection has ended meanwhile: encoding its arguments may have
     /// run code that closed it.
-    pub(crate) fn submit(&self, py: Python<'_>, request: Request<Job>) -> PyResult<()> {
-        let refused = {
+    pub(crate) fn submit(&self, py: Python<'_>, mut request: Request<Job>, standing: Standing) -> PyResult<()> {
+        if standing == Standing::Inside
+            && let Kind::Run(run) = &request.job.kind
+            && run.prepared.command == Command::Transaction
+        {
+            // ROLLBACK TO takes its own portal with it, by which the statement behind it would know the transaction.
+            request.barrier = true;
+        }
+        let (mut refused, ended) = {
             let mut state = lock(&self.state);
-            if state.ended.is_none() {
-                state.conn.submit(request);
-                None
+            let ended = state.ended.is_some();
+            let inside = matches!(standing, Standing::Inside | Standing::Ends(_));
+            let late = inside && (state.conn.is_over() || state.conn.top_level().is_none());
+            if ended || late {
+                (request, ended)
             } else {
-                Some(request)
+                state.conn.submit_at(request, standing);
+                return Ok(());
             }
         };
-        match refused {
-            None => Ok(()),
-            Some(mut request) => {
-                let closed = self.closed_error(py);
-                if let Kind::Batch(batch) = &mut request.job.kind {
-                    batch.abort(py, &closed);
-                }
-                Err(closed)
-            }
+        let error = if ended { self.closed_error(py) } else { over(py) };
+        if let Kind::Batch(batch) = &mut refused.job.kind {
+            batch.abort(py, &error);
         }
+        Err(error)
     }
 
     /// Closes the statements nobody uses any more, and nothing else; None when there are none.

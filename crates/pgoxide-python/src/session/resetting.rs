@@ -119,9 +119,11 @@ impl Session {
         {
             let mut state = lock(&self.state);
             (state.parked, state.routed) = (true, false);
+            state.conn.forget_block();
         }
-        let owner = lock(&self.owner).take();
-        drop(owner);
+        let owners = std::mem::take(&mut *lock(&self.owners));
+        self.owner_changed.notify_all();
+        drop(owners);
     }
 
     /// From now on it runs what the pool is given: no statement may leave a transaction open.

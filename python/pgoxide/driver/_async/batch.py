@@ -25,12 +25,20 @@ class AsyncBatch(_core.BatchBuilder):
 
     _connection: AsyncConnection
     _timeout: float | None
+    _commit: bool
 
-    def __new__(cls, connection: AsyncConnection, timeout: float | None = None) -> Self:
-        """For `connection`."""
-        self = super().__new__(cls, connection)
+    def __new__(
+        cls,
+        connection: AsyncConnection,
+        timeout: float | None = None,
+        token: object | None = None,
+        commit: bool = False,
+    ) -> Self:
+        """For `connection`, or for its transaction block of `token`, whose end it is to bring if `commit` says so."""
+        self = super().__new__(cls, connection, token)
         self._connection = connection
         self._timeout = timeout
+        self._commit = commit
         return self
 
     async def __aenter__(self) -> Self:
@@ -42,7 +50,7 @@ class AsyncBatch(_core.BatchBuilder):
         if exc_type is not None or not len(self):
             self._discard()
             return
-        await self._connection._run_batch(self, self._timeout)
+        await self._connection._run_batch(self, self._timeout, self._commit)
 
     def __dir__(self) -> list[str]:
         return own_names(super().__dir__())

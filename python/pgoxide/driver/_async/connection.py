@@ -12,8 +12,9 @@ from pgoxide.driver._async import copying, feeding, running
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.cancel import AsyncCancelToken
 from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
+from pgoxide.driver._async.transaction import AsyncTransaction
 from pgoxide.driver.connecting import Connecting
-from pgoxide.driver.options import core_options
+from pgoxide.driver.options import core_options, transaction_modes
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error, NotSupportedError
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from pgoxide.config import ConnectConfig
     from pgoxide.driver._async.copying import AsyncCopyOut
     from pgoxide.driver._async.pool import AsyncPool
+    from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
-    from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.driver.options import ConnectionOptions, Modes
     from pgoxide.driver.sinks import Reader, Writer
-    from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
+    from pgoxide.statement import Isolation, ParameterSet, ParameterTypes, Plan, Statement
     from pgoxide.transport.listeners import Notification
     from pgoxide.types import Notice, Row
 
@@ -65,6 +67,9 @@ class AsyncConnection(_core.AsyncClient):
     """Whose it is: leaving its block gives it back."""
     _opened_in: float = 0.0
     """Seconds; see `AsyncPoolCore._add`."""
+    _modes: Modes
+    _begin: str
+    _on_commit: list[Callable[[], object]]
 
     # async-only: begin
     @classmethod
@@ -106,9 +111,12 @@ class AsyncConnection(_core.AsyncClient):
 
     @classmethod
     async def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
+        modes, _ = transaction_modes(options)
         config, rest = core_options(dsn, options)
         self = cls(nonce=os.urandom(8).hex(), **rest)
         self._config = config
+        self._modes, self._begin = modes, modes.over(None, None, None)
+        self._on_commit = []
         parameters = [(name.encode(), value.encode()) for name, value in config.startup_parameters().items()]
         # async-only: begin
         import asyncio
@@ -289,6 +297,45 @@ class AsyncConnection(_core.AsyncClient):
         block raises its error, the other results raise BatchAborted.
         """
         return AsyncBatch(self, timeout)
+
+    def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+        others: Others = "raise",
+        name: str | None = None,
+    ) -> AsyncTransaction:
+        """A transaction as a block; inside a block that is open, a savepoint.
+
+        isolation: "serializable", "repeatable read", "read committed" or "read uncommitted". read_only, deferrable: True or
+        False. Each None takes the connection's option (`transaction_isolation`, …), by default the session's own setting.
+        others: what becomes of calls on this connection that are made from outside the block, that is in tasks (or threads)
+        that were not started inside it: they "raise" InterfaceError at once, which names who has the block open and where;
+        they "wait" until it has been left; or they "join" it, as test fixtures want it.
+        name: of the savepoint, when this is one.
+
+        Nothing is sent until the block's first statement, with which BEGIN travels: should it fail, the statement does not
+        run. When the body ends, COMMIT is sent, unless `commit=True` of its last call sent it along; when an exception leaves
+        the block, or `rollback_only` is set, it is rolled back. `raise pgoxide.Rollback` undoes it quietly. Inside, the
+        commands BEGIN, COMMIT and ROLLBACK are refused.
+
+        Entering raises InterfaceError while another has a transaction open, or one was begun by hand. Leaving raises what
+        COMMIT raises: the error of a deferred constraint; UnexpectedRollback when a statement had failed and its error was
+        kept from leaving the block; TransactionOutcomeUnknown when the connection is lost meanwhile. The connection is idle
+        then, or closed. A cancelled task rolls back before it goes on, undisturbed by further cancels; a ROLLBACK that takes
+        more than 10 seconds aborts the connection.
+
+        >>> async with db.transaction(read_only=True) as tx:
+        ...     print(await tx.fetch_value("show transaction_read_only"))
+        on
+
+        Source: the manual's pages of BEGIN, COMMIT, SAVEPOINT.
+        """
+        if isolation is None and read_only is None and deferrable is None:
+            return AsyncTransaction(self, self._begin, False, others, name)
+        return AsyncTransaction(self, self._modes.over(isolation, read_only, deferrable), True, others, name)
 
     async def execute_many(
         self,

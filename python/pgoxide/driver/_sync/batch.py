@@ -27,12 +27,20 @@ class Batch(_core.BatchBuilder):
 
     _connection: Connection
     _timeout: float | None
+    _commit: bool
 
-    def __new__(cls, connection: Connection, timeout: float | None = None) -> Self:
-        """For `connection`."""
-        self = super().__new__(cls, connection)
+    def __new__(
+        cls,
+        connection: Connection,
+        timeout: float | None = None,
+        token: object | None = None,
+        commit: bool = False,
+    ) -> Self:
+        """For `connection`, or for its transaction block of `token`, whose end it is to bring if `commit` says so."""
+        self = super().__new__(cls, connection, token)
         self._connection = connection
         self._timeout = timeout
+        self._commit = commit
         return self
 
     def __enter__(self) -> Self:
@@ -44,7 +52,7 @@ class Batch(_core.BatchBuilder):
         if exc_type is not None or not len(self):
             self._discard()
             return
-        self._connection._run_batch(self, self._timeout)
+        self._connection._run_batch(self, self._timeout, self._commit)
 
     def __dir__(self) -> list[str]:
         return own_names(super().__dir__())

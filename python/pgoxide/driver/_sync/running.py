@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pgoxide.driver.commands import begin
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS, place
 from pgoxide.errors import DatabaseError, InterfaceError, QueryTimeout
@@ -216,14 +217,7 @@ def _add(batch: Batch, request: Batchable) -> Any:
 def _sql(request: Begin | Savepoint | Release | Rollback | Commit) -> str:
     """The transaction command."""
     if isinstance(request, Begin):
-        modes: list[str] = []
-        if request.isolation is not None:
-            modes.append(f"isolation level {request.isolation}")
-        if request.read_only is not None:
-            modes.append("read only" if request.read_only else "read write")
-        if request.deferrable is not None:
-            modes.append("deferrable" if request.deferrable else "not deferrable")
-        return f"begin {', '.join(modes)}".rstrip()
+        return begin(request.isolation, request.read_only, request.deferrable)
     if isinstance(request, Savepoint):
         return f"savepoint {quoted(request.name)}"
     if isinstance(request, Release):
