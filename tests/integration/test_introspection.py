@@ -128,6 +128,30 @@ async def test_another_database_of_the_cluster(connect, server):
             await admin.execute(f"drop database if exists {name} with (force)")
 
 
+@pytest.mark.row("S10")
+async def test_what_the_database_is_may_not_be_asked(connect, server):
+    """A careful administrator: types are learnt all the same, by each connection for itself."""
+    registry = pgoxide.TypeRegistry()
+    admin = await connect()
+    name = f"careful_{next(_schemas)}"
+    try:
+        await admin.execute(f"create database {name}")
+        owner = await connect(database=name)
+        await owner.execute_script(
+            f"create type mood as enum ('sad', 'ok'); create role {name} login;"
+            "revoke execute on function pg_catalog.pg_control_system() from public"
+        )
+        for _ in range(2):
+            db = await connect(database=name, user=name, type_registry=registry)
+            assert await db.fetch_value("select $1::mood[]", ["ok", "sad"]) == ["ok", "sad"]
+            await db.close()
+        assert len(registry) == 0
+        await owner.close()
+    finally:
+        await admin.execute(f"drop database if exists {name} with (force)")
+        await admin.execute(f"drop role if exists {name}")
+
+
 async def test_nobody_fools_the_question(db, schema):
     """Whatever stands first in the search path, the catalogs are meant."""
     await db.execute_script(

@@ -17,6 +17,7 @@ use pgoxide_protocol::message::data_row::Values;
 use pgoxide_protocol::message::{bind, execute, parse, sync};
 use pgoxide_types::{array, oid};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
@@ -307,6 +308,15 @@ impl Session {
     pub(crate) fn learn(&self, py: Python<'_>, introspect: Introspect, error: Option<PyErr>) -> PyResult<Learnt> {
         let Introspect { waiting, asked, generation, mut found, identifies, .. } = introspect;
         let types = &self.options.rules.types;
+        let error = match error {
+            Some(cause) if has_no_catalog(py, &cause) => {
+                if identifies {
+                    types.stay_alone();
+                }
+                None
+            }
+            other => other,
+        };
         if let Some(catalog) = types.catalog().filter(|_| !identifies && error.is_none()) {
             keep(&catalog, &mut found, &asked, generation);
         }
@@ -384,6 +394,14 @@ fn oid_array(oids: &[u32], out: &mut Vec<u8>) {
         out.extend_from_slice(&4_u32.to_be_bytes());
         out.extend_from_slice(&oid.to_be_bytes());
     }
+}
+
+/// The server does not know or does not let us see what was asked for: it is no PostgreSQL, or a careful one. Then its types
+/// are what we know without asking, and all others are text.
+fn has_no_catalog(py: Python<'_>, cause: &PyErr) -> bool {
+    let sqlstate = cause.value(py).getattr(intern!(py, "sqlstate")).and_then(|state| state.extract::<String>());
+    // Syntax error or access rule violation, feature not supported, internal error.
+    sqlstate.is_ok_and(|state| ["42", "0A", "XX"].iter().any(|class| state.starts_with(class)))
 }
 
 /// The server's refusal of the question, with a word on what it was about.

@@ -208,6 +208,11 @@ impl Types {
         *lock(&self.catalog) = Some(catalog);
     }
 
+    /// Which database it is cannot be known: what is learnt stays with the connection.
+    pub(crate) fn stay_alone(&self) {
+        *lock(&self.catalog) = Some(Arc::default());
+    }
+
     /// All is to be asked for again, by whoever shares it.
     pub(crate) fn forget(&self) {
         if let Some(catalog) = self.catalog() {
