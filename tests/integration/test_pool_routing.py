@@ -46,6 +46,9 @@ async def test_every_verb(open_pool: Any, db: Any) -> None:
         await pool.fetch_one("select 1 where false")
     assert (await pool.execute_many("insert into routed values ($1)", [(2,), (3,)])).rows_affected == 2
     assert (await pool.copy_in("routed", [(4,), (5,)])).rows_affected == 2
+    copied = await pool.copy_in("routed", b"n\n40\n50\n", format="csv", header=True, where="n > 40")
+    assert copied.rows_affected == 1
+    await pool.execute("delete from routed where n = 50")
     async with pool.batch() as batch:
         count = batch.fetch_value("select count(*) from routed")
         batch.execute("delete from routed")

@@ -48,6 +48,7 @@ from pgoxide.errors import ConnectionClosed, Error, InterfaceError, QueryTimeout
 if TYPE_CHECKING:
     # async-only: begin
     import asyncio
+    import os
     from collections.abc import (
         AsyncIterable,
         Awaitable,
@@ -60,13 +61,16 @@ if TYPE_CHECKING:
     )
 
     # async-only: end
+    # sync: import os
     # sync: from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver.copying import CopyFormat, CopyInOptions
     from pgoxide.driver.options import ConnectionOptions
+    from pgoxide.driver.sinks import Reader
     from pgoxide.statement import ParameterSet, Plan, Statement
     from pgoxide.types import Row
 
@@ -629,21 +633,25 @@ class AsyncPool(_core.AsyncPoolCore):
     async def copy_in(
         self,
         table: str | tuple[str, str],
-        records: Iterable[object] | AsyncIterable[object],
+        source: Iterable[object] | AsyncIterable[object] | os.PathLike[str] | Reader,
         /,
         *,
         columns: Sequence[str] | None = None,
         where: str | None = None,
+        format: CopyFormat | None = None,  # noqa: A002  COPY's own word
         timeout: float | None = None,
+        **options: Unpack[CopyInOptions],
     ) -> CommandTag:
-        """Loads records into a table by COPY: see `AsyncConnection.copy_in`.
+        """Loads records, or raw data, into a table by COPY: see `AsyncConnection.copy_in`.
 
         timeout: seconds for all of it, waiting for a connection included.
         """
         began = time.monotonic()
         async with self.acquire(timeout=timeout) as db:
             left = _left(timeout, began)
-            return await db.copy_in(table, records, columns=columns, where=where, timeout=left)
+            return await db.copy_in(
+                table, source, columns=columns, where=where, format=format, timeout=left, **options
+            )
 
     async def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """Runs a plan on one connection, kept for its whole length: see `AsyncConnection.run`.
