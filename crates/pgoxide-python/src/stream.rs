@@ -15,7 +15,7 @@ use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::{close, execute, flush, sync};
 use pgoxide_sqltext::Command;
-use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -27,6 +27,7 @@ use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::convert::Rules;
 use crate::error;
+use crate::ffi::iteration::stop_with;
 use crate::job::{Fault, Job, Kind, Run};
 use crate::plan::{Plan, SentAs};
 use crate::prepared::Prepared;
@@ -666,8 +667,8 @@ impl Stream {
     }
 }
 
-/// One step of an asynchronous iteration: ready at once while the batch lasts.
-#[pyclass(frozen, module = "pgoxide._core")]
+/// One step of an asynchronous iteration: ready at once while the batch lasts. One is made a row, hence the free list.
+#[pyclass(frozen, freelist = 8, module = "pgoxide._core")]
 pub(crate) struct StreamStep {
     stream: Py<Stream>,
     /// A whole batch instead of one row.
@@ -707,14 +708,14 @@ impl StreamStep {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let waited = lock(&self.waiting).take();
         if let Some(waited) = waited {
             // Its own error, or CancelledError.
             waited.get().outcome(py)?;
         }
         if let Some(value) = self.poll(py)? {
-            return Err(PyStopIteration::new_err((value,)));
+            return stop_with(value.into_bound(py));
         }
         let Client::Async(client) = &self.stream.get().client else {
             return Err(error::interface_error(py, "a blocking stream: use a plain for"));
@@ -723,12 +724,15 @@ impl StreamStep {
         let reply = self.stream.get().wait_reply(py, client)?;
         let yielded = Awaitable::begin_wait(py, &reply);
         *lock(&self.waiting) = Some(reply);
-        Ok(yielded)
+        Ok(Some(yielded))
     }
 
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let _ = value; // nothing is sent to a future
-        self.__next__(py)
+        match self.__next__(py)? {
+            Some(waiting) => Ok(waiting),
+            None => Err(PyErr::fetch(py)),
+        }
     }
 
     #[pyo3(signature = (exception, value=None, traceback=None))]
@@ -788,7 +792,7 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
-        Err(PyStopIteration::new_err((self.0.clone_ref(py),)))
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        stop_with(self.0.clone_ref(py).into_bound(py))
     }
 }
