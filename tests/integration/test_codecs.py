@@ -15,7 +15,7 @@ import pytest
 
 import pgoxide
 from fixtures.fix_faces import formats, same, sent
-from pgoxide.errors import DataError, InterfaceError
+from pgoxide.errors import DataError, InterfaceError, NotSupportedError
 from pgoxide.types import Codec, Multirange, Range
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("T05")]
@@ -357,6 +357,26 @@ async def test_the_hook(db, schema):
     await db.execute("create temp table t (n numeric, i aclitem)")
     await db.copy_in("t", [(Money(150), None)])
     assert await db.fetch_value("select n from t") == Decimal("1.5")
+
+
+@pytest.mark.row("T05")
+@pytest.mark.row("Y02")
+async def test_copies(connect, schema):
+    """COPY looks its columns' types up before it begins, and goes by the same codecs."""
+    db = await connect(codecs={"mood": Mood, "pair": Pair, "json": DOCUMENTS}, options=f"-csearch_path={schema}")
+    await db.execute("create table t (m mood, p pair, d deep, ms mood[], j json)")
+    row = (Mood.FINE, Pair(1, "x"), (Pair(2, None), Mood.LOW, [Document("[1]")], 5), [Mood.LOW, None], Document("{}"))
+    for form in (None, "binary", "text", "csv"):
+        if form == "binary":
+            # The codec of json works on text.
+            with pytest.raises(NotSupportedError, match="no binary codec"):
+                await db.copy_in("t", [row], format=form)
+            continue
+        await db.execute("truncate t")
+        assert (await db.copy_in("t", [row, (None,) * 5], format=form)).rows_affected == 2
+        assert await db.fetch_one("select * from t where m is not null") == row
+    await db.execute("alter table t drop j, drop d")
+    assert (await db.copy_in("t", [(Mood.LOW, Pair(1, "x"), [])], format="binary")).rows_affected == 1
 
 
 # ---- errors, and codecs that use the connection

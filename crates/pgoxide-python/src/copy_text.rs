@@ -32,6 +32,13 @@ pub(crate) fn copy_format(client: &Bound<'_, PyAny>, types: Vec<u32>) -> PyResul
     Ok(if text { "text" } else { "binary" })
 }
 
+/// Whether values of these types can be written: those that are not built in have been looked up.
+#[pyfunction]
+pub(crate) fn knows_types(client: &Bound<'_, PyAny>, types: Vec<u32>) -> PyResult<bool> {
+    let client = client_of(client)?;
+    Ok(client.session().options.rules.types.unknown(types).is_empty())
+}
+
 /// A COPY's target, written in text.
 pub(crate) struct TextCopy {
     pub(crate) columns: Box<[Column]>,

@@ -58,7 +58,7 @@ mod _core {
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
     #[pymodule_export]
-    use crate::copy_text::copy_format;
+    use crate::copy_text::{copy_format, knows_types};
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

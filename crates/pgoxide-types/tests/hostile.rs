@@ -27,6 +27,29 @@ proptest! {
     }
 
     #[test]
+    fn likely_containers(text in "[\\[({][-a1\"\\\\,;:=(){}\\[\\]NUL >]{0,30}[\\])}]?") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn likely_hstores(text in "(\"(a|\\\\\"|=>)?\"=>(NULL|\"(b|\\\\\\\\)?\")(, )?){0,4}") {
+        decode_all(text.as_bytes());
+    }
+
+    /// Small numbers as words: counts, lengths, flags and OIDs that nearly fit.
+    #[test]
+    fn likely_binary_containers(
+        flags in prop::collection::vec(0u8..32, 0..2),
+        words in prop::collection::vec(prop_oneof![8 => -1i32..6, 1 => any::<i32>()], 0..16),
+        rest in prop::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let mut bytes = flags;
+        words.iter().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
+        bytes.extend(rest);
+        decode_all(&bytes);
+    }
+
+    #[test]
     fn likely_json(text in "[-0-9.e\\[\\]{}:,\"\\\\udn ]{0,40}") {
         decode_all(text.as_bytes());
     }

@@ -22,7 +22,7 @@ from pgoxide._core.async_client import AsyncClient, Reader
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
-from pgoxide._core.copy_text import copy_format
+from pgoxide._core.copy_text import copy_format, knows_types
 from pgoxide._core.feed import Feed
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.portal import Portal
@@ -58,5 +58,6 @@ __all__ = [
     "TypeRegistry",
     "copy_format",
     "frozen_arguments",
+    "knows_types",
     "make_row",
 ]

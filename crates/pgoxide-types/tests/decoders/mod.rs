@@ -6,7 +6,10 @@
 
 mod scalars;
 
-use pgoxide_types::{Result, ValueError, bool, bytea, copy, date, float, int, json, numeric, text, timestamp, uuid};
+use pgoxide_types::{
+    Result, ValueError, array, bool, bytea, composite, copy, date, float, hstore, int, json, numeric, range, text,
+    timestamp, uuid,
+};
 
 /// Text of the largest numeric: sign, point, digits on both sides, and the slack of one group.
 const NUMERIC_TEXT_MAX: usize = numeric::MAX_INTEGER_DIGITS + numeric::MAX_SCALE as usize + 16;
@@ -67,6 +70,7 @@ impl json::Sink for Count {
 /// Every decoder and text-taking encoder of the crate on the same bytes.
 pub fn decode_all(bytes: &[u8]) {
     round_trips(bytes);
+    containers(bytes);
     scalars::decode_all(bytes);
     fn check<T>(result: Result<T>) -> Option<T> {
         match result {
@@ -194,4 +198,92 @@ fn round_trips(bytes: &[u8]) {
     let mut back = Vec::new();
     bytea::decode_text(&hex, &mut back).unwrap();
     assert_eq!(back, bytes);
+}
+
+/// Values that consist of others: no part is longer than what it came in, and what was read is written and read the same.
+fn containers(bytes: &[u8]) {
+    if let Ok(mut array) = array::decode_binary(bytes) {
+        let count = array.elements.left();
+        assert!(count <= bytes.len() / 4);
+        let mut total = 0;
+        while array.elements.left() > 0 {
+            match array.elements.next_value() {
+                Ok(value) => total += value.map_or(0, <[u8]>::len),
+                Err(_) => break,
+            }
+        }
+        assert!(total <= bytes.len());
+        let mut shape = Vec::new();
+        array::encode_binary_shape(&array.shape, true, array.element_oid, &mut shape).unwrap();
+        assert_eq!(
+            array::decode_binary(&[&shape[..], bytes].concat()).map(|again| again.shape).ok(),
+            Some(array.shape)
+        );
+    }
+    for delimiter in *b",;" {
+        let Ok(mut array) = array::TextArray::new(bytes, delimiter) else { continue };
+        let (mut events, mut depth) = (0, 0_usize);
+        while let Ok(Some(event)) = array.next_event() {
+            events += 1;
+            assert!(events <= bytes.len());
+            match event {
+                array::Event::Open => depth += 1,
+                array::Event::Close => depth -= 1,
+                array::Event::Value(text) => {
+                    // As an element it is read back as it was.
+                    let mut written = b"{".to_vec();
+                    array::encode_text_element(&text, delimiter, &mut written);
+                    written.push(b'}');
+                    let mut again = array::TextArray::new(&written, delimiter).unwrap();
+                    assert_eq!(again.next_event().unwrap(), Some(array::Event::Open));
+                    assert_eq!(again.next_event().unwrap(), Some(array::Event::Value(text)));
+                }
+                array::Event::Null => {}
+            }
+            assert!(depth <= array::MAX_DIMENSIONS);
+        }
+    }
+    if let Ok(found) = range::decode_binary(bytes) {
+        assert_eq!(range::flags(&found) & 0x07, bytes[0] & range::flags(&found) & 0x07);
+        let mut text = Vec::new();
+        range::encode_text(&found, &mut text);
+        let again = range::decode_text(&text).unwrap();
+        assert_eq!((again.lower.as_deref(), again.upper.as_deref()), (found.lower, found.upper));
+        assert_eq!((again.empty, again.lower_inc, again.upper_inc), (found.empty, found.lower_inc, found.upper_inc));
+    }
+    if let Ok(found) = range::decode_text(bytes) {
+        let parts = [&found.lower, &found.upper].into_iter().flatten().map(|bound| bound.len()).sum::<usize>();
+        assert!(parts <= bytes.len());
+    }
+    for many in [
+        range::decode_binary_many(bytes).map_or(0, |ranges| ranges.len()),
+        range::decode_text_many(bytes).map_or(0, |ranges| ranges.len()),
+    ] {
+        assert!(many <= bytes.len());
+    }
+    if let Ok(mut fields) = composite::decode_binary(bytes) {
+        assert!(fields.left() <= bytes.len() / 8);
+        while fields.left() > 0 && fields.next_field().is_ok() {}
+        let _ = fields.finish();
+    }
+    if let Ok(fields) = composite::decode_text(bytes) {
+        let mut written = b"(".to_vec();
+        for (index, field) in fields.iter().enumerate() {
+            if index > 0 {
+                written.push(b',');
+            }
+            if let Some(field) = field {
+                composite::encode_text_field(field, &mut written);
+            }
+        }
+        written.push(b')');
+        assert_eq!(composite::decode_text(&written).unwrap(), fields);
+    }
+    for pairs in [hstore::decode_binary(bytes), hstore::decode_text(bytes)].into_iter().flatten() {
+        let mut written = Vec::new();
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            hstore::encode_text_pair(key, value.as_deref(), index == 0, &mut written);
+        }
+        assert_eq!(hstore::decode_text(&written).unwrap(), pairs);
+    }
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING, cast
 
-from pgoxide._core import AsyncPreparedVerbs, copy_format
+from pgoxide._core import AsyncPreparedVerbs, copy_format, knows_types
 from pgoxide.driver.copying import options_list
 from pgoxide.driver.limits import AsyncLimit
 from pgoxide.driver.names import column_list, quoted_table
@@ -83,10 +83,12 @@ async def _copy_in(
                 timeout=limit.left(),
             )
             typed = _chosen(target.table, dict(found), target.columns)
-            names, form = (
-                [name for name, _ in typed],
-                form or copy_format(connection, [oid for _, oid in typed]),
-            )
+            names, oids = [name for name, _ in typed], [oid for _, oid in typed]
+            if not knows_types(connection, oids):
+                # The types of a statement's parameters are looked up when it is described.
+                parameters = ", ".join(f"${number}" for number in range(1, len(oids) + 1))
+                await connection._describe(f"select {parameters}", oids, limit.left())
+            form = form or copy_format(connection, oids)
         assert form is not None  # raw data has one
         sql = target.sql(names, form)
         takes_raw = target.format is not None
