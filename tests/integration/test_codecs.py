@@ -16,7 +16,7 @@ import pytest
 import pgoxide
 from fixtures.fix_faces import formats, same, sent
 from pgoxide.errors import DataError, InterfaceError, NotSupportedError
-from pgoxide.types import Codec, Multirange, Range
+from pgoxide.types import Codec, Columns, Multirange, Range
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("T05")]
 
@@ -319,6 +319,54 @@ async def test_classes_that_do_not_fit(connect, schema):
         await db.fetch_value("select row(1, 'x')::pair")
 
 
+# ---- of one statement, of one column
+
+
+@dataclass
+class Twice:
+    doc: Document
+    other: object
+
+
+async def test_codecs_of_one_statement(connect):
+    db = await connect(codecs={"jsonb": Codec(lambda value: ("connection", value), format="value")})
+    sql = """select '{"a": 1}'::jsonb as doc, '[2]'::jsonb as other, array['3']::jsonb[] as many"""
+    plain = {"doc": ("connection", {"a": 1}), "other": ("connection", [2]), "many": [("connection", 3)]}
+    column, by_type = Columns({"doc": DOCUMENTS}), Columns({"jsonb": Codec(decode=Document)})
+    for _ in range(2):
+        assert (await db.fetch_one(sql))._asdict() == plain
+        row = await db.fetch_one(sql, into=column)
+        assert row._asdict() == plain | {"doc": Document('{"a": 1}')}
+        row = await db.fetch_one(sql, into=by_type)
+        assert list(row) == [Document('{"a": 1}'), Document("[2]"), [Document("3")]]
+        # With declared types the statement is described and run in one flight.
+        assert await db.fetch_value(
+            "select to_json($1::int4) as v", 7, into=Columns({"v": DOCUMENTS}), types=["int4"]
+        ) == Document("7")
+    made = await db.fetch_all(sql.partition(", array")[0], into=Columns({"doc": DOCUMENTS}, Twice))
+    assert made == [Twice(Document('{"a": 1}'), ("connection", [2]))]
+    assert (
+        await db.fetch_value("select 5 as n", into=Columns({"n": Codec(lambda n: n + 1, format="value")}))
+        == 6
+    )
+    async with db.stream(
+        "select i::text as t from generate_series(1, 3) i order by i",
+        into=Columns({"t": Codec(int)}),
+        batch=2,
+    ) as stream:
+        assert [row.t async for row in stream] == [1, 2, 3]
+    async with db.batch() as batch:
+        one = batch.fetch_one(sql, into=column)
+    assert one.result().doc == Document('{"a": 1}')
+    with pytest.raises(DataError, match=r'column "n" .int4.: nope'):
+        await db.fetch_all("select 5 as n", into=Columns({"n": Codec(raises, format="value")}))
+    assert await db.fetch_value("select 1") == 1
+
+
+def raises(_):
+    raise ValueError("nope")
+
+
 # ---- the hook
 
 
@@ -363,9 +411,17 @@ async def test_the_hook(db, schema):
 @pytest.mark.row("Y02")
 async def test_copies(connect, schema):
     """COPY looks its columns' types up before it begins, and goes by the same codecs."""
-    db = await connect(codecs={"mood": Mood, "pair": Pair, "json": DOCUMENTS}, options=f"-csearch_path={schema}")
+    db = await connect(
+        codecs={"mood": Mood, "pair": Pair, "json": DOCUMENTS}, options=f"-csearch_path={schema}"
+    )
     await db.execute("create table t (m mood, p pair, d deep, ms mood[], j json)")
-    row = (Mood.FINE, Pair(1, "x"), (Pair(2, None), Mood.LOW, [Document("[1]")], 5), [Mood.LOW, None], Document("{}"))
+    row = (
+        Mood.FINE,
+        Pair(1, "x"),
+        (Pair(2, None), Mood.LOW, [Document("[1]")], 5),
+        [Mood.LOW, None],
+        Document("{}"),
+    )
     for form in (None, "binary", "text", "csv"):
         if form == "binary":
             # The codec of json works on text.

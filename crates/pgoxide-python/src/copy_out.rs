@@ -222,7 +222,10 @@ fn rows_form(py: Python<'_>, mut run: Box<Run>, options: Option<TextOptions>) ->
         return Err(error::programming_error(py, "COPY needs a query that returns rows, and one without parameters"));
     };
     run.use_plan(py, Some(plan))?;
-    let Some(options) = options else { return Ok(Form::Binary(run, false)) };
+    let Some(options) = options else {
+        run.check_formats(py, plan.result_formats())?;
+        return Ok(Form::Binary(run, false));
+    };
     run.text = true;
     let names = || plan.columns.iter().map(|column| column.name.clone().into_bytes()).collect();
     let header = options.header.then(names);

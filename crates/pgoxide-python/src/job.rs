@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use pgoxide_protocol::client::{Commands, Failure, LevelId, RequestId};
+use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::data_row::{DataRow, Values};
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -22,6 +24,7 @@ use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
 use crate::portal::{self, Portal};
 use crate::prepared::{Closing, Describing, Prepared};
+use crate::pyimport;
 use crate::script::Script;
 use crate::session::{Session, over, refusal_error, told};
 use crate::stream::{Shared, StreamState};
@@ -182,11 +185,36 @@ impl Run {
                 format!("{} takes a statement of one column; this one has {}", self.verb.name(), plan.columns.len()),
             ));
         }
-        if let Some(into) = &self.into {
-            self.target = Some(plan.target(into.bind(py))?);
-        }
         self.plan = Some(Arc::clone(plan));
+        let Some(into) = &self.into else { return Ok(()) };
+        let into = into.bind(py);
+        if !into.is_exact_instance(pyimport::columns(py)?) {
+            self.target = Some(plan.target(into)?);
+            return Ok(());
+        }
+        // Codecs of this statement's own, and what its rows become by them.
+        let plan = plan.coded(into)?;
+        let within = into.getattr(intern!(py, "into"))?;
+        self.target = if within.is_none() { None } else { Some(plan.target(&within)?) };
+        self.plan = Some(plan);
         Ok(())
+    }
+
+    /// What to ask for in Bind.
+    pub(crate) fn result_formats(&self) -> &[Format] {
+        self.plan.as_ref().map_or(&[], |plan| plan.result_formats())
+    }
+
+    /// Raises when its codecs want other formats than the rows were asked for in.
+    pub(crate) fn check_formats(&self, py: Python<'_>, asked: &[Format]) -> PyResult<()> {
+        if self.plan.is_none() || self.result_formats() == asked {
+            return Ok(());
+        }
+        Err(error::not_supported_error(
+            py,
+            "the codecs of into=Columns(…) need other formats than rows of a portal or a binary COPY come in: use codecs of the \
+             form \"value\"",
+        ))
     }
 
     pub(crate) fn parameters_described(&mut self, oids: Vec<u32>) {

@@ -9,6 +9,7 @@ use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::data_row::Values;
 use pgoxide_protocol::message::row_description::RowDescription;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -58,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) duplicate: Option<usize>,
     /// Row types asked for with `into=`, by identity: a handful for one statement.
     targets: Mutex<Vec<(Py<PyAny>, Arc<Into>)>>,
+    /// The same columns by other codecs, likewise.
+    coded: Mutex<Vec<(Py<PyAny>, Arc<Self>)>>,
 }
 
 impl Plan {
@@ -88,6 +91,41 @@ impl Plan {
         Self::of(py, columns.collect(), &self.rules)
     }
 
+    /// The same columns, read by the codecs of one statement; `columns` is a `pgoxide.types.Columns`.
+    pub(crate) fn coded(&self, columns: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
+        /// As for row types.
+        const MOST: usize = 32;
+        let py = columns.py();
+        if let Some((_, known)) = lock(&self.coded).iter().find(|(known, _)| known.is(columns)) {
+            return Ok(Arc::clone(known));
+        }
+        let names: Vec<&str> = self.columns.iter().map(|column| &*column.name).collect();
+        let codecs = self.rules.codecs.for_statement(columns.getattr(intern!(py, "_listed"))?.extract()?, &names)?;
+        let read = self.columns.iter().map(|column| Column {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            decoder: Decoder::of_column(&column.name, column.type_oid, &self.rules, &codecs),
+            ..*column
+        });
+        let made = Arc::new(Self::of(py, read.collect(), &self.rules)?);
+        let displaced = {
+            let mut coded = lock(&self.coded);
+            let displaced = (coded.len() >= MOST).then(|| coded.swap_remove(0));
+            coded.push((columns.clone().unbind(), Arc::clone(&made)));
+            displaced
+        };
+        drop(displaced);
+        Ok(made)
+    }
+
+    /// Bind's result formats: none for no columns, one for all when they agree.
+    pub(crate) fn result_formats(&self) -> &[Format] {
+        match self.formats.first() {
+            Some(first) if self.formats.iter().all(|format| format == first) => &self.formats[..1],
+            _ => &self.formats,
+        }
+    }
+
     /// Types of columns that must be asked for before their values can be read.
     pub(crate) fn unknown_types(&self) -> Vec<u32> {
         self.rules.types.unknown(self.columns.iter().map(|column| column.type_oid))
@@ -103,6 +141,7 @@ impl Plan {
             columns,
             rules: Arc::clone(rules),
             targets: Mutex::new(Vec::new()),
+            coded: Mutex::new(Vec::new()),
         })
     }
 
@@ -161,12 +200,20 @@ impl Plan {
                 target.visit(visit)?;
             }
         }
+        let Ok(coded) = self.coded.try_lock() else { return Ok(()) };
+        for (columns, plan) in &*coded {
+            visit.call(columns)?;
+            if Arc::strong_count(plan) == 1 {
+                plan.visit(visit)?;
+            }
+        }
         Ok(())
     }
 
     pub(crate) fn forget_targets(&self) {
         let targets = std::mem::take(&mut *lock(&self.targets));
-        drop(targets);
+        let coded = std::mem::take(&mut *lock(&self.coded));
+        drop((targets, coded));
     }
 
     /// How the server sends the columns of this description, compared with how they are read.
@@ -332,12 +379,6 @@ impl Described {
 
     /// Bind's result formats: none for no columns, one for all when they agree.
     pub(crate) fn result_formats(&self) -> &[Format] {
-        match &self.plan {
-            None => &[],
-            Some(plan) => match plan.formats.first() {
-                Some(first) if plan.formats.iter().all(|format| format == first) => &plan.formats[..1],
-                _ => &plan.formats,
-            },
-        }
+        self.plan.as_ref().map_or(&[], |plan| plan.result_formats())
     }
 }

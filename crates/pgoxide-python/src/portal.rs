@@ -164,6 +164,9 @@ impl Session {
         let into = portal.into.as_ref().map(|into| into.clone_ref(py));
         let mut run = Box::new(Run::new(Arc::clone(&shared.prepared), Verb::All, into, 0));
         run.use_plan(py, shared.prepared.described().and_then(|described| described.plan.as_ref()))?;
+        if let Some(described) = shared.prepared.described() {
+            run.check_formats(py, described.result_formats())?;
+        }
         run.portal = Some(Arc::clone(shared));
         let (mut bytes, mut steps) = (Vec::with_capacity(64), SmallVec::new());
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;

@@ -60,6 +60,7 @@ imported_type! {
     array = "pgoxide.types._array", "Array";
     range = "pgoxide.types._range", "Range";
     multirange = "pgoxide.types._range", "Multirange";
+    columns = "pgoxide.types._codec", "Columns";
     decimal = "decimal", "Decimal";
     uuid = "uuid", "UUID";
     json = "pgoxide.types._json", "Json";

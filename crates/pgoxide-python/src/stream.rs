@@ -254,7 +254,7 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
-        let (arguments, formats) = (arguments.bind(py), described.result_formats());
+        let (arguments, formats) = (arguments.bind(py), run.result_formats());
         append_bind(py, &self.options.rules, &prepared, described, arguments, formats, &mut bytes)?;
         steps.push(Step::Bind);
         describe_portal(py, &prepared, &mut bytes, &mut steps)?;

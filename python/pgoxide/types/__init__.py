@@ -4,7 +4,7 @@
 - `Notice` (`_notice.py`): what the server says beside its answers.
 - `ResultColumn`, `StatementParameter`, `StatementDescription` (`_description.py`): what a statement takes and gives.
 - `Array` (`_array.py`): a list that knows an array's lower bounds.
-- `Codec`, `Codecs` (`_codec.py`): users' codecs.
+- `Codec`, `Codecs`, `Columns` (`_codec.py`): users' codecs.
 - `Range`, `Multirange` (`_range.py`): what range types come as.
 - `PgDate`, `PgTimestamp`, `PgTimestampTz` (`_beyond.py`): dates and moments outside `datetime`'s years, and infinity.
 - `PgTime`, `PgTimeTz` (`_time.py`): the end of a day, which `datetime.time` does not have.
@@ -37,7 +37,7 @@ from __future__ import annotations
 from pgoxide.types._array import Array
 from pgoxide.types._beyond import PgDate, PgTimestamp, PgTimestampTz
 from pgoxide.types._bits import BitString
-from pgoxide.types._codec import Codec, CodecFormat, Codecs
+from pgoxide.types._codec import Codec, CodecFormat, Codecs, Columns
 from pgoxide.types._description import ResultColumn, StatementDescription, StatementParameter
 from pgoxide.types._geometry import Box, Circle, Line, LineSegment, Path, Point, Polygon
 from pgoxide.types._interval import Interval
@@ -58,6 +58,7 @@ __all__ = [
     "Codec",
     "CodecFormat",
     "Codecs",
+    "Columns",
     "Interval",
     "Json",
     "JsonNull",

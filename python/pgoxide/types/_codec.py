@@ -11,16 +11,19 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from pgoxide.errors import DataError, InterfaceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Codec", "CodecFormat", "Codecs"]
+    from pgoxide.types._row import Row
+
+__all__ = ["Codec", "CodecFormat", "Codecs", "Columns"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 CodecFormat: TypeAlias = Literal["text", "binary", "tuple", "value"]
 """What a codec is given and gives; see `Codec`."""
@@ -67,6 +70,39 @@ Codecs: TypeAlias = Mapping[str | int, "Codec[Any] | type"]
 """By type name (`"jsonb"`, `"mood[]"`), name with schema (`"public.mood"`), or OID: a `Codec`, or a class. An `Enum` stands
 for an enum type, by value or by name; a dataclass, named tuple, attrs, msgspec or pydantic class for a composite type, field
 by field, or for json and jsonb, filled from the document's members."""
+
+
+class Columns(Generic[R]):
+    """`into=` with codecs of one statement: `into=Columns({"payload": Codec(Payload.parse)})`.
+
+    codecs: by column name, or by type as `Codecs` says; a key that is the name of a column is of that column, and holds for
+    this statement's result only, in front of the connection's codecs. into: what a row becomes, as in `into=`; by default a
+    `Row`. Make it once and use it again: what it means for a statement is worked out once.
+
+    >>> import pgoxide
+    >>> from pgoxide.types import Codec, Columns
+    >>> shouted = Columns({"name": Codec(str.upper)})
+    >>> def example(db: pgoxide.Connection) -> None:
+    ...     print(db.fetch_one("select 'ada' as name, 'x' as other", into=shouted))
+    """
+
+    __slots__ = ("_listed", "into")
+
+    into: type[R] | Callable[[Row], R] | None
+
+    @overload
+    def __init__(self: Columns[Row], codecs: Codecs) -> None: ...
+    @overload
+    def __init__(self, codecs: Codecs, into: type[R]) -> None: ...
+    @overload
+    def __init__(self, codecs: Codecs, into: Callable[[Row], R]) -> None: ...
+    def __init__(self, codecs: Codecs, into: type[R] | Callable[[Row], R] | None = None) -> None:
+        self.into = into
+        self._listed = listed(codecs)
+
+    def __call__(self, row: Row) -> R:  # noqa: ARG002  what a type checker looks at
+        """For type checkers, to whom it is a function of a row; the core builds rows itself."""
+        raise InterfaceError("Columns is passed as into=, not called")
 
 
 Listed: TypeAlias = tuple[str | int, object, str, bool, bool]

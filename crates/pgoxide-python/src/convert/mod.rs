@@ -162,20 +162,29 @@ pub(crate) enum Decoder {
 impl Decoder {
     /// By type and the connection's rules, so that a value pays for no option it does not use.
     pub(crate) fn of(type_oid: u32, rules: &Rules) -> Self {
-        Self::at_depth(type_oid, rules, 0)
+        Self::at_depth(type_oid, rules, &rules.codecs, 0)
     }
 
-    fn at_depth(type_oid: u32, rules: &Rules, depth: usize) -> Self {
-        if !rules.codecs.is_empty()
-            && let Some(user) = UserCodec::decoding(type_oid, rules, || Self::own(type_oid, rules, depth))
+    /// Of a statement's column, by codecs of its own.
+    pub(crate) fn of_column(name: &str, type_oid: u32, rules: &Rules, codecs: &Codecs) -> Self {
+        match UserCodec::of_column(name, type_oid, rules, codecs, || Self::at_depth(type_oid, rules, codecs, 0)) {
+            Some(user) => Self::User(Arc::new(user)),
+            None => Self::at_depth(type_oid, rules, codecs, 0),
+        }
+    }
+
+    fn at_depth(type_oid: u32, rules: &Rules, codecs: &Codecs, depth: usize) -> Self {
+        if !codecs.is_empty()
+            && let Some(user) =
+                UserCodec::decoding(type_oid, rules, codecs, || Self::own(type_oid, rules, codecs, depth))
         {
             return Self::User(Arc::new(user));
         }
-        Self::own(type_oid, rules, depth)
+        Self::own(type_oid, rules, codecs, depth)
     }
 
     /// Our own codec.
-    fn own(type_oid: u32, rules: &Rules, depth: usize) -> Self {
+    fn own(type_oid: u32, rules: &Rules, codecs: &Codecs, depth: usize) -> Self {
         match (Self::scalar(type_oid), rules) {
             (Some(Self::Float4), Rules { float4: Float4::Shortest, .. }) => Self::Float4Shortest,
             (Some(Self::TimestampTz), Rules { zone: Zone::Session | Zone::Given { .. }, .. }) => Self::TimestampTzLocal,
@@ -184,8 +193,8 @@ impl Decoder {
             (Some(Self::Jsonb), Rules { json: JsonAs::Str | JsonAs::Bytes, .. }) => Self::Scalar(Scalar::JsonbText),
             (Some(plain), _) => plain,
             (None, _) if depth > MOST_NESTED => Self::Unknown,
-            (None, _) => Self::container(type_oid, rules, depth + 1)
-                .or_else(|| Self::described(&*rules.types.get(type_oid)?, rules, depth + 1))
+            (None, _) => Self::container(type_oid, rules, codecs, depth + 1)
+                .or_else(|| Self::described(&*rules.types.get(type_oid)?, rules, codecs, depth + 1))
                 .map_or(Self::Unknown, Self::in_its_format),
         }
     }
@@ -199,8 +208,8 @@ impl Decoder {
     }
 
     /// A built-in type that consists of others.
-    fn container(type_oid: u32, rules: &Rules, depth: usize) -> Option<Self> {
-        let part = |oid| Self::at_depth(oid, rules, depth);
+    fn container(type_oid: u32, rules: &Rules, codecs: &Codecs, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, codecs, depth);
         if type_oid == oid::RECORD {
             return Some(Self::Record);
         }
@@ -215,8 +224,8 @@ impl Decoder {
     }
 
     /// A type that the catalog described.
-    fn described(info: &TypeInfo, rules: &Rules, depth: usize) -> Option<Self> {
-        let part = |oid| Self::at_depth(oid, rules, depth);
+    fn described(info: &TypeInfo, rules: &Rules, codecs: &Codecs, depth: usize) -> Option<Self> {
+        let part = |oid| Self::at_depth(oid, rules, codecs, depth);
         Some(match &info.kind {
             TypeKind::Array { element, delimiter } => {
                 let (element, delimiter) = (part(*element), *delimiter);

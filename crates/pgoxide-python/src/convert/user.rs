@@ -44,6 +44,8 @@ pub(crate) struct Codecs {
     by_oid: HashMap<u32, Arc<Given>>,
     /// `name` or `schema.name` of types that are not built in.
     by_name: HashMap<String, Arc<Given>>,
+    /// Of one statement's result.
+    by_column: HashMap<String, Arc<Given>>,
 }
 
 impl Codecs {
@@ -71,6 +73,25 @@ impl Codecs {
                     codecs.by_name.insert(array_name(&name), given);
                 }
             }
+        }
+        Ok(codecs)
+    }
+
+    /// Of one statement: a key that is a column's name is of that column alone. What is not given is as in `self`.
+    pub(crate) fn for_statement(&self, listed: Vec<Listed<'_>>, columns: &[&str]) -> PyResult<Self> {
+        let (of_columns, of_types): (Vec<Listed<'_>>, Vec<Listed<'_>>) =
+            listed.into_iter().partition(|(key, ..)| key.extract::<&str>().is_ok_and(|key| columns.contains(&key)));
+        let mut codecs = Self::new(of_types)?;
+        for (key, object, form, decodes, encodes) in of_columns {
+            let name: String = key.extract()?;
+            let one = Self::new(vec![(0_u32.into_pyobject(key.py())?.into_any(), object, form, decodes, encodes)])?;
+            codecs.by_column.extend(one.by_oid.into_values().map(|given| (name.clone(), given)));
+        }
+        for (oid, given) in &self.by_oid {
+            codecs.by_oid.entry(*oid).or_insert_with(|| Arc::clone(given));
+        }
+        for (name, given) in &self.by_name {
+            codecs.by_name.entry(name.clone()).or_insert_with(|| Arc::clone(given));
         }
         Ok(codecs)
     }
@@ -139,24 +160,42 @@ struct Functions(Option<Py<PyAny>>, Option<Py<PyAny>>);
 
 impl UserCodec<Decoder> {
     /// The codec for a type, if there is one that decodes. `own` gives the driver's.
-    pub(super) fn decoding(type_oid: u32, rules: &Rules, own: impl FnOnce() -> Decoder) -> Option<Self> {
-        Self::of(type_oid, rules, |given| given.decodes, own)
+    pub(super) fn decoding(
+        type_oid: u32,
+        rules: &Rules,
+        codecs: &Codecs,
+        own: impl FnOnce() -> Decoder,
+    ) -> Option<Self> {
+        let info = rules.types.get(type_oid);
+        let given = codecs.of(type_oid, info.as_deref()).filter(|given| given.decodes)?;
+        Some(Self::made(given, type_oid, info.as_deref(), own()))
+    }
+
+    /// The codec of a statement's column, if there is one that decodes.
+    pub(super) fn of_column(
+        name: &str,
+        type_oid: u32,
+        rules: &Rules,
+        codecs: &Codecs,
+        own: impl FnOnce() -> Decoder,
+    ) -> Option<Self> {
+        let given = codecs.by_column.get(name).filter(|given| given.decodes)?;
+        Some(Self::made(given, type_oid, rules.types.get(type_oid).as_deref(), own()))
     }
 }
 
 impl UserCodec<Encoder> {
     /// The codec for a type, if there is one that encodes. `own` gives the driver's.
     pub(super) fn encoding(type_oid: u32, rules: &Rules, own: impl FnOnce() -> Encoder) -> Option<Self> {
-        Self::of(type_oid, rules, |given| given.encodes, own)
+        let info = rules.types.get(type_oid);
+        let given = rules.codecs.of(type_oid, info.as_deref()).filter(|given| given.encodes)?;
+        Some(Self::made(given, type_oid, info.as_deref(), own()))
     }
 }
 
 impl<C> UserCodec<C> {
-    fn of(type_oid: u32, rules: &Rules, wanted: impl Fn(&Given) -> bool, own: impl FnOnce() -> C) -> Option<Self> {
-        let info = rules.types.get(type_oid);
-        let given = rules.codecs.of(type_oid, info.as_deref()).filter(|given| wanted(given))?;
-        let subject = Subject::of(type_oid, info.as_deref());
-        Some(Self { given: Arc::clone(given), subject, own: own(), functions: OnceLock::new() })
+    fn made(given: &Arc<Given>, type_oid: u32, info: Option<&TypeInfo>, own: C) -> Self {
+        Self { given: Arc::clone(given), subject: Subject::of(type_oid, info), own, functions: OnceLock::new() }
     }
 
     fn functions(&self, py: Python<'_>) -> PyResult<&Functions> {

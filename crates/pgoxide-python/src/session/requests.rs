@@ -99,15 +99,7 @@ impl Session {
             Some(described) => {
                 run.use_plan(py, described.plan.as_ref())?;
                 let start = bytes.len();
-                append_bind(
-                    py,
-                    &self.options.rules,
-                    &prepared,
-                    described,
-                    arguments,
-                    described.result_formats(),
-                    bytes,
-                )?;
+                append_bind(py, &self.options.rules, &prepared, described, arguments, run.result_formats(), bytes)?;
                 steps.push(Step::Bind);
                 if let Some(shared) = run.portal.as_ref() {
                     return portal::name_bind(py, shared, bytes, start);
