@@ -78,13 +78,16 @@ PAGES = {
     "async-transaction": Page(
         "AsyncTransaction",
         "What `transaction()` of an [AsyncConnection](async-connection.md) gives; met, not made.",
-        {"driver._async.transaction": ("AsyncTransaction",)},
+        {
+            "driver._async.transaction": ("AsyncTransaction",),
+            "driver._async.attempts": ("AsyncAttempts", "AsyncAttempt"),
+        },
         ASYNC_START,
     ),
     "transaction": Page(
         "Transaction",
         "What `transaction()` of a [Connection](connection.md) gives. The blocking twin of [AsyncTransaction](async-transaction.md).",
-        {"driver._sync.transaction": ("Transaction",)},
+        {"driver._sync.transaction": ("Transaction",), "driver._sync.attempts": ("Attempts", "Attempt")},
         BLOCKING_START,
     ),
     "replies": Page(

@@ -4,6 +4,7 @@ The paved path; everything else is imported from its room (`pgoxide.errors`, `pg
 
 - `AsyncConnection`, `Connection`: one session with a server, asynchronous and blocking
 - `AsyncPool`, `Pool`: connections shared by many tasks or threads
+- `AsyncTransaction`, `Transaction`: what `transaction()` gives, for annotations; `Rollback`: leaves its block undone
 - `Statement`, `Row`, `CommandTag`: what goes in and what comes out
 - `AsyncPreparedStatement`, `PreparedStatement`: a statement that is held
 - `ConnectConfig`: where to connect
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.driver._async.pool import AsyncPool
     from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
+    from pgoxide.driver._async.transaction import AsyncTransaction
     from pgoxide.driver._sync.cancel import CancelToken
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.driver._sync.pool import Pool
     from pgoxide.driver._sync.prepared_statement import PreparedStatement
+    from pgoxide.driver._sync.transaction import Transaction
     from pgoxide.errors import Rollback
     from pgoxide.statement import Statement
     from pgoxide.types import Row
@@ -36,6 +39,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncPool",
     "AsyncPreparedStatement",
+    "AsyncTransaction",
     "CancelToken",
     "CommandTag",
     "ConnectConfig",
@@ -45,6 +49,7 @@ __all__ = [
     "Rollback",
     "Row",
     "Statement",
+    "Transaction",
     "TypeRegistry",
 ]
 
@@ -59,7 +64,9 @@ _HOMES = {
     "Connection": "pgoxide.driver._sync.connection",
     "Pool": "pgoxide.driver._sync.pool",
     "PreparedStatement": "pgoxide.driver._sync.prepared_statement",
+    "AsyncTransaction": "pgoxide.driver._async.transaction",
     "Rollback": "pgoxide.errors",
+    "Transaction": "pgoxide.driver._sync.transaction",
     "Row": "pgoxide.types",
     "Statement": "pgoxide.statement",
     "TypeRegistry": "pgoxide._core",

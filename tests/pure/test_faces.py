@@ -27,9 +27,11 @@ from pgoxide import (
     PreparedStatement,
     _core,
 )
+from pgoxide.driver._async.attempts import AsyncAttempt, AsyncAttempts
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut
 from pgoxide.driver._async.transaction import AsyncTransaction
+from pgoxide.driver._sync.attempts import Attempt, Attempts
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.copying import CopyOut
 from pgoxide.driver._sync.transaction import Transaction
@@ -76,6 +78,8 @@ def parameters(member: Any) -> list[tuple[str, Any, Any]] | None:
         (AsyncPreparedStatement, PreparedStatement),
         (AsyncCopyOut, CopyOut),
         (AsyncTransaction, Transaction),
+        (AsyncAttempts, Attempts),
+        (AsyncAttempt, Attempt),
         (AsyncExecutor, Executor),
     ],
 )

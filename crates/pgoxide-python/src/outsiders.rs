@@ -115,6 +115,10 @@ impl Session {
                     _ => waiting.push_back(Outsider::call(caller, held)),
                 },
                 What::Block(_, _, reply) if !reply.get().is_pending() => told.push((reply, Ok(()))),
+                // Whoever waited goes on waiting, also when the next block is one that refuses others.
+                What::Block(id, entry, reply) if matches!(found, Verdict::Wait | Verdict::Refuse | Verdict::Ending) => {
+                    waiting.push_back(Outsider::block(caller, id, entry, reply));
+                }
                 What::Block(id, entry, reply) => match self.enter(py, entry, caller) {
                     Ok(Entered::Yes) => told.push((reply, Ok(()))),
                     Ok(Entered::Later(caller, entry)) => waiting.push_back(Outsider::block(caller, id, entry, reply)),

@@ -53,7 +53,10 @@ impl AsyncClient {
         let Leaving::Level(level) = this.session.leaving(token) else { return Ok(None) };
         // A stream that was left open keeps everything behind it waiting, and its portal ends with the transaction.
         for stream in this.streaming.ids() {
-            Self::cancel_request(slf, stream)?;
+            let outside = lock(&this.session.state).outsiders.get(stream).is_some();
+            if !outside {
+                Self::cancel_request(slf, stream)?;
+            }
         }
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::lasting(py, slf.clone().unbind(), id, "rollback"))?;

@@ -102,6 +102,9 @@ impl BlockingClient {
     /// Ends the block of `token` well. None: there was nothing to end.
     pub(crate) fn end_block(slf: &Bound<'_, Self>, token: &Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
+        if this.session.is_ended() {
+            return this.session.leaving_well(py, token).map(|_| None);
+        }
         let deadline = Deadline::after(this.default_timeout);
         let _turn = this.take_turn(py, deadline)?;
         let Some(level) = this.session.leaving_well(py, token)? else { return Ok(None) };

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._async import copying, feeding, running
+from pgoxide.driver._async.attempts import AsyncAttempts
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.cancel import AsyncCancelToken
 from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
@@ -22,7 +23,7 @@ from pgoxide.transport import asyncio as transport
 from pgoxide.types import StatementDescription
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -336,6 +337,68 @@ class AsyncConnection(_core.AsyncClient):
         if isolation is None and read_only is None and deferrable is None:
             return AsyncTransaction(self, self._begin, False, others, name)
         return AsyncTransaction(self, self._modes.over(isolation, read_only, deferrable), True, others, name)
+
+    def transaction_attempts(
+        self,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> AsyncAttempts:
+        """Attempts at one transaction: the next one is made when the last failed by a serialization failure or a deadlock.
+
+        attempts: how often it is tried. backoff: seconds before the second attempt, doubled each time up to a second; the
+        wait is a random part of that, at least half. isolation, read_only, deferrable: as for `transaction`.
+
+        The loop goes on after SQLSTATE 40001 and 40P01, also of COMMIT, and after nothing else. The error of the last attempt
+        comes out, with those of the earlier ones as notes. The block may run several times: what it does beside the database
+        is not undone in between. `attempt.number` counts from 1. Neither `return` nor `break` inside the block: should its
+        COMMIT fail, there would be no next attempt, and a RuntimeWarning says so. A result is kept in a variable, or comes
+        from `run_transaction`.
+
+        >>> async for attempt in db.transaction_attempts(isolation="serializable", attempts=5):
+        ...     async with attempt as tx:
+        ...         count = await tx.fetch_value("select count(*) from users")
+        ...         tag = await tx.execute("insert into points values ($1, $2)", count, attempt.number)
+
+        Source: the manual's chapter "Concurrency Control", "Serialization Failure Handling".
+        """
+        modes = self._modes.over(isolation, read_only, deferrable)
+        return AsyncAttempts(
+            lambda: AsyncTransaction(self, modes, True, "raise", None), attempts=attempts, backoff=backoff
+        )
+
+    async def run_transaction(
+        self,
+        function: Callable[[AsyncTransaction], Awaitable[R]],
+        /,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> R:
+        """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
+
+        >>> async def rename(tx: pgoxide.AsyncTransaction) -> int:
+        ...     return await tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
+        >>> await db.run_transaction(rename, isolation="serializable")
+        3
+        """
+        results: list[R] = []
+        async for attempt in self.transaction_attempts(
+            attempts=attempts,
+            backoff=backoff,
+            isolation=isolation,
+            read_only=read_only,
+            deferrable=deferrable,
+        ):
+            async with attempt as tx:
+                results = [await function(tx)]
+        return results[0]
 
     async def execute_many(
         self,

@@ -54,10 +54,12 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
     ...         await tx.execute(add, amount, receiver, commit=True)
     """
 
-    __slots__ = ("_connection", "_mark", "_task", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_stays", "_task", "rollback_only")
 
     _connection: AsyncConnection
     _mark: int
+    _stays: bool
+    """What the block did has not been undone."""
 
     rollback_only: bool
     """Set it to True, and leaving the block undoes it, quietly."""
@@ -82,7 +84,7 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
             parent=None if parent is None else parent._token,
         )
         self._connection = connection
-        self.rollback_only = False
+        self.rollback_only = self._stays = False
         return self
 
     # -- the block ---------------------------------------------------------------------------------------------
@@ -104,18 +106,18 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        stays, nested = False, self._nested
+        nested = self._nested
         try:
             if exc is None and not self.rollback_only:
                 await self._finish()
-                stays = True
+                self._stays = True
             else:
-                stays = await self._give_up(exc)
+                self._stays = await self._give_up(exc)
         finally:
-            if not stays:
+            if not self._stays:
                 del self._connection._on_commit[self._mark :]
             self._leave()
-        if stays and not nested and self._connection._on_commit:
+        if self._stays and not nested and self._connection._on_commit:
             await self._call_back()
         return isinstance(exc, Rollback) and (exc.transaction is None or exc.transaction is self)
 

@@ -51,10 +51,12 @@ class Transaction(_core.TransactionBlock):
     ...         tx.execute(add, amount, receiver, commit=True)
     """
 
-    __slots__ = ("_connection", "_mark", "_task", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_stays", "_task", "rollback_only")
 
     _connection: Connection
     _mark: int
+    _stays: bool
+    """What the block did has not been undone."""
 
     rollback_only: bool
     """Set it to True, and leaving the block undoes it, quietly."""
@@ -79,7 +81,7 @@ class Transaction(_core.TransactionBlock):
             parent=None if parent is None else parent._token,
         )
         self._connection = connection
-        self.rollback_only = False
+        self.rollback_only = self._stays = False
         return self
 
     # -- the block ---------------------------------------------------------------------------------------------
@@ -92,18 +94,18 @@ class Transaction(_core.TransactionBlock):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        stays, nested = False, self._nested
+        nested = self._nested
         try:
             if exc is None and not self.rollback_only:
                 self._finish()
-                stays = True
+                self._stays = True
             else:
-                stays = self._give_up(exc)
+                self._stays = self._give_up(exc)
         finally:
-            if not stays:
+            if not self._stays:
                 del self._connection._on_commit[self._mark :]
             self._leave()
-        if stays and not nested and self._connection._on_commit:
+        if self._stays and not nested and self._connection._on_commit:
             self._call_back()
         return isinstance(exc, Rollback) and (exc.transaction is None or exc.transaction is self)
 
