@@ -54,6 +54,7 @@ PAGES = {
         {
             "driver._async.connection": ("AsyncConnection",),
             "driver._async.prepared_statement": ("AsyncPreparedStatement",),
+            "_core.portal": ("AsyncPortal",),
             "driver._async.batch": ("AsyncBatch",),
             "driver._async.copying": ("AsyncCopyOut",),
             "driver.copying": ("CopyOutOptions", "CopyInOptions"),
@@ -69,6 +70,7 @@ PAGES = {
         {
             "driver._sync.connection": ("Connection",),
             "driver._sync.prepared_statement": ("PreparedStatement",),
+            "_core.portal": ("Portal",),
             "driver._sync.batch": ("Batch",),
             "driver._sync.copying": ("CopyOut",),
             "driver._sync.cancel": ("CancelToken",),
@@ -96,7 +98,6 @@ PAGES = {
         {
             "_core.awaitable": ("Reply",),
             "_core.batch": ("BatchReply",),
-            "_core.portal": ("Portal", "AsyncPortal"),
             "_core.tag": ("CommandTag",),
             "_core.script": ("ScriptResult",),
         },

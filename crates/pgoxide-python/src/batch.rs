@@ -161,6 +161,11 @@ impl Batch {
         missing
     }
 
+    /// The relations its statements create.
+    pub(crate) fn creates(&self) -> impl Iterator<Item = &[String]> {
+        self.items.iter().map(|item| &*item.run.prepared.creates).filter(|names| !names.is_empty())
+    }
+
     /// Its statements change nothing but rows.
     fn is_plain(&self) -> bool {
         self.items.iter().all(|item| item.run.prepared.command == Command::Plain)

@@ -1,20 +1,25 @@
 //! COPY TO STDOUT: rows, or blocks of its raw data, handed out as they come.
 //!
 //! ```text
-//!   Query ──▶ CopyOutResponse ──▶ CopyData … ──▶ batches of about 64 KiB, read by a `Stream` ──▶ CopyDone CommandComplete
+//!   Query, or Describe Parse Bind Execute Sync
+//!         ──▶ CopyOutResponse ──▶ CopyData … ──▶ batches of about 64 KiB, read by a `Stream` ──▶ CopyDone CommandComplete
 //!                                     │              └──▶ nobody takes them: nothing more is received
 //!                                     └── closed early, or a value refuses: CancelRequest, what comes is discarded
 //! ```
 //!
 //! A COPY cannot be asked for its next rows as a portal can: who does not want them yet leaves them in the socket, which
 //! stops the server. So it is a barrier, as any stream is.
+//!
+//! Its data does not say of what types it is. Where rows are made of it, the query that was described for them is described
+//! once more in front of it, in the same implicit transaction: the server refuses that if its columns have changed, and holds
+//! its tables from then on, so that they cannot.
 
 use std::sync::Arc;
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
-use pgoxide_protocol::error::ProtocolError;
+use pgoxide_protocol::error::{EncodeError, ProtocolError};
 use pgoxide_protocol::message::data_row::Values;
-use pgoxide_protocol::message::query;
+use pgoxide_protocol::message::{bind, describe, execute, parse, query, sync};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use smallvec::SmallVec;
@@ -24,7 +29,7 @@ use crate::copy_options::TextOptions;
 use crate::error;
 use crate::job::{Fault, Job, Kind, Run, Verb};
 use crate::plan::Frames;
-use crate::prepared::Entry;
+use crate::prepared::{Entry, Prepared};
 use crate::session::Session;
 use crate::stream::Shared;
 
@@ -89,6 +94,15 @@ pub(crate) struct CopyOut {
 }
 
 impl CopyOut {
+    /// The query that was described for its rows.
+    pub(crate) fn statement(&self) -> Option<&Arc<Prepared>> {
+        match &self.form {
+            Form::Blocks(_) => None,
+            Form::Binary(run, _) => Some(&run.prepared),
+            Form::Text(rows) => Some(&rows.run.prepared),
+        }
+    }
+
     /// Takes a run of CopyData frames.
     pub(crate) fn data(&mut self, py: Python<'_>, frames: &[u8]) -> Result<(), Fault> {
         if self.failed {
@@ -172,23 +186,39 @@ impl Session {
         rows: Option<(Box<Run>, Option<TextOptions>)>,
         shared: Arc<Shared>,
     ) -> PyResult<Request<Job>> {
-        let form = match rows {
-            None => Form::Blocks(Vec::new()),
-            Some((run, options)) => rows_form(py, run, options)?,
+        let mut bytes = Vec::with_capacity(sql.len() + 64);
+        let (form, steps) = match rows {
+            None => {
+                query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
+                (Form::Blocks(Vec::new()), SmallVec::from_slice(&[Step::Query, Step::Sync]))
+            }
+            Some((run, options)) => {
+                append_described(&run.prepared, &sql, &mut bytes).map_err(|e| error::encode_error(py, &e))?;
+                let steps = [Step::DescribeStatement, Step::Parse, Step::Bind, Step::Execute, Step::Sync];
+                (rows_form(py, run, options)?, SmallVec::from_slice(&steps))
+            }
         };
-        let mut bytes = Vec::with_capacity(sql.len() + 8);
-        query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
         let copy = CopyOut { sql, shared: Arc::clone(&shared), form, ready: Vec::new(), taken: 0, failed: false };
         Ok(Request {
             id,
             bytes,
-            steps: SmallVec::from_slice(&[Step::Query, Step::Sync]),
+            steps,
             barrier: true,
             open: false,
             resend: Resend::Never,
             job: Job::new(Kind::CopyOut(Box::new(copy)), None).of_stream(shared),
         })
     }
+}
+
+/// The COPY behind a Describe of the query whose columns it has.
+fn append_described(described: &Prepared, sql: &str, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+    describe::write_statement(bytes, &described.name)?;
+    parse::write(bytes, b"", sql.as_bytes(), &[])?;
+    bind::begin(bytes, b"", b"", &[])?.finish(bytes, &[])?;
+    execute::write(bytes, b"", 0)?;
+    sync::write(bytes);
+    Ok(())
 }
 
 /// What makes the rows of a COPY in `format` whose columns are those of `entry`.

@@ -109,6 +109,8 @@ pub(crate) struct Prepared {
     /// Parameter types the caller declared; empty when the server is to say.
     pub(crate) declared: Box<[u32]>,
     pub(crate) command: Command,
+    /// The relations it creates.
+    pub(crate) creates: Box<[String]>,
     pub(crate) keep: Keep,
     described: OnceLock<Arc<Described>>,
     stage: AtomicU8,
@@ -388,6 +390,9 @@ impl Statements {
         command: Command,
         keep: Keep,
     ) -> Arc<Prepared> {
+        // A text that cannot be read is refused where it is written.
+        let text = text_of(sql).unwrap_or_default();
+        let creates = if command == Command::Other { pgoxide_sqltext::created(text) } else { Vec::new() };
         let (count, clock) = {
             let mut inner = lock(&self.inner);
             inner.count += 1;
@@ -398,6 +403,7 @@ impl Statements {
             name: format!("pgoxide_{}_{count:x}", self.nonce).into_bytes().into(),
             declared: declared.into(),
             command,
+            creates: creates.into(),
             sql: named.map_or_else(|| sql.clone().unbind(), |named| named.sql.clone_ref(sql.py())),
             named: named.cloned(),
             keep,
@@ -474,6 +480,21 @@ impl Statements {
         prepared.lost.store(true, Ordering::Release);
         self.forget(py, prepared)?;
         self.lose_all(py, |_| {})
+    }
+
+    /// There are new relations. The server makes a plan anew when what it reads has changed, or the search path, but not when a
+    /// new table or view comes in front of an old one of its name: statements that name it are parsed anew.
+    pub(crate) fn shadowed(&self, py: Python<'_>, names: &[String]) -> PyResult<()> {
+        let names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        for entry in self.by_sql.bind(py).values() {
+            let prepared = &entry.cast::<Entry>()?.get().0;
+            let text = prepared.text(py)?.to_lowercase();
+            if prepared.exists() && names.iter().any(|name| text.contains(name)) {
+                prepared.lost.store(true, Ordering::Release);
+                self.forget(py, prepared)?;
+            }
+        }
+        Ok(())
     }
 
     /// The server said that it has dropped all it had.

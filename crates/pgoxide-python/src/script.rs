@@ -33,6 +33,8 @@ impl ScriptResult {
 /// A script that runs.
 pub(crate) struct Script {
     pub(crate) sql: String,
+    /// The relations it creates.
+    pub(crate) creates: Vec<String>,
     plan: Option<Arc<Plan>>,
     rows: Vec<Py<PyAny>>,
     /// Rows of the statement that runs, whose types are not known.
@@ -43,8 +45,17 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) const fn new(sql: String) -> Self {
-        Self { sql, plan: None, rows: Vec::new(), frames: Vec::new(), results: Vec::new(), deferred: Vec::new() }
+    pub(crate) fn new(sql: String) -> Self {
+        let creates = pgoxide_sqltext::created(&sql);
+        Self {
+            sql,
+            creates,
+            plan: None,
+            rows: Vec::new(),
+            frames: Vec::new(),
+            results: Vec::new(),
+            deferred: Vec::new(),
+        }
     }
 
     pub(crate) fn described(&mut self, py: Python<'_>, plan: Arc<Plan>) -> PyResult<()> {

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `command.rs` | which command a statement is |
+//! | `created.rs` | which relations a text creates |
 //! | `lexer.rs` | a text cut into tokens |
 //! | `placeholders.rs` | `:name` becomes `$n` |
 //! | `session.rs` | what a statement leaves behind in its session |
@@ -11,12 +12,14 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod created;
 mod lexer;
 mod placeholders;
 mod session;
 mod transaction;
 
 pub use command::{Command, command};
+pub use created::created;
 pub use lexer::{Kind, Token, Tokens, tokens};
 pub use placeholders::{Named, PlaceholderError, characters};
 pub use session::{Keeps, keeps};

@@ -17,7 +17,7 @@ class Portal(Generic[_R_co]):
     it go when its rows are no longer wanted: the next request closes it then.
 
     >>> db.execute("begin")
-    CommandTag('BEGIN')
+    CommandTag("BEGIN")
     >>> portal = db.portal("select n from generate_series(1, 10) as n", into=int)
     >>> portal.fetch(3), portal.suspended
     ([1, 2, 3], True)
@@ -25,7 +25,7 @@ class Portal(Generic[_R_co]):
     ([4, 5, 6, 7, 8, 9, 10], False)
     >>> portal.close()
     >>> db.execute("rollback")
-    CommandTag('ROLLBACK')
+    CommandTag("ROLLBACK")
 
     Source: protocol chapter, "Message Flow", "Extended Query".
     """
@@ -76,7 +76,7 @@ class AsyncPortal(Generic[_R_co]):
     it go when its rows are no longer wanted: the next request closes it then.
 
     >>> await db.execute("begin")
-    CommandTag('BEGIN')
+    CommandTag("BEGIN")
     >>> portal = await db.portal("select n from generate_series(1, 10) as n", into=int)
     >>> await portal.fetch(3), portal.suspended
     ([1, 2, 3], True)
@@ -84,7 +84,7 @@ class AsyncPortal(Generic[_R_co]):
     ([4, 5, 6, 7, 8, 9, 10], False)
     >>> await portal.close()
     >>> await db.execute("rollback")
-    CommandTag('ROLLBACK')
+    CommandTag("ROLLBACK")
 
     Source: protocol chapter, "Message Flow", "Extended Query".
     """

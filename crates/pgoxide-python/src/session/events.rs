@@ -49,6 +49,7 @@ impl Session {
                 job.answered();
                 Self::goes_again(&mut job, status);
                 self.portal_opened(py, &mut job, status);
+                self.created(py, &job)?;
                 if job.resets {
                     self.reset_answered(job.error.take());
                 } else if status != TransactionStatus::Idle && lock(&self.state).routed && job.error.is_none() {
@@ -178,6 +179,17 @@ impl Session {
     /// Request `id` is the one the server is at.
     pub(crate) fn is_running(&self, id: RequestId) -> bool {
         lock(&self.state).conn.running_id() == Some(id)
+    }
+
+    /// Statements that name a relation which the request has created are not what they were.
+    fn created(&self, py: Python<'_>, job: &Job) -> PyResult<()> {
+        match &job.kind {
+            Kind::Run(run) if run.prepared.creates.is_empty() => Ok(()),
+            Kind::Run(run) => self.statements.shadowed(py, &run.prepared.creates),
+            Kind::Script(script) if !script.creates.is_empty() => self.statements.shadowed(py, &script.creates),
+            Kind::Batch(batch) => batch.creates().try_for_each(|names| self.statements.shadowed(py, names)),
+            _ => Ok(()),
+        }
     }
 
     /// A portal was opened: only inside a transaction is it still there.

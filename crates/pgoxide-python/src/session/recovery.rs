@@ -48,7 +48,7 @@ impl Lost {
             // What was parsed in the same flight cannot have been lost.
             (Step::Bind, Kind::Run(run)) => run.first.is_none(),
             (Step::Bind, _) => true,
-            (Step::DescribeStatement | Step::DescribePortal, kind) => matches!(kind, Kind::Fed(_)),
+            (Step::DescribeStatement | Step::DescribePortal, kind) => matches!(kind, Kind::Fed(_) | Kind::CopyOut(_)),
             _ => false,
         };
         if !used {
@@ -74,9 +74,9 @@ impl Session {
             Kind::Stream(stream) => Some(stream.statement()),
             Kind::Batch(batch) => batch.statement(),
             Kind::Fed(fed) => fed.statement(),
+            Kind::CopyOut(copy) => copy.statement(),
             Kind::Prepare(_)
             | Kind::Script(_)
-            | Kind::CopyOut(_)
             | Kind::Introspect(_)
             | Kind::Ending(_)
             | Kind::Opening(_)

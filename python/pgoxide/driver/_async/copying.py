@@ -158,7 +158,7 @@ async def _open(connection: AsyncConnection, source: CopySource) -> AsyncStream[
             )
             target, columns = copied(source.table, None, [name for (name,) in found])
         assert columns is not None  # since the columns are named
-        described = await connection._describe(columns, None, limit.left())
+        described = await connection._prepare(columns, None, limit.left())
     if source.format == "binary" and not described.binary:
         raise NotSupportedError(
             "a column's type has no binary codec here: leave format= out, or copy in text or csv format"

@@ -148,7 +148,7 @@ def _open(connection: Connection, source: CopySource) -> Stream[object]:
             )
             target, columns = copied(source.table, None, [name for (name,) in found])
         assert columns is not None  # since the columns are named
-        described = connection._describe(columns, None, limit.left())
+        described = connection._prepare(columns, None, limit.left())
     if source.format == "binary" and not described.binary:
         raise NotSupportedError(
             "a column's type has no binary codec here: leave format= out, or copy in text or csv format"
