@@ -73,16 +73,6 @@ pub fn parse<S: Sink>(text: &[u8], sink: &mut S) -> Result<(), S::Error> {
     parser.run(sink)
 }
 
-/// What may come next.
-#[derive(Clone, Copy, PartialEq)]
-enum Expect {
-    Value,
-    ValueOrEnd,
-    Key,
-    KeyOrEnd,
-    CommaOrEnd,
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Container {
     Array,
@@ -100,69 +90,79 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn run<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
         let mut open: Vec<Container> = Vec::new();
-        let mut expect = Expect::Value;
-        loop {
-            self.skip_space();
-            let byte = self.bytes.get(self.at).copied();
-            if expect == Expect::CommaOrEnd && open.is_empty() {
-                return match byte {
-                    None => Ok(()),
-                    Some(_) => Err(self.unexpected("the end").into()),
-                };
-            }
-            expect = match (expect, byte, open.last()) {
-                (Expect::CommaOrEnd | Expect::ValueOrEnd, Some(b']'), Some(Container::Array)) => {
-                    self.at += 1;
-                    open.pop();
-                    sink.end_array()?;
-                    Expect::CommaOrEnd
-                }
-                (Expect::CommaOrEnd | Expect::KeyOrEnd, Some(b'}'), Some(Container::Object)) => {
-                    self.at += 1;
-                    open.pop();
-                    sink.end_object()?;
-                    Expect::CommaOrEnd
-                }
-                (Expect::CommaOrEnd, Some(b','), Some(container)) => {
-                    self.at += 1;
-                    match container {
-                        Container::Array => Expect::Value,
-                        Container::Object => Expect::Key,
-                    }
-                }
-                (Expect::CommaOrEnd, _, Some(Container::Object)) => {
-                    return Err(self.unexpected("',' or '}'").into());
-                }
-                (Expect::CommaOrEnd, _, _) => return Err(self.unexpected("',' or ']'").into()),
-                (Expect::Key | Expect::KeyOrEnd, Some(b'"'), _) => {
-                    sink.key(self.string()?)?;
-                    self.skip_space();
-                    if self.bytes.get(self.at) != Some(&b':') {
-                        return Err(self.unexpected("':'").into());
-                    }
-                    self.at += 1;
-                    Expect::Value
-                }
-                (Expect::Key, _, _) => return Err(self.unexpected("a member name").into()),
-                (Expect::KeyOrEnd, _, _) => {
-                    return Err(self.unexpected("a member name or '}'").into());
-                }
-                (Expect::Value | Expect::ValueOrEnd, Some(b'['), _) => {
-                    self.open(&mut open, Container::Array)?;
-                    sink.begin_array()?;
-                    Expect::ValueOrEnd
-                }
-                (Expect::Value | Expect::ValueOrEnd, Some(b'{'), _) => {
+        self.skip_space();
+        'value: loop {
+            match self.next() {
+                Some(b'{') => {
                     self.open(&mut open, Container::Object)?;
                     sink.begin_object()?;
-                    Expect::KeyOrEnd
+                    if self.next() != Some(b'}') {
+                        self.member(sink, "a member name or '}'")?;
+                        continue;
+                    }
                 }
-                (Expect::Value | Expect::ValueOrEnd, _, _) => {
-                    self.scalar(byte, sink)?;
-                    Expect::CommaOrEnd
+                Some(b'[') => {
+                    self.open(&mut open, Container::Array)?;
+                    sink.begin_array()?;
+                    if self.next() != Some(b']') {
+                        continue;
+                    }
                 }
-            };
+                first => {
+                    self.scalar(first, sink)?;
+                    self.skip_space();
+                }
+            }
+            // Behind a value, or before the end of a container without any.
+            loop {
+                match (open.last(), self.next()) {
+                    (Some(Container::Object), Some(b',')) => {
+                        self.step();
+                        self.member(sink, "a member name")?;
+                        continue 'value;
+                    }
+                    (Some(Container::Array), Some(b',')) => {
+                        self.step();
+                        continue 'value;
+                    }
+                    (Some(Container::Object), Some(b'}')) => sink.end_object()?,
+                    (Some(Container::Array), Some(b']')) => sink.end_array()?,
+                    (Some(Container::Object), _) => return Err(self.unexpected("',' or '}'").into()),
+                    (Some(Container::Array), _) => return Err(self.unexpected("',' or ']'").into()),
+                    (None, None) => return Ok(()),
+                    (None, Some(_)) => return Err(self.unexpected("the end").into()),
+                }
+                open.pop();
+                self.step();
+            }
         }
+    }
+
+    /// The name of a member and its colon, up to its value.
+    #[inline]
+    fn member<S: Sink>(&mut self, sink: &mut S, expected: &str) -> Result<(), S::Error> {
+        if self.next() != Some(b'"') {
+            return Err(self.unexpected(expected).into());
+        }
+        sink.key(self.string()?)?;
+        self.skip_space();
+        if self.next() != Some(b':') {
+            return Err(self.unexpected("':'").into());
+        }
+        self.step();
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Past one byte and the space behind it.
+    #[inline]
+    fn step(&mut self) {
+        self.at += 1;
+        self.skip_space();
     }
 
     fn scalar<S: Sink>(&mut self, first: Option<u8>, sink: &mut S) -> Result<(), S::Error> {
@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
             return Err(ValueError::out_of_range(NAME, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         open.push(container);
-        self.at += 1;
+        self.step();
         Ok(())
     }
 

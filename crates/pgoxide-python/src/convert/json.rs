@@ -110,17 +110,15 @@ impl wire::Sink for Builder<'_> {
 
     fn end_object(&mut self) -> Result<(), Fault> {
         let begin = self.open.pop().unwrap_or(0);
+        let members = self.values.get(begin..).unwrap_or_default();
         let dict = PyDict::new(self.py);
-        let mut members = self.values.drain(begin..);
-        let mut count = 0;
-        while let (Some(key), Some(value)) = (members.next(), members.next()) {
-            dict.set_item(&key, value)?;
-            count += 1;
-            if dict.len() != count {
-                return Err(Fault::Python(repeated(&key)));
-            }
+        for member in members.chunks_exact(2) {
+            dict.set_item(&member[0], &member[1])?;
         }
-        drop(members);
+        if dict.len() * 2 != members.len() {
+            return Err(Fault::Python(repeated(self.py, members)));
+        }
+        self.values.truncate(begin);
         self.put(dict.into_any());
         Ok(())
     }
@@ -197,13 +195,17 @@ fn place(name: &[u8]) -> usize {
 
 /// Only json keeps such a document; a dict would silently lose all but the last value.
 #[cold]
-fn repeated(key: &Bound<'_, PyAny>) -> PyErr {
+fn repeated(py: Python<'_>, members: &[Bound<'_, PyAny>]) -> PyErr {
+    let earlier = |index: usize, key: &Bound<'_, PyAny>| {
+        members.iter().step_by(2).take(index).any(|other| other.eq(key).unwrap_or(false))
+    };
+    let again = members.iter().step_by(2).enumerate().find(|(index, key)| earlier(*index, key));
     error::data_error(
-        key.py(),
+        py,
         format!(
             "a JSON object has the key {} more than once; connect with json=\"str\" for the text, or cast to jsonb, which keeps \
              the last",
-            short_repr(key)
+            again.map_or_else(String::new, |(_, key)| short_repr(key))
         ),
     )
 }

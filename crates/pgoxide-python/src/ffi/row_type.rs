@@ -116,20 +116,20 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: called by the interpreter with the last reference gone, and untracked before its items are given up.
     unsafe {
         if tuple::untrack(object) {
-            nesting::bounded(object, |object| release(object, true));
+            nesting::bounded(object, |object| release(object));
         } else {
             // A row of scalars: it holds no rows.
-            release(object, false);
+            release(object);
         }
     }
 }
 
-/// Gives up a row's items and its memory. `tracked`: whether the collector knew it.
+/// Gives up a row's items and its memory.
 ///
 /// # Safety
 /// The last reference is gone and the collector does not know it any more.
 #[inline]
-unsafe fn release(object: *mut ffi::PyObject, tracked: bool) {
+unsafe fn release(object: *mut ffi::PyObject) {
     // SAFETY: the caller's. Items may be NULL when a row was dropped half-way. Heap types are referenced by their
     // instances.
     unsafe {
@@ -140,7 +140,7 @@ unsafe fn release(object: *mut ffi::PyObject, tracked: bool) {
             ffi::Py_XDECREF(*items.offset(i));
         }
         let made = ffi::Py_TYPE(object);
-        tuple::free(object, tracked);
+        tuple::free(object);
         ffi::Py_DECREF(made.cast());
     }
 }

@@ -8,22 +8,23 @@ use pyo3::types::PyType;
 #[cfg(not(any(Py_GIL_DISABLED, Py_3_15)))]
 const HEAD: usize = 2 * size_of::<usize>();
 
-/// Memory for a row of `len` items, its type and size set, its items not yet.
+/// Memory for a row of `len` items, its type and size set, its items not yet; unknown to the collector.
 ///
-/// A row of scalars cannot be part of a cycle, so it is no business of the collector: it is neither tracked nor counted.
-/// Counting it (as `PyObject_GC_NewVar` does) would call the collector for nothing, and always right after a large
-/// result was made, when there is most to walk over: 1.5 ms of 15 for 100 000 rows of four integers.
+/// Rows are not counted. The collector is called by the number of containers made, in order to find cycles, and there is none
+/// without a container that can be changed after it was made: that one is counted. Counting rows (as `PyObject_GC_NewVar`
+/// does) would call the collector for nothing, and always while a large result is made or right after it, when there is most
+/// to walk over: 1.5 ms of 15 for 100 000 rows of four integers.
 ///
 /// # Safety
 /// `row_type` was made by `row_type.rs`.
 #[inline]
-unsafe fn allocate(row_type: *mut ffi::PyTypeObject, len: usize, scalar: bool) -> *mut ffi::PyObject {
+unsafe fn allocate(row_type: *mut ffi::PyTypeObject, len: usize) -> *mut ffi::PyObject {
     // SAFETY: the caller's. A row type has tuple's sizes and nothing but the collector's head in front (`row_type.rs`
     // refuses others). A head of zeros is what "untracked" is in CPython 3.11 to 3.14; `free` gives the memory back in
     // the way it was taken.
     unsafe {
         #[cfg(not(any(Py_GIL_DISABLED, Py_3_15)))]
-        if scalar {
+        {
             let size = (*row_type).tp_basicsize as usize + len * size_of::<*mut ffi::PyObject>();
             let memory = ffi::PyObject_Malloc(HEAD + size).cast::<u8>();
             if memory.is_null() {
@@ -31,9 +32,10 @@ unsafe fn allocate(row_type: *mut ffi::PyTypeObject, len: usize, scalar: bool) -
                 return std::ptr::null_mut();
             }
             memory.cast::<[usize; 2]>().write([0; 2]);
-            return ffi::PyObject_InitVar(memory.add(HEAD).cast(), row_type, len as ffi::Py_ssize_t).cast();
+            ffi::PyObject_InitVar(memory.add(HEAD).cast(), row_type, len as ffi::Py_ssize_t).cast()
         }
-        let _ = scalar; // interpreters whose memory we do not know count all rows
+        // Interpreters whose memory we do not know count all rows.
+        #[cfg(any(Py_GIL_DISABLED, Py_3_15))]
         ffi::PyObject_GC_NewVar::<ffi::PyTupleObject>(row_type, len as ffi::Py_ssize_t).cast()
     }
 }
@@ -54,22 +56,18 @@ pub(super) unsafe fn untrack(object: *mut ffi::PyObject) -> bool {
     }
 }
 
-/// Frees a row's memory. `tracked`: what [`untrack`] said. Only rows of scalars are untracked for good, since the
-/// collector itself untracks exact tuples only. (A row of others that was dropped half-way is untracked too. It has been
-/// counted and stays so, which makes the next collection come one allocation early.)
+/// Frees a row's memory.
 ///
 /// # Safety
-/// `object` came from [`allocate`], nobody refers to it, its items have been given up.
+/// `object` came from [`allocate`], nobody refers to it, the collector does not know it (any more), its items have been given
+/// up.
 #[inline]
-pub(super) unsafe fn free(object: *mut ffi::PyObject, tracked: bool) {
+pub(super) unsafe fn free(object: *mut ffi::PyObject) {
     // SAFETY: the caller's; the memory begins with the head.
     unsafe {
         #[cfg(not(any(Py_GIL_DISABLED, Py_3_15)))]
-        if !tracked {
-            ffi::PyObject_Free(object.cast::<u8>().sub(HEAD).cast());
-            return;
-        }
-        let _ = tracked;
+        ffi::PyObject_Free(object.cast::<u8>().sub(HEAD).cast());
+        #[cfg(any(Py_GIL_DISABLED, Py_3_15))]
         ffi::PyObject_GC_Del(object.cast());
     }
 }
@@ -108,7 +106,7 @@ impl<'py> TupleBuilder<'py> {
         // its size set, its type referenced and untracked. Items are set to NULL at once, since the allocator
         // does not clear them.
         unsafe {
-            let object = allocate(row_type.as_type_ptr(), len, scalar);
+            let object = allocate(row_type.as_type_ptr(), len);
             if object.is_null() {
                 return Err(PyErr::fetch(py));
             }
