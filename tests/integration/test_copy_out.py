@@ -469,6 +469,39 @@ async def test_in_a_transaction(db: Any) -> None:
     await is_free(db)
 
 
+@pytest.mark.row("Y01")
+async def test_as_the_first_statement_of_a_block(db: Any) -> None:
+    """BEGIN goes before it, by whichever name it is called; a block in which it fails, or is left, is undone."""
+    await db.execute("create temp table c (a int4)")
+    before = await db.fetch_value("select txid_current()")
+    async with db.transaction() as tx:
+        async with db.copy_out(query="select txid_current() as x from generate_series(1, 2)") as rows:
+            inside = await rows.next_batch()
+        assert db.transaction_status == "in transaction"
+        assert inside[0].x == inside[1].x == await db.fetch_value("select txid_current()") > before
+    assert db.transaction_status == "idle"
+    async with db.transaction() as tx:
+        sink = io.BytesIO()
+        assert (await tx.copy_out(query="select 1", format="csv", to=sink)).rows_affected == 1
+        assert db.transaction_status == "in transaction"
+        assert (await tx.copy_in("c", b"1\n2\n", format="csv")).rows_affected == 2
+        assert [block async for block in tx.copy_out("c", format="csv").blocks()] == [b"1\n2\n"]
+    assert await db.fetch_value("select count(*) from c") == 2
+    with pytest.raises(UndefinedTable):
+        async with db.transaction():
+            await db.copy_out("not_there", format="csv").blocks().next_batch()
+    assert db.transaction_status == "idle"
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction():
+            await db.copy_in("c", [(3,)])
+            async for _row in db.copy_out(query=MANY):
+                break
+            gc.collect()
+            raise ZeroDivisionError
+    assert await db.fetch_value("select count(*) from c") == 2
+    await is_free(db)
+
+
 @pytest.fixture
 def shared_folder() -> Iterator[Path]:
     """One that the server's user may enter; not so pytest's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -17,6 +18,7 @@ from pgoxide.errors import InterfaceError, NotSupportedError, ProgrammingError
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Coroutine, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -78,9 +80,15 @@ class AsyncCopyOut(Generic[R_co]):
     more: missing rows are never taken for the end.
     """
 
-    def __init__(self, connection: AsyncConnection, source: CopySource) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        source: CopySource,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._connection = connection
         self._source = source
+        self._within = within
         self._stream: AsyncStream[R_co] | None = None
 
     def blocks(self) -> AsyncCopyOut[bytes]:
@@ -95,7 +103,7 @@ class AsyncCopyOut(Generic[R_co]):
         """
         if self._stream is not None:
             raise InterfaceError("the COPY has begun to give rows")
-        return AsyncCopyOut(self._connection, self._source.raw_data())
+        return AsyncCopyOut(self._connection, self._source.raw_data(), self._within)
 
     @property
     def tag(self) -> CommandTag | None:
@@ -140,7 +148,8 @@ class AsyncCopyOut(Generic[R_co]):
 
     async def _opened(self) -> AsyncStream[R_co]:
         if self._stream is None:
-            self._stream = cast("AsyncStream[R_co]", await _open(self._connection, self._source))
+            with self._within():
+                self._stream = cast("AsyncStream[R_co]", await _open(self._connection, self._source))
         return self._stream
 
 
@@ -190,11 +199,12 @@ async def save(
     connection: AsyncConnection,
     source: CopySource,
     sink: os.PathLike[str] | Writer | Callable[[bytes], object],
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> CommandTag:
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
     raw = source.raw_data()
     async with AsyncLimit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
-        return await _save(AsyncCopyOut[bytes](connection, raw), sink)
+        return await _save(AsyncCopyOut[bytes](connection, raw, within), sink)
 
 
 async def _save(

@@ -9,26 +9,28 @@ import inspect
 # async-only: end
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._async.batch import AsyncBatch
+from pgoxide.driver._async.copying import AsyncCopyOut, CopySource, save
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS
 from pgoxide.errors import DatabaseError, Error, InterfaceError, Rollback, UnexpectedRollback
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterable, Callable, Generator, Iterable, Sequence
+    from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
     from pgoxide._core import CommandTag
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.driver.commands import Others
-    from pgoxide.driver.copying import CopyFormat, CopyInOptions
-    from pgoxide.driver.sinks import Reader
+    from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
+    from pgoxide.driver.sinks import Reader, Writer
     from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.types import Row
 
 __all__ = ["AsyncTransaction"]
 
@@ -281,6 +283,64 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
             return await self._connection.copy_in(
                 table, source, columns=columns, where=where, format=format, timeout=timeout, **options
             )
+
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: type[R] | Callable[[Row], R],
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> AsyncCopyOut[R]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: None = None,
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> AsyncCopyOut[Row]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        format: CopyFormat,
+        to: os.PathLike[str] | Writer | Callable[[bytes], object],
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> Coroutine[object, None, CommandTag]: ...
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: object = None,
+        format: CopyFormat | None = None,  # noqa: A002  COPY's own word
+        to: os.PathLike[str] | Writer | Callable[[bytes], object] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> AsyncCopyOut[object] | Coroutine[object, None, CommandTag]:
+        """As the connection's `copy_out`, in this transaction."""
+        source = CopySource(table, query, columns, format, options, into, timeout)
+        if to is None:
+            return AsyncCopyOut(self._connection, source, self._inside)
+        return save(self._connection, source, to, self._inside)
 
     async def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """As the connection's `run`, in this transaction: the plan nests with Savepoint, and may neither begin nor commit."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -19,6 +20,7 @@ from pgoxide.errors import InterfaceError, NotSupportedError, ProgrammingError
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -80,9 +82,15 @@ class CopyOut(Generic[R_co]):
     more: missing rows are never taken for the end.
     """
 
-    def __init__(self, connection: Connection, source: CopySource) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        source: CopySource,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._connection = connection
         self._source = source
+        self._within = within
         self._stream: Stream[R_co] | None = None
 
     def blocks(self) -> CopyOut[bytes]:
@@ -97,7 +105,7 @@ class CopyOut(Generic[R_co]):
         """
         if self._stream is not None:
             raise InterfaceError("the COPY has begun to give rows")
-        return CopyOut(self._connection, self._source.raw_data())
+        return CopyOut(self._connection, self._source.raw_data(), self._within)
 
     @property
     def tag(self) -> CommandTag | None:
@@ -130,7 +138,8 @@ class CopyOut(Generic[R_co]):
 
     def _opened(self) -> Stream[R_co]:
         if self._stream is None:
-            self._stream = cast("Stream[R_co]", _open(self._connection, self._source))
+            with self._within():
+                self._stream = cast("Stream[R_co]", _open(self._connection, self._source))
         return self._stream
 
 
@@ -180,11 +189,12 @@ def save(
     connection: Connection,
     source: CopySource,
     sink: os.PathLike[str] | Writer | Callable[[bytes], object],
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> CommandTag:
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
     raw = source.raw_data()
     with Limit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
-        return _save(CopyOut[bytes](connection, raw), sink)
+        return _save(CopyOut[bytes](connection, raw, within), sink)
 
 
 def _save(copy: CopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]) -> CommandTag:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._sync.batch import Batch
+from pgoxide.driver._sync.copying import CopyOut, CopySource, save
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS
 from pgoxide.errors import DatabaseError, Error, InterfaceError, Rollback, UnexpectedRollback
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from pgoxide._core import CommandTag
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.driver.commands import Others
-    from pgoxide.driver.copying import CopyFormat, CopyInOptions
-    from pgoxide.driver.sinks import Reader
+    from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
+    from pgoxide.driver.sinks import Reader, Writer
     from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.types import Row
 
 __all__ = ["Transaction"]
 
@@ -251,6 +253,64 @@ class Transaction(_core.TransactionBlock):
             return self._connection.copy_in(
                 table, source, columns=columns, where=where, format=format, timeout=timeout, **options
             )
+
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: type[R] | Callable[[Row], R],
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[R]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: None = None,
+        format: CopyFormat | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[Row]: ...
+    @overload
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        format: CopyFormat,
+        to: os.PathLike[str] | Writer | Callable[[bytes], object],
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CommandTag: ...
+    def copy_out(
+        self,
+        table: str | tuple[str, str] | None = None,
+        /,
+        *,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        into: object = None,
+        format: CopyFormat | None = None,  # noqa: A002  COPY's own word
+        to: os.PathLike[str] | Writer | Callable[[bytes], object] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[CopyOutOptions],
+    ) -> CopyOut[object] | CommandTag:
+        """As the connection's `copy_out`, in this transaction."""
+        source = CopySource(table, query, columns, format, options, into, timeout)
+        if to is None:
+            return CopyOut(self._connection, source, self._inside)
+        return save(self._connection, source, to, self._inside)
 
     def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """As the connection's `run`, in this transaction: the plan nests with Savepoint, and may neither begin nor commit."""
