@@ -202,10 +202,11 @@ impl Backend {
 
 // --- Events, owned -----------------------------------------------------------------------------
 
-/// An event without its borrow; rows merged, since how many lie together depends on the reads.
+/// An event without its borrow; rows and copied data merged, since how many lie together depends on the reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Rows(usize, Vec<u8>),
+    Copied(usize, Vec<u8>),
     Finished(RequestId, bool),
     Failed(Vec<u8>, Failure),
     Other(String),
@@ -214,6 +215,7 @@ enum Seen {
 fn see(event: &Event<'_, u64>) -> Seen {
     match event {
         Event::Rows { frames, count } => Seen::Rows(*count, frames.to_vec()),
+        Event::CopyData { frames, count } => Seen::Copied(*count, frames.to_vec()),
         Event::Finished { id, job, abandoned, .. } => {
             assert_eq!(id, job);
             Seen::Finished(*id, *abandoned)
@@ -226,12 +228,14 @@ fn see(event: &Event<'_, u64>) -> Seen {
 }
 
 fn push(seen: &mut Vec<Seen>, one: Seen) {
-    if let (Some(Seen::Rows(count, frames)), Seen::Rows(more, rest)) = (seen.last_mut(), &one) {
-        *count += more;
-        frames.extend(rest);
-        return;
+    match (seen.last_mut(), &one) {
+        (Some(Seen::Rows(count, frames)), Seen::Rows(more, rest))
+        | (Some(Seen::Copied(count, frames)), Seen::Copied(more, rest)) => {
+            *count += more;
+            frames.extend(rest);
+        }
+        _ => seen.push(one),
     }
-    seen.push(one);
 }
 
 /// Feeds `bytes` cut at `sizes`, as a receive page would hold them.
@@ -364,6 +368,47 @@ fn copy_in_by_a_simple_query() {
     assert_eq!(finished(&talk(&mut client, &mut backend)), [1, 2]);
     assert_eq!(backend.copied, b"1\n");
     assert!(!client.copy_bytes(1, &data));
+}
+
+/// CopyOutResponse of one text column.
+const COPY_OUT: &[u8] = b"H\0\0\0\x09\0\0\x01\0\0";
+
+fn copying_out() -> Client {
+    let (mut client, _) = started();
+    client.submit(script(1, b"copy t to stdout"));
+    drain(&mut client);
+    client
+}
+
+proptest! {
+    /// A COPY to us is the same however its bytes are cut: its data in runs of whole messages, then how it ended.
+    #[test]
+    fn copy_out_in_any_pieces(
+        lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..30),
+        sizes in prop::collection::vec(1_usize..60, 1..8),
+        fails: bool,
+    ) {
+        let (mut bytes, mut data) = (COPY_OUT.to_vec(), Vec::new());
+        lines.iter().for_each(|line| copy_data::write(&mut data, line).unwrap());
+        bytes.extend_from_slice(&data);
+        if fails {
+            bytes.extend_from_slice(b"E\0\0\0\x0cC57014\0\0");
+        } else {
+            bytes.extend_from_slice(b"c\0\0\0\x04C\0\0\0\x0bCOPY 7\0");
+        }
+        bytes.extend_from_slice(b"Z\0\0\0\x05I");
+        let seen = read(&mut copying_out(), &bytes, &sizes).unwrap();
+        prop_assert_eq!(&seen, &read(&mut copying_out(), &bytes, &[]).unwrap());
+        prop_assert_eq!(&seen[1], &Seen::Copied(lines.len(), data));
+        prop_assert_eq!(seen.last(), Some(&Seen::Finished(1, false)));
+    }
+}
+
+#[test]
+fn copy_data_belongs_to_a_copy_that_goes_on() {
+    let late = [COPY_OUT, b"c\0\0\0\x04d\0\0\0\x05x"].concat();
+    assert!(read(&mut copying_out(), &late, &[]).is_err());
+    assert!(read(&mut copying_out(), b"d\0\0\0\x05x", &[]).is_err());
 }
 
 fn run_text(id: RequestId) -> Request<u64> {
