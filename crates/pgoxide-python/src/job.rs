@@ -684,6 +684,16 @@ impl Job {
         }
     }
 
+    /// It has rows that cannot be read before their types are known.
+    #[inline]
+    pub(crate) fn waits_for_types(&self) -> bool {
+        match &self.kind {
+            Kind::Run(run) => run.deferred.is_some(),
+            Kind::Batch(_) | Kind::Script(_) => !self.unknown_types().is_empty(),
+            _ => false,
+        }
+    }
+
     /// Types that must be asked for before it can come to its end.
     pub(crate) fn unknown_types(&self) -> Vec<u32> {
         let mut unknown = Vec::new();

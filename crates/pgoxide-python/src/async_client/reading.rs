@@ -151,7 +151,7 @@ impl AsyncClient {
                 if matches!(job.kind, Kind::Introspect(_)) {
                     return if abandoned { self.advance_all(py) } else { self.learnt(py, job, direct) };
                 }
-                if !abandoned {
+                if !abandoned && job.waits_for_types() {
                     match self.session.defer(py, id, job)? {
                         Deferral::Complete(complete) => job = complete,
                         Deferral::Asks(request) => return self.ask_types(py, id, request),

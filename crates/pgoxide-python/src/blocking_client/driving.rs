@@ -216,6 +216,9 @@ impl BlockingClient {
 
     /// A call that has run, once the types of its rows are known.
     fn resolved(&self, py: Python<'_>, job: Job, deadline: Deadline) -> PyResult<Job> {
+        if !job.waits_for_types() {
+            return Ok(job);
+        }
         match self.session.defer(py, 0, job)? {
             Deferral::Complete(job) => Ok(job),
             Deferral::Asks(request) => {
