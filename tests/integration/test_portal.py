@@ -324,3 +324,21 @@ async def test_cancelled(db):
     with pytest.raises(InFailedSqlTransaction):
         await db.fetch_value("select 1")
     await db.execute("rollback")
+
+
+async def test_in_a_block(connect, line):
+    """A portal as the first statement of a block takes its BEGIN along."""
+    db = await connect(to=line)
+    async with db.transaction():
+        portal = await db.portal(TEN, into=int)
+        assert await portal.fetch(3) == [1, 2, 3]
+        assert db.transaction_status == "in transaction"
+        async with db.transaction():
+            assert await portal.fetch(3) == [4, 5, 6]
+        assert await portal.fetch_all() == [7, 8, 9, 10]
+    with pytest.raises(InterfaceError, match="transaction has ended"):
+        await portal.fetch(1)
+    stmt = await db.prepare(SOME)
+    async with db.transaction():
+        assert len(await (await stmt.portal(5)).fetch(2)) == 2
+    assert await db.fetch_value("select 1") == 1

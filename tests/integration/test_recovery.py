@@ -535,3 +535,19 @@ async def test_a_name_that_is_taken(db):
     assert await db.fetch_value("select 8") == 8
     assert (await db.execute("set application_name = 'x'")).text == "SET"
     assert await db.fetch_value("select $1", 9, types=["int4"]) == 9
+
+
+@pytest.mark.row("Q14", "X01")
+@pytest.mark.parametrize("before", [0, 1])
+async def test_in_a_block(db, other, before):
+    """Its first statement travels with BEGIN, which has succeeded: the block has failed, whichever statement met it."""
+    await prepare(db, other, SOME)
+    await other.execute("alter table shape add more int4")
+    with pytest.raises(StatementInvalidated, match="roll back"):
+        async with db.transaction():
+            for _ in range(before):
+                await db.fetch_value("select 1")
+            await db.fetch_all(SOME, 1)
+    assert db.transaction_status == "idle"
+    async with db.transaction():
+        assert await db.fetch_all(SOME, 2) == [(2, "b", None)]

@@ -880,3 +880,20 @@ def test_what_a_stream_is() -> None:
     """One class for both faces, not to be made by hand."""
     with pytest.raises(TypeError):
         pgoxide._core.Stream()
+
+
+@pytest.mark.row("P10")
+async def test_batches_of_rows(db):
+    """Lists of a thousand rows, the last one shorter, then an empty one; rows and batches may be mixed."""
+    stream = db.stream("select n from generate_series(1, 3500) as n", batch=1000, into=int)
+    sizes = []
+    while batch := await stream.next_batch():
+        sizes.append(len(batch))
+        assert isinstance(batch, list)
+    assert sizes == [1000, 1000, 1000, 500]
+    assert await stream.next_batch() == []
+    mixed = db.stream("select n from generate_series(1, 10) as n", batch=4, into=int)
+    assert await mixed.__anext__() == 1
+    assert await mixed.next_batch() == [2, 3, 4]
+    assert await mixed.next_batch() == [5, 6, 7, 8]
+    assert [n async for n in mixed] == [9, 10]

@@ -474,7 +474,7 @@ impl Session {
                 let _ = error.value(py).call_method1("add_note", (format!("in statement {number} of the script"),));
             }
             match (failure, lost) {
-                (Failure::Request, Some(lost)) => invalidated(py, lost, self.status(), error),
+                (Failure::Request, Some(lost)) => invalidated(py, lost, self.in_transaction(), error),
                 _ => error,
             }
         });
@@ -484,6 +484,12 @@ impl Session {
             self.remember(error);
         }
         Ok(())
+    }
+
+    /// A transaction is open, or a block's BEGIN is in flight.
+    fn in_transaction(&self) -> bool {
+        let state = lock(&self.state);
+        state.conn.status() != TransactionStatus::Idle || state.conn.top_level().is_some()
     }
 
     /// A run that carried the Parse of its statement was refused.

@@ -182,7 +182,7 @@ fn not_written(py: Python<'_>) -> PyErr {
 
 /// The call has not run, and will not by itself.
 #[cold]
-pub(super) fn invalidated(py: Python<'_>, lost: Lost, status: TransactionStatus, cause: PyErr) -> PyErr {
+pub(super) fn invalidated(py: Python<'_>, lost: Lost, in_transaction: bool, cause: PyErr) -> PyErr {
     let what = match lost {
         Lost::Refused | Lost::Taken => return cause,
         Lost::Changed => "the columns of this statement have changed since it was prepared",
@@ -191,7 +191,7 @@ pub(super) fn invalidated(py: Python<'_>, lost: Lost, status: TransactionStatus,
              transaction mode, which changes sessions between statements (use its session mode)"
         }
     };
-    let advice = if status == TransactionStatus::Idle {
+    let advice = if !in_transaction {
         "nothing of it has run, and it could not be run again by itself: run it again"
     } else {
         "nothing of it has run, but its transaction has failed: roll back (to a savepoint, if there is one) and run it again"
