@@ -549,7 +549,8 @@ impl Drop for Feed {
     /// ended here, else nobody would ever get the turn again. Blocking face only, where others wait for that.
     fn drop(&mut self) {
         let Client::Blocking(client) = &self.client else { return };
-        if !client.get().is_feeding(self.id) {
+        // In a child of its process it is not this one's to end.
+        if client.get().session.home.is_elsewhere() || !client.get().is_feeding(self.id) {
             return;
         }
         // Not while the interpreter shuts down: the line goes with it.

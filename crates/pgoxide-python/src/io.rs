@@ -7,6 +7,8 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags};
 
+use crate::fork::Home;
+
 /// What a transfer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moved {
@@ -20,15 +22,24 @@ pub(crate) enum Moved {
 
 /// A descriptor borrowed from the Python object that owns it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Socket(i32);
+pub(crate) struct Socket {
+    fd: i32,
+    /// In a child of the process that opened it nothing is done with it.
+    home: Home,
+}
 
 impl Socket {
-    pub(crate) const fn new(fd: i32) -> Self {
-        Self(fd)
+    pub(crate) fn new(fd: i32) -> Self {
+        Self { fd, home: Home::here() }
+    }
+
+    /// Fails in a child of the process that opened it.
+    fn check_home(self) -> io::Result<()> {
+        if self.home.is_elsewhere() { Err(io::Error::other("the socket is the parent process's")) } else { Ok(()) }
     }
 
     fn borrow(&self) -> BorrowedFd<'_> {
-        crate::ffi::descriptor::borrow(self.0)
+        crate::ffi::descriptor::borrow(self.fd)
     }
 
     /// The peer is a process on this machine, behind a Unix socket.
@@ -47,6 +58,7 @@ impl Socket {
     }
 
     fn receive_with(self, into: &mut [u8], flags: RecvFlags) -> io::Result<Moved> {
+        self.check_home()?;
         match rustix::net::recv(self.borrow(), into, flags) {
             Ok((0, _)) => Ok(Moved::End),
             Ok((count, _)) => Ok(Moved::Bytes(count)),
@@ -57,6 +69,7 @@ impl Socket {
 
     /// Sends what the socket takes now.
     pub(crate) fn send(self, bytes: &[u8]) -> io::Result<Moved> {
+        self.check_home()?;
         match rustix::net::send(self.borrow(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(count) => Ok(Moved::Bytes(count)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Moved::WouldBlock),
@@ -66,6 +79,9 @@ impl Socket {
 
     /// Ends both directions: whoever waits on it wakes up. The descriptor stays open.
     pub(crate) fn cut(self) {
+        if self.home.is_elsewhere() {
+            return;
+        }
         // It may have ended already.
         let _ = rustix::net::shutdown(self.borrow(), rustix::net::Shutdown::Both);
     }

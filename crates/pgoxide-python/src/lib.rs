@@ -16,6 +16,7 @@ mod error;
 mod event_loop;
 mod feed;
 mod ffi;
+mod fork;
 mod held;
 mod introspect;
 mod io;
@@ -61,6 +62,8 @@ mod _core {
     use crate::copy_text::{copy_format, knows_types};
     #[pymodule_export]
     use crate::feed::Feed;
+    #[pymodule_export]
+    use crate::fork::forked;
     #[pymodule_export]
     use crate::pool::{BlockingPool, PoolRouter};
     #[pymodule_export]

@@ -636,7 +636,8 @@ impl Stream {
 impl Drop for Stream {
     /// `break`, or forgotten: the portal ends, the connection is free for others.
     fn drop(&mut self) {
-        if lock(&self.shared.inner).closed {
+        // In a child of its process it is not this one's to end.
+        if self.session().home.is_elsewhere() || lock(&self.shared.inner).closed {
             return;
         }
         // Not while the interpreter shuts down: the line goes with it.

@@ -24,6 +24,7 @@ from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
 from pgoxide._core.copy_text import copy_format, knows_types
 from pgoxide._core.feed import Feed
+from pgoxide._core.fork import forked
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.portal import Portal
 from pgoxide._core.prepared import Prepared
@@ -57,6 +58,7 @@ __all__ = [
     "TransactionBlock",
     "TypeRegistry",
     "copy_format",
+    "forked",
     "frozen_arguments",
     "knows_types",
     "make_row",

@@ -606,6 +606,8 @@ class AsyncClient:
         """Whether the session has ended, by either side."""
 
     @property
+    def _forked(self) -> bool: ...
+    @property
     def statement_cache(self) -> dict[str, int]:
         """How the cache of prepared statements does: `size`, and since the connection was made `hits`, `misses`, `evictions`.
 

@@ -602,6 +602,8 @@ class Client:
         """
 
     @property
+    def _forked(self) -> bool: ...
+    @property
     def statement_cache(self) -> dict[str, int]:
         """How the cache of prepared statements does: `size`, and since the connection was made `hits`, `misses`, `evictions`.
 

@@ -9,3 +9,11 @@ with what needs several steps. Implements `Executor` and `AsyncExecutor`. Import
 """
 
 from __future__ import annotations
+
+import os
+
+from pgoxide import _core
+
+if hasattr(os, "register_at_fork"):
+    # A child has its parents' descriptors: it must neither write to them nor read from them.
+    os.register_at_fork(after_in_child=_core.forked)

@@ -10,6 +10,7 @@ straight from its buffer, and the loop only says when. Elsewhere (Proactor) a bu
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ class Line:
         self._reader: Reader | None = None
         self._transport: asyncio.Transport | None = None
         self._buffered = False
+        self._process = os.getpid()
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._unsent: asyncio.Future[None] | None = None
@@ -118,6 +120,8 @@ class Line:
 
     def write(self, data: bytes) -> None:
         """Bytes for a loop without `add_reader`."""
+        if self._process != os.getpid():
+            return  # a child of the process whose line it is
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -187,6 +191,10 @@ class Line:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._all_left()
+
+    def forget(self) -> None:
+        """Closes this process's copy of a descriptor that is the parent's: neither the peer nor the parent's loop notices."""
+        self._sock.close()
 
     def read_rest(self, reader: Reader) -> None:
         """A write failed: what the server said before it closed is still to be read, and says why."""

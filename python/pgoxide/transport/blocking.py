@@ -62,6 +62,10 @@ class Line:
         self._sock.close()
         self.listeners.ended(reason)
 
+    def forget(self) -> None:
+        """Closes this process's copy of a descriptor that is the parent's: the peer does not notice."""
+        self._sock.close()
+
     def close(self) -> None:
         """Closes the descriptor, whatever is in flight."""
         self._sock.close()

@@ -134,6 +134,7 @@ impl AsyncClient {
 
     /// As `check_caller`, for the task that reads a stream.
     pub(crate) fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
+        self.session.check_home(py)?;
         let running = pyimport::running_loop(py)?.call0()?;
         match self.ties.get() {
             Some(own) if running.is(own) => Ok(()),
@@ -737,7 +738,13 @@ impl AsyncClient {
 
     #[getter]
     fn closed(&self) -> bool {
-        self.session.is_ended()
+        self.session.home.is_elsewhere() || self.session.is_ended()
+    }
+
+    /// Whether it was opened in a parent of this process.
+    #[getter]
+    fn _forked(&self) -> bool {
+        self.session.home.is_elsewhere()
     }
 
     #[getter]

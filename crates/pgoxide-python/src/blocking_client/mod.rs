@@ -612,10 +612,19 @@ impl BlockingClient {
     /// Looks at the socket: a server that has gone is noticed before the next call.
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.session.home.is_elsewhere() {
+            return Ok(true);
+        }
         if let Some(_turn) = self.turn.take_if_free() {
             self.look(py)?;
         }
         Ok(self.session.is_ended())
+    }
+
+    /// Whether it was opened in a parent of this process.
+    #[getter]
+    fn _forked(&self) -> bool {
+        self.session.home.is_elsewhere()
     }
 
     #[getter]

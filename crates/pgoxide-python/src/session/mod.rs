@@ -49,6 +49,7 @@ use crate::awaitable::Awaitable;
 use crate::call::type_oids;
 use crate::convert::Rules;
 use crate::error::{self, Kept};
+use crate::fork::Home;
 use crate::held::{Held, HeldCalls};
 use crate::job::{Job, Kind};
 use crate::outsiders::{Outsider, Outsiders};
@@ -128,6 +129,8 @@ pub(crate) struct Session {
     /// One of them has been left. For threads that wait for that.
     pub(crate) owner_changed: Condvar,
     pub(crate) surroundings: Surroundings,
+    /// The process that may use it.
+    pub(crate) home: Home,
 }
 
 impl Session {
@@ -150,6 +153,7 @@ impl Session {
             owners: Mutex::new(Vec::new()),
             owner_changed: Condvar::new(),
             surroundings: Surroundings::default(),
+            home: Home::here(),
         }
     }
 
@@ -171,6 +175,7 @@ impl Session {
 
     /// Raises when the connection has ended, or holds so much that it takes no more.
     pub(crate) fn check_room(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_home(py)?;
         let (ended, parked, held) = {
             let state = lock(&self.state);
             (state.ended.is_some(), state.parked, state.conn.held() + state.held.cost())
@@ -192,6 +197,19 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    /// Raises in a child of the process that opened the connection. Before any lock is taken: a thread that there is no more
+    /// may hold it.
+    #[inline]
+    pub(crate) fn check_home(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.home.is_elsewhere() {
+            return Ok(());
+        }
+        Err(error::interface_error(
+            py,
+            "this connection was opened before fork(), in the parent process, to which it belongs: open one in this process",
+        ))
     }
 
     /// What the one who asked for COMMIT is told when its answer did not come.

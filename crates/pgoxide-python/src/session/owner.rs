@@ -181,6 +181,7 @@ impl Session {
     /// Where a call belongs that is made here, through the block of `via` if it is. Raises when it is nowhere.
     #[inline]
     pub(crate) fn place(&self, py: Python<'_>, via: Option<&Py<PyAny>>) -> PyResult<Place> {
+        self.check_home(py)?;
         if lock(&self.owners).is_empty() && via.is_none() {
             return Ok(Place::Now(Standing::Outside));
         }

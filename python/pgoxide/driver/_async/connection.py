@@ -157,6 +157,9 @@ class AsyncConnection(_core.AsyncClient):
         when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
         line that is already gone.
         """
+        if self._forked:
+            self._listening().forget()
+            return
         # async-only: begin
         import asyncio
 
@@ -208,6 +211,9 @@ class AsyncConnection(_core.AsyncClient):
 
     def abort(self, reason: BaseException | None = None) -> None:
         """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed."""
+        if self._forked:
+            self._listening().forget()
+            return
         error = ConnectionClosed("the connection was aborted")
         error.__cause__ = reason
         self._end(error)
@@ -618,6 +624,10 @@ class AsyncConnection(_core.AsyncClient):
             await self.close()
 
     def __del__(self) -> None:
+        if self._forked:
+            if self._line is not None:
+                self._line.forget()
+            return
         if self._line is not None and not self.closed:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.abort()

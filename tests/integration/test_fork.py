@@ -1,0 +1,169 @@
+"""fork(): a child cannot use the parent's connections, and whatever it does to them the parent does not notice."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import traceback
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pgoxide
+from pgoxide.errors import InterfaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.pg, pytest.mark.row("S12"), pytest.mark.both_transports]
+
+
+def in_child(act: Callable[[], object]) -> None:
+    """Runs it in a child of this process; what it raises there fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork() beside threads, of which the tests have some
+        process = os.fork()
+    if process == 0:
+        try:
+            signal.alarm(20)
+            act()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  the parent is told by the exit status
+            traceback.print_exc()
+        os._exit(1)
+    assert os.waitpid(process, 0)[1] == 0, "see the child's traceback"
+
+
+def drive(awaitable: Any) -> None:
+    """Runs a coroutine that never waits; there is no event loop in the child."""
+    try:
+        awaitable.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
+
+
+@pytest.fixture
+def recorded(connect: Any, proxy: Callable[..., Any], runner: Any) -> tuple[Any, Any]:
+    relay = proxy()
+
+    async def start() -> Any:
+        db = await connect(to=relay)
+        await db.fetch_value("select 1")
+        await db.fetch_value("select 1")
+        return db
+
+    db = runner.run(start())
+    relay.forget()
+    return db, relay
+
+
+async def unharmed(db: Any, relay: Any) -> None:
+    """Nothing came from the child, and the connection goes on."""
+    assert relay.sent == ""
+    for _ in range(3):
+        assert await db.fetch_value("select 1") == 1
+    assert relay.sent == "BES" * 3
+
+
+async def test_every_use_raises(recorded: Any, face: str) -> None:
+    db, relay = recorded
+    real = getattr(db, "real", db)
+
+    def uses() -> None:
+        block = real.transaction()
+        for use in (
+            lambda: real.fetch_value("select 1"),
+            lambda: real.execute_script("select 1"),
+            lambda: real.stream("select 1"),
+            lambda: drive(block.__aenter__()) if face == "async" else block.__enter__(),
+            lambda: real._copy_out("copy (select 1) to stdout"),
+        ):
+            with pytest.raises(InterfaceError, match="before fork"):
+                use()
+        assert real.closed
+
+    in_child(uses)
+    await unharmed(db, relay)
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "collect", "exit"])
+async def test_its_end_in_the_child_is_not_the_parents(recorded: Any, face: str, end: str) -> None:
+    db, relay = recorded
+    holder = [getattr(db, "real", db)]
+
+    def act() -> None:
+        if end == "close":
+            drive(holder[0].close()) if face == "async" else holder[0].close()
+            drive(holder[0].close()) if face == "async" else holder[0].close()
+        elif end == "abort":
+            holder[0].abort()
+        elif end == "collect":
+            holder[0].__del__()
+            holder.clear()
+            gc.collect()
+
+    in_child(act)
+    await unharmed(db, relay)
+
+
+async def test_a_stream_dropped_in_the_child(recorded: Any, face: str) -> None:
+    db, relay = recorded
+    real = getattr(db, "real", db)
+    stream = real.stream("select generate_series(1, 10)", batch=3)
+    if face == "async":
+        rows = [(await anext(stream)).generate_series]
+    else:
+        rows = [next(stream).generate_series]
+    sent = relay.sent
+    streams = [stream]
+    del stream
+
+    def act() -> None:
+        streams.clear()
+        gc.collect()
+
+    in_child(act)
+    assert relay.sent == sent
+    if face == "async":
+        rows += [row.generate_series async for row in streams[0]]
+    else:
+        rows += [row.generate_series for row in streams[0]]
+    assert rows == list(range(1, 11))
+    streams.clear()
+    assert await db.fetch_value("select 1") == 1
+
+
+async def test_a_transaction_left_in_the_child(recorded: Any, face: str) -> None:
+    db, relay = recorded
+    real = getattr(db, "real", db)
+    async with db.transaction() as tx:
+        await tx.execute("create temp table kept (n int)")
+        sent = relay.sent
+        block = getattr(tx, "real", tx)
+
+        def act() -> None:
+            leave = block.__aexit__ if face == "async" else block.__exit__
+            with pytest.raises(InterfaceError, match="before fork"):
+                left = leave(None, None, None)
+                if face == "async":
+                    drive(left)
+
+        in_child(act)
+        assert relay.sent == sent
+    assert await db.fetch_value("select count(*) from kept") == 0
+    assert not real.closed
+
+
+@pytest.mark.parametrize("face", ["blocking"])
+def test_a_connection_of_the_childs_own(server: Any, face: str) -> None:
+    with pgoxide.Connection.connect(server.config()) as parent:
+
+        def act() -> None:
+            with pgoxide.Connection.connect(server.config()) as own:
+                assert own.fetch_value("select 1") == 1
+
+        in_child(act)
+        assert parent.fetch_value("select 1") == 1
