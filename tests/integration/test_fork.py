@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import time
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,16 @@ pytestmark = [pytest.mark.pg, pytest.mark.row("S12"), pytest.mark.both_transport
 def in_child(act: Callable[[], object]) -> None:
     """Runs it in a child of this process; what it raises there fails the test."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of fork() beside threads, of which the tests have some
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of fork() beside threads, of which the tests have some
         process = os.fork()
     if process == 0:
         try:
             signal.alarm(20)
             act()
             os._exit(0)
-        except BaseException:  # noqa: BLE001  the parent is told by the exit status
+        except BaseException:
             traceback.print_exc()
         os._exit(1)
     assert os.waitpid(process, 0)[1] == 0, "see the child's traceback"
@@ -113,10 +116,8 @@ async def test_a_stream_dropped_in_the_child(recorded: Any, face: str) -> None:
     db, relay = recorded
     real = getattr(db, "real", db)
     stream = real.stream("select generate_series(1, 10)", batch=3)
-    if face == "async":
-        rows = [(await anext(stream)).generate_series]
-    else:
-        rows = [next(stream).generate_series]
+    rows = [(await anext(stream)).generate_series] if face == "async" else [next(stream).generate_series]
+    time.sleep(0.1)  # the next rows are asked for ahead
     sent = relay.sent
     streams = [stream]
     del stream

@@ -347,6 +347,7 @@ macro_rules! block {
             /// Enters the block: from now on the running context belongs to it. What comes back is awaited: somebody else's
             /// block must be left first.
             fn _enter(&self, py: Python<'_>) -> PyResult<Option<$reply>> {
+                self.client.bind(py).get().session.check_home(py)?;
                 let who = $who(py)?.call0()?;
                 let (entry, caller) = self.parts.entry(py, &who)?;
                 let entered = <$client>::enter(self.client.bind(py), entry, caller)?;
@@ -356,11 +357,15 @@ macro_rules! block {
 
             /// Ends the block well. None: there is nothing to send.
             fn _end(&self, py: Python<'_>) -> PyResult<Option<$reply>> {
+                self.client.bind(py).get().session.check_home(py)?;
                 <$client>::end_block(self.client.bind(py), &self.parts.token)
             }
 
             /// Undoes what was done in the block, within so many seconds. None: there is nothing to undo.
             fn _undo(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<$reply>> {
+                if self.client.bind(py).get().session.home.is_elsewhere() {
+                    return Ok(None);
+                }
                 <$client>::undo_block(self.client.bind(py), &self.parts.token, timeout)
             }
 

@@ -114,6 +114,9 @@ class Connection(_core.Client):
         when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
         line that is already gone.
         """
+        if self._forked:
+            self._listening().forget()
+            return
         try:
             if not self.closed:
                 self._terminate(CLOSE_TIMEOUT)
@@ -147,6 +150,9 @@ class Connection(_core.Client):
 
     def abort(self, reason: BaseException | None = None) -> None:
         """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed."""
+        if self._forked:
+            self._listening().forget()
+            return
         error = ConnectionClosed("the connection was aborted")
         error.__cause__ = reason
         self._end(error)
@@ -557,6 +563,10 @@ class Connection(_core.Client):
             self.close()
 
     def __del__(self) -> None:
+        if self._forked:
+            if self._line is not None:
+                self._line.forget()
+            return
         if self._line is not None and not self.closed:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.abort()
