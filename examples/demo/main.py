@@ -6,7 +6,7 @@ import asyncio
 import platform
 import time
 
-from examples.demo import asynchronous, blocking
+from examples.demo import asynchronous, blocking, crowd
 from examples.demo.report import Report
 from pgoxide import embedded
 
@@ -33,6 +33,7 @@ def main() -> None:
         )
         report.note(f"{platform.python_implementation()} {platform.python_version()}")
         asyncio.run(asynchronous.tour(server.config(), report))
+        asyncio.run(crowd.tour(server.config(), report))
         blocking.tour(server.config(), report)
     report.title(
         f"Done in {time.perf_counter() - begun:.1f} s; the server is stopped and its files are gone."

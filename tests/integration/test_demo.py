@@ -156,6 +156,15 @@ def test_streams_are_bounded_and_lists_are_not(whole: tuple[Demo, int, str]) -> 
     assert all(float(size) > 100 for kind, size in grown if kind == "list")
 
 
+def test_the_crowd_is_served_and_nothing_sold_twice(whole: tuple[Demo, int, str]) -> None:
+    assert re.search(
+        r"^  1,000 tasks, a look-up each .*\n      4 of 4 connections", whole[0].text, re.MULTILINE
+    )
+    again = re.search(r"150 sold, none twice; ([\d,]+) transactions were run again", whole[0].text)
+    assert again is not None
+    assert int(again[1].replace(",", "")) > 0
+
+
 def test_values_of_each_type(whole: tuple[Demo, int, str]) -> None:
     lines = [" ".join(line.split()) for line in whole[0].text.splitlines()]
     for line in (
@@ -195,6 +204,8 @@ MOMENTS = {
     "one query after the other": ["asyncio"],
     "an asynchronous stream": ["1,000 look-ups in one batch"],
     "a list of everything": ["all flights as a stream"],
+    "a pool": ["asyncio: a pool"],
+    "transactions that run again": ["1,000 tasks"],
     "a blocking query": ["Blocking"],
     "a blocking stream": ["Blocking", "1,000 look-ups in one batch"],
     "from a stream into COPY": ["a ticket rebooked: the same Plan"],
