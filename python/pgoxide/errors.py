@@ -261,7 +261,7 @@ class CancelledByNeighbour(OperationalError):
     """A cancel meant for another request on this connection hit this one, and it cannot safely be sent again.
 
     SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES outside a transaction are sent again by themselves, unless they were hit
-    a second time, or something else (BEGIN, SET, CALL, a batch) had been written behind them, which they must not follow.
+    a second time, or something else (BEGIN, SET, CALL, a batch with one of them) had been written behind them, which they must not follow.
     What raises it has not happened, but for statements that commit on their own (CALL, VACUUM). Calls with `isolate=True`
     never raise it.
     """

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use pgoxide_protocol::client::{Queue, Request, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 use crate::arguments::Parameters;
 use crate::awaitable::Awaitable;
@@ -138,6 +139,19 @@ impl Held {
             Call::Stream(stream) => Some(&stream.run.prepared),
             Call::Described(prepared) => Some(prepared),
             Call::Ready(request) => request.job.statement(),
+        }
+    }
+
+    /// The requests that describe statements for it and for nobody else.
+    pub(crate) fn described_by(&self) -> SmallVec<[RequestId; 1]> {
+        let one = |statement: &Arc<Prepared>| statement.described_for(1).into_iter().collect();
+        match &self.call {
+            Call::Run(run, _) => one(&run.prepared),
+            Call::Stream(stream) => one(&stream.run.prepared),
+            Call::Described(prepared) => one(prepared),
+            // A batch has them a second time.
+            Call::Batch(call) => call.undescribed.iter().filter_map(|statement| statement.described_for(2)).collect(),
+            Call::Ready(_) => SmallVec::new(),
         }
     }
 
@@ -404,8 +418,13 @@ impl Session {
         waiting.into_iter().map(fail).collect()
     }
 
-    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on.
-    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &mut Prepare) -> PyResult<Vec<Ended>> {
+    /// After a Prepare has ended: calls that waited for a refused statement fail, the others go on. `abandoned`: it was
+    /// cancelled because nobody waited for it; who came since has it described anew.
+    pub(crate) fn prepared(&self, py: Python<'_>, prepare: &mut Prepare, abandoned: bool) -> PyResult<Vec<Ended>> {
+        if abandoned && prepare.was_cancelled() {
+            prepare.statements.clear();
+            return Ok(self.advance_held(py));
+        }
         let mut ended = Vec::new();
         for statement in prepare.refused().iter().map(Describing::statement) {
             self.statements.forget(py, statement)?;

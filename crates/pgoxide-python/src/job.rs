@@ -8,6 +8,7 @@ use pgoxide_protocol::error::{DecodeError, ProtocolError};
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::data_row::{DataRow, Values};
 use pgoxide_protocol::message::error_response::ErrorResponse;
+use pgoxide_protocol::message::fields;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -479,6 +480,12 @@ impl Prepare {
     /// The statements that were refused, or never reached.
     pub(crate) fn refused(&self) -> &[Describing] {
         if self.refusal.is_some() { self.statements.get(self.at..).unwrap_or_default() } else { &[] }
+    }
+
+    /// It was refused because somebody cancelled it.
+    pub(crate) fn was_cancelled(&self) -> bool {
+        let Some(Refusal::Server { body, .. }) = &self.refusal else { return false };
+        ErrorResponse::decode(body).is_ok_and(|refusal| refusal.fields.find(fields::SQLSTATE) == Some(b"57014"))
     }
 
     /// What a call hears that waited for `statement`.

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use pgoxide_protocol::client::RequestId;
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::target::Target;
@@ -114,6 +115,8 @@ pub(crate) struct Prepared {
     pub(crate) keep: Keep,
     described: OnceLock<Arc<Described>>,
     stage: AtomicU8,
+    /// The request that describes it for those who wait; 0 when a run brings its description itself.
+    describing: AtomicU64,
     /// ParseComplete has come, and no Close was answered since.
     exists: AtomicBool,
     /// The server has it no more, or otherwise than it was described.
@@ -142,7 +145,9 @@ impl Drop for Prepared {
 pub(crate) struct Describing(Arc<Prepared>);
 
 impl Describing {
-    pub(crate) fn begin(prepared: &Arc<Prepared>) -> Self {
+    /// `by`: the request that does nothing else, or 0.
+    pub(crate) fn begin(prepared: &Arc<Prepared>, by: RequestId) -> Self {
+        prepared.describing.store(by, Ordering::Release);
         prepared.set_stage(Stage::Describing);
         Self(Arc::clone(prepared))
     }
@@ -171,6 +176,13 @@ impl Prepared {
 
     pub(crate) fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// The request that describes it, when nobody waits for that but who holds `mine` references. The cache and the request have
+    /// one each.
+    pub(crate) fn described_for(self: &Arc<Self>, mine: usize) -> Option<RequestId> {
+        let by = self.describing.load(Ordering::Acquire);
+        (by != 0 && self.stage() == Stage::Describing && Arc::strong_count(self) <= mine + 2).then_some(by)
     }
 
     /// Whether the server has a statement of this name.
@@ -409,6 +421,7 @@ impl Statements {
             keep,
             described: OnceLock::new(),
             stage: AtomicU8::new(Stage::New as u8),
+            describing: AtomicU64::new(0),
             exists: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             first_used: CallStack::here(sql.py(), FRAMES),

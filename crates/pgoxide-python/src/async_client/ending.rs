@@ -95,8 +95,11 @@ impl AsyncClient {
             return Ok(());
         }
         let held = lock(&this.session.state).held.remove(id);
-        if held.is_some() {
+        if let Some(held) = held {
+            let describing = held.described_by();
             drop(held);
+            // Parse may wait for a lock: nobody waits for it any more, and those behind it need not.
+            describing.into_iter().try_for_each(|request| this.stop_describing(slf, request))?;
             return Self::advance(slf);
         }
         this.receive_again(slf.py())?;
@@ -106,6 +109,18 @@ impl AsyncClient {
             CancelOutcome::Dropped(job) => {
                 drop(job);
                 Self::advance(slf)
+            }
+            CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
+        }
+    }
+
+    fn stop_describing(&self, slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
+        let outcome = lock(&self.session.state).conn.cancel(id);
+        match outcome {
+            CancelOutcome::Running => self.send_cancel(slf, id),
+            CancelOutcome::Dropped(job) => {
+                drop(job);
+                Ok(())
             }
             CancelOutcome::Discarding | CancelOutcome::Unknown => Ok(()),
         }

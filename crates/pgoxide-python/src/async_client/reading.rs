@@ -139,7 +139,7 @@ impl AsyncClient {
         match outcome {
             Outcome::Finished(id, mut job, abandoned) => {
                 if let Kind::Prepare(prepare) = &mut job.kind {
-                    let ended = self.session.prepared(py, prepare)?;
+                    let ended = self.session.prepared(py, prepare, abandoned)?;
                     return self.settle_held(py, ended);
                 }
                 self.check_undone(py, &job)?;

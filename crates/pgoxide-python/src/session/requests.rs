@@ -108,7 +108,7 @@ impl Session {
             }
             None => {
                 // Before its arguments are encoded: a call that their own code makes waits for this description.
-                run.first = Some(Describing::begin(&prepared));
+                run.first = Some(Describing::begin(&prepared, 0));
                 run.text = true;
                 append_description(py, &prepared, bytes, steps)?;
                 let declared = Described::new(prepared.declared.to_vec(), None, &self.options.rules);
@@ -130,7 +130,8 @@ impl Session {
         let mut bytes = Vec::with_capacity(128);
         let mut steps = SmallVec::new();
         let closing = self.close_given_up(py, &mut bytes, &mut steps)?;
-        let statements: Vec<Describing> = statements.iter().map(Describing::begin).collect();
+        let id = self.next_id();
+        let statements: Vec<Describing> = statements.iter().map(|one| Describing::begin(one, id)).collect();
         let mut again = Prefix::default();
         for statement in statements.iter().map(Describing::statement) {
             append_description(py, statement, &mut bytes, &mut steps)?;
@@ -141,7 +142,7 @@ impl Session {
         steps.push(Step::Sync);
         let job = Job::new(Kind::Prepare(Box::new(Prepare::new(statements))), None).closing(closing);
         let resend = Resend::Always(again);
-        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend, job })
+        Ok(Request { id, bytes, steps, barrier: false, open: false, resend, job })
     }
 
     /// A text for the simple protocol. A barrier: it may hold anything, COPY included.
