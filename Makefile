@@ -107,7 +107,7 @@ check-pyright: lint-tools
 check-imports: lint-tools
 	@found=$$(PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache 2>&1) || { echo "$$found"; exit 1; }
 
-check-generated: lint-tools
+check-generated: build lint-tools
 	@for tool in $(sort $(wildcard tools/gen_*.py)) tools/async_to_sync.py; do $(PY) $$tool --check || exit 1; done
 
 check-rustfmt:

@@ -106,9 +106,9 @@ PAGES = {
     "statement": Page(
         "Statements and plans", "`from pgoxide import Statement`, `pgoxide.statement`.", {"statement": ()}
     ),
-    "types": Page(
-        "Types",
-        "`from pgoxide import Row`, `pgoxide.types`.",
+    "value-classes": Page(
+        "Value classes",
+        "`from pgoxide import Row`, `pgoxide.types`. Which SQL type comes as which class: [types](types.md).",
         {
             "types": (),
             "types._row": ("Row",),

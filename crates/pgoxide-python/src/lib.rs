@@ -61,6 +61,8 @@ mod _core {
     #[pymodule_export]
     use crate::copy_text::{copy_format, knows_types};
     #[pymodule_export]
+    use crate::convert::table::codecs;
+    #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]
     use crate::fork::forked;

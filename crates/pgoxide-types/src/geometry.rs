@@ -144,7 +144,13 @@ impl Iterator for Points<'_> {
         self.0 = rest;
         Some((f64::from_be_bytes(*x), f64::from_be_bytes(*y)))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left(), Some(self.left()))
+    }
 }
+
+impl ExactSizeIterator for Points<'_> {}
 
 /// Whether a binary path is closed, and its points.
 ///

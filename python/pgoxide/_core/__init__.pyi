@@ -13,6 +13,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
 - `prepared.pyi`, `prepared_statement.pyi`: a described statement, and one that its user holds
 - `row.pyi`: rows by name
+- `table.pyi`: what each type is read as, for the reference
 
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
 """
@@ -33,6 +34,7 @@ from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.row import make_row
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import Stream, StreamStep
+from pgoxide._core.table import codecs
 from pgoxide._core.tag import CommandTag
 from pgoxide._core.transaction import AsyncTransactionBlock, TransactionBlock
 
@@ -57,6 +59,7 @@ __all__ = [
     "StreamStep",
     "TransactionBlock",
     "TypeRegistry",
+    "codecs",
     "copy_format",
     "forked",
     "frozen_arguments",

@@ -14,22 +14,7 @@
 - `Lsn`, `Tid`, `Snapshot` (`_system.py`): what PostgreSQL tells of itself.
 - `_zone.py`: the time zone of a session; for the core.
 
-What values come as, and which option of `connect()` changes it (all of them: `ConnectionOptions`):
-
-| PostgreSQL | Python | option |
-| --- | --- | --- |
-| float4 | `float`, its exact value | `float4="shortest"`: the shortest decimal that denotes it, as the server writes it |
-| date | `date` | `beyond=` for the years and infinities that `date` does not hold |
-| timestamp | naive `datetime` | `beyond=` likewise |
-| time, timetz | `time`, with a fixed offset for timetz | `beyond=` for 24:00 |
-| timestamptz | aware `datetime` in UTC | `timestamptz_zone="session"` or a `tzinfo`; `beyond=`, judged by the local time |
-| a naive `datetime` as timestamptz | refused | `naive_timestamptz="utc"`, `"local"`, `"session"` |
-| money | `str`, as the session's `lc_monetary` has it | `money=2`, the digits of a fraction: `Decimal` |
-| json, jsonb | the values it consists of, numbers exact | `json="str"` or `"bytes"`: its text; `json_null="special"`: `JsonNull` |
-| arrays | `list`, of lists for more dimensions | `array_bounds="keep"`: `Array` where subscripts do not begin at 1 |
-| ranges, multiranges | `Range`, `Multirange` | |
-| record | `tuple` | |
-| two columns of one name | the last, by name | `duplicate_columns="raise"` |
+What each SQL type comes as: docs/reference/types.md, which is written from the codecs.
 """
 
 from __future__ import annotations

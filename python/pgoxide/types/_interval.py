@@ -84,7 +84,7 @@ class Interval:
         except OverflowError as error:
             raise DataError(f"the interval {self} is longer than a timedelta can be") from error
 
-    def __add__(self, other: object) -> Interval:
+    def __add__(self, other: Interval | timedelta) -> Interval:
         """Part by part. A timedelta counts as its interval."""
         if isinstance(other, timedelta):
             other = Interval.from_timedelta(other)
@@ -95,26 +95,30 @@ class Interval:
             self.months + other.months, self.days + other.days, self.microseconds + other.microseconds
         )
 
-    __radd__ = __add__
+    def __radd__(self, other: timedelta) -> Interval:
+        return self.__add__(other)
 
     def __neg__(self) -> Interval:
         if not self.is_finite:
             return Interval.negative_infinity if self == Interval.infinity else Interval.infinity
         return Interval(-self.months, -self.days, -self.microseconds)
 
-    def __sub__(self, other: object) -> Interval:
+    def __sub__(self, other: Interval | timedelta) -> Interval:
         if isinstance(other, timedelta):
             other = Interval.from_timedelta(other)
-        return self + -other if isinstance(other, Interval) else NotImplemented
+        if not isinstance(other, Interval):
+            return NotImplemented
+        return self + -other
 
-    def __mul__(self, factor: object) -> Interval:
+    def __mul__(self, factor: int) -> Interval:
         """Part by part, by an int."""
         if not isinstance(factor, int):
             return NotImplemented
         _finite(self)
         return Interval(self.months * factor, self.days * factor, self.microseconds * factor)
 
-    __rmul__ = __mul__
+    def __rmul__(self, factor: int) -> Interval:
+        return self.__mul__(factor)
 
     def __bool__(self) -> bool:
         return bool(self.months or self.days or self.microseconds)

@@ -37,7 +37,8 @@ class Lsn(int):
     def __add__(self, other: int) -> Lsn:
         return NotImplemented if isinstance(other, Lsn) else _moved(self, other, 1)
 
-    __radd__ = __add__
+    def __radd__(self, other: int) -> Lsn:
+        return self.__add__(other)
 
     def __sub__(self, other: int) -> int:
         """Bytes between two positions; or a position some bytes before this one."""

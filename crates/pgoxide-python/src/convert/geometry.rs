@@ -33,8 +33,7 @@ pub(super) fn decode_text<'py>(py: Python<'py>, figure: Figure, raw: &[u8]) -> C
 }
 
 fn points<'py>(py: Python<'py>, points: Points<'_>) -> Converted<'py> {
-    let made = points.map(|(x, y)| point(py, x, y)).collect::<PyResult<Vec<_>>>()?;
-    Ok(PyTuple::new(py, made)?.into_any())
+    tuple::scalars(py, points.map(|(x, y)| point(py, x, y)))
 }
 
 pub(super) fn decode_path<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {

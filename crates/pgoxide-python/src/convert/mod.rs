@@ -27,6 +27,7 @@ mod record;
 mod reg;
 mod scalar;
 mod snapshot;
+pub(crate) mod table;
 mod text;
 mod tid;
 mod time;

@@ -3,13 +3,41 @@
 use pgoxide_types::snapshot::{self as wire, Snapshot};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
 
 use super::{Converted, refuse, wrong_type};
+use crate::ffi::slots::{self, Slot};
+use crate::ffi::tuple;
 use crate::pyimport;
 
+struct Parts {
+    xmin: Slot,
+    xmax: Slot,
+    xip: Slot,
+}
+
 fn build(py: Python<'_>, Snapshot { xmin, xmax, xip }: Snapshot) -> Converted<'_> {
-    pyimport::snapshot(py)?.call1((xmin, xmax, PyTuple::new(py, xip)?))
+    static PARTS: PyOnceLock<Option<Parts>> = PyOnceLock::new();
+    let class = pyimport::snapshot(py)?;
+    let parts = PARTS.get_or_try_init(py, || -> PyResult<_> {
+        let slot = |name| Slot::of(class, name);
+        Ok(match (slot("xmin")?, slot("xmax")?, slot("xip")?) {
+            (Some(xmin), Some(xmax), Some(xip)) => Some(Parts { xmin, xmax, xip }),
+            _ => None,
+        })
+    })?;
+    let xip = tuple::scalars(py, xip.into_iter().map(|xid| Ok(xid.into_pyobject(py)?.into_any())))?;
+    let Some(parts) = parts else {
+        return class.call1((xmin, xmax, xip));
+    };
+    let made = slots::allocate(class)?;
+    parts.xmin.set(&made, xmin.into_pyobject(py)?.as_any())?;
+    parts.xmax.set(&made, xmax.into_pyobject(py)?.as_any())?;
+    parts.xip.set(&made, &xip)?;
+    // It refers to integers only.
+    slots::untrack(&made);
+    Ok(made)
 }
 
 pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {

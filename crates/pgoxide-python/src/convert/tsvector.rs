@@ -6,11 +6,11 @@ use pgoxide_types::tsvector::{self as wire, Lexeme, Position, Weight};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 
 use super::{Converted, refuse, wrong_type};
 use crate::ffi::slots::{self, Slot};
-use crate::ffi::unicode;
+use crate::ffi::{tuple, unicode};
 use crate::pyimport;
 
 fn build<'py>(py: Python<'py>, lexemes: &[Lexeme<'_>]) -> Converted<'py> {
@@ -18,8 +18,7 @@ fn build<'py>(py: Python<'py>, lexemes: &[Lexeme<'_>]) -> Converted<'py> {
     let class = pyimport::ts_vector(py)?;
     let found = PyDict::new(py);
     for Lexeme { text, positions } in lexemes {
-        let positions = positions.iter().map(|position| (position.at, letter(py, position.weight)));
-        let positions = PyTuple::new(py, positions.collect::<Vec<_>>())?;
+        let positions = tuple::scalars(py, positions.iter().map(|position| place(py, *position)))?;
         found.set_item(unicode::from_utf8(py, text.as_bytes())?, positions)?;
     }
     let Some(slot) = SLOT.get_or_try_init(py, || Slot::of(class, "_lexemes"))? else {
@@ -27,7 +26,23 @@ fn build<'py>(py: Python<'py>, lexemes: &[Lexeme<'_>]) -> Converted<'py> {
     };
     let made = slots::allocate(class)?;
     slot.set(&made, found.as_any())?;
+    // Its lexemes are not for users to change, and refer to texts and numbers only.
+    slots::untrack(&made);
     Ok(made)
+}
+
+/// A number and a letter. Most documents are short: positions of their beginning are made once.
+fn place(py: Python<'_>, Position { at, weight }: Position) -> Converted<'_> {
+    const COUNT: usize = 64;
+    static KNOWN: [[PyOnceLock<Py<PyAny>>; COUNT]; 4] = [const { [const { PyOnceLock::new() }; COUNT] }; 4];
+    let make = || -> Converted<'_> {
+        let pair = [at.into_pyobject(py)?.into_any(), letter(py, weight).clone().into_any()];
+        tuple::scalars(py, pair.into_iter().map(Ok))
+    };
+    match KNOWN[weight as usize].get(usize::from(at)) {
+        Some(cell) => Ok(cell.get_or_try_init(py, || make().map(Bound::unbind))?.bind(py).clone()),
+        None => make(),
+    }
 }
 
 fn letter(py: Python<'_>, weight: Weight) -> &Bound<'_, PyString> {

@@ -199,6 +199,19 @@ pub(crate) fn named<'py, const N: usize>(
     Ok(made.finish())
 }
 
+/// A plain tuple of items of which none can be part of a reference cycle.
+#[inline]
+pub(crate) fn scalars<'py>(
+    py: Python<'py>,
+    items: impl ExactSizeIterator<Item = PyResult<Bound<'py, PyAny>>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut made = TupleBuilder::of_class(&py.get_type::<pyo3::types::PyTuple>(), items.len(), true)?;
+    for item in items {
+        made.push(item?);
+    }
+    Ok(made.finish())
+}
+
 impl Drop for TupleBuilder<'_> {
     fn drop(&mut self) {
         // SAFETY: we own the only reference; the row type's deallocation accepts NULL items and untracked
