@@ -54,6 +54,7 @@ impl Decoder {
             Self::Record => "tuple",
             Self::Composite(_) => "Row",
             Self::Hstore => "dict",
+            Self::User(_) => "what the user's codec makes of it",
             Self::InText(inner) => inner.reads(),
         }
     }
@@ -107,6 +108,7 @@ impl Encoder {
             Self::Multirange(_) => "Multirange, list, tuple of Range",
             Self::Composite(_) => "tuple, dict, objects with the fields' attributes",
             Self::Hstore => "dict",
+            Self::User(_) => "what the user's codec takes",
             Self::InText(inner) => inner.takes(),
         }
     }
