@@ -59,9 +59,9 @@ mod _core {
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
     #[pymodule_export]
-    use crate::copy_text::{copy_format, knows_types};
-    #[pymodule_export]
     use crate::convert::table::codecs;
+    #[pymodule_export]
+    use crate::copy_text::{copy_format, knows_types};
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]
