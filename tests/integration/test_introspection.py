@@ -354,3 +354,19 @@ def test_type_registry_is_small():
     registry = pgoxide.TypeRegistry()
     assert len(registry) == 0
     registry.clear()
+
+
+@pytest.mark.row("V31")
+async def test_pseudo_types(db, schema):
+    """What has no type of its own to speak of is text."""
+    await db.execute(f"set search_path = {schema}")
+    assert await db.fetch_value("select 'x'::unknown") == "x"
+    assert await db.fetch_value("select 'x'::cstring") == "x"
+    assert await db.fetch_value("select enum_first(null::mood)") == "sad"
+    assert await db.fetch_value("select enum_range(null::mood)") == ["sad", "ok"]
+    # A column of anyarray: each row holds an array of another type.
+    await db.execute_script("create table s (a int4); insert into s select generate_series(1, 10); analyze s")
+    bounds = await db.fetch_value(
+        "select histogram_bounds from pg_catalog.pg_stats where tablename = 's' and schemaname = current_schema"
+    )
+    assert bounds == "{1,2,3,4,5,6,7,8,9,10}"
