@@ -81,6 +81,8 @@ impl Dialect {
             Style::Csv { quote, escape } if [quote, escape].iter().any(|byte| !byte.is_ascii() || ends_line(byte)) => {
                 refuse("quote and escape must be single-byte characters that end no line")
             }
+            // Quoted, ".\r" would begin its line with \., which ends the data to servers before 18.
+            Style::Csv { quote: b'\\', .. } => refuse("the quote must not be a backslash"),
             Style::Csv { quote, .. } if quote == self.delimiter => refuse("delimiter and quote must differ"),
             Style::Csv { quote, .. } if words.iter().flatten().any(|word| word.contains(&quote)) => {
                 refuse("null and default must not hold the quote")
@@ -404,6 +406,8 @@ mod tests {
             assert_eq!(String::from_utf8(out.clone()).unwrap(), written);
             assert_eq!(read(&dialect, &out), some(&[value]));
         }
+        let quoted = Dialect { style: Style::Csv { quote: b'\\', escape: b'\\' }, ..Dialect::csv() };
+        assert!(quoted.check().is_err());
         let mut out = Vec::new();
         let dialect = Dialect { null: (*b"").into(), ..Dialect::text() };
         assert!(dialect.write(Some(b""), true, &mut out).is_err() && out.is_empty());
