@@ -142,7 +142,7 @@ impl Family {
 impl Fill {
     fn allocate<'py>(&self, py: Python<'py>, class: &Py<PyType>, address: Address) -> Converted<'py> {
         let made = slots::allocate(class.bind(py))?;
-        self.ip.set(&made, &number(py, address)?)?;
+        self.ip.put(&made, number(py, address)?)?;
         if let Some(scope) = &self.scope {
             scope.set(&made, py.None().bind(py))?;
         }

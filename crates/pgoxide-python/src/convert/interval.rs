@@ -34,9 +34,9 @@ fn build<'py>(py: Python<'py>, Interval { months, days, microseconds }: Interval
         return class.call1((months, days, microseconds));
     };
     let made = slots::allocate(class)?;
-    parts.months.set(&made, months.into_pyobject(py)?.as_any())?;
-    parts.days.set(&made, days.into_pyobject(py)?.as_any())?;
-    parts.microseconds.set(&made, microseconds.into_pyobject(py)?.as_any())?;
+    parts.months.put(&made, months.into_pyobject(py)?.into_any())?;
+    parts.days.put(&made, days.into_pyobject(py)?.into_any())?;
+    parts.microseconds.put(&made, microseconds.into_pyobject(py)?.into_any())?;
     // It refers to integers only.
     slots::untrack(&made);
     Ok(made)

@@ -60,8 +60,8 @@ fn build<'py, B>(
     let value = |side: &Option<B>| side.as_ref().map_or_else(|| Ok(py.None().into_bound(py)), &bound);
     let (lower, upper) = (value(&range.lower)?, value(&range.upper)?);
     let made = slots::allocate(pyimport::range(py)?)?;
-    parts.lower.set(&made, &lower)?;
-    parts.upper.set(&made, &upper)?;
+    parts.lower.put(&made, lower)?;
+    parts.upper.put(&made, upper)?;
     parts.bounds.set(&made, parts.words[word(range)].bind(py))?;
     if scalar {
         slots::untrack(&made);

@@ -35,7 +35,7 @@ fn build<'py>(py: Python<'py>, value: u128) -> Converted<'py> {
         return class.call((), Some(&[("int", value)].into_py_dict(py)?));
     };
     let made = slots::allocate(class)?;
-    parts.int.set(&made, value.into_pyobject(py)?.as_any())?;
+    parts.int.put(&made, value.into_pyobject(py)?.into_any())?;
     parts.is_safe.set(&made, parts.unknown.bind(py))?;
     // A UUID refers to an int and an enum member only.
     slots::untrack(&made);
