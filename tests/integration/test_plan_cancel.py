@@ -508,3 +508,50 @@ async def test_a_transaction_left_open_is_undone(face: str, db: Any, others: Sur
     assert others.booked == ["taken"]
     assert db.transaction_status == "idle"
     assert await db.run(book(*NAMES)) == ["taken"]
+
+
+# ---- on a pool
+
+
+async def test_the_plan_runs_on_a_pool(
+    face: str, runner: Any, server: EmbeddedServer, others: Surroundings
+) -> None:
+    """One connection for its whole length: lock, transaction and unlock meet each other."""
+    if face == "async":
+        async with pgoxide.AsyncPool(server.config(), max_size=2) as pool:
+            assert await pool.run(contended(book(*NAMES), others)) == ["taken"]
+            assert others.booked == BOOKED
+            assert others.locks == 0
+    else:
+        with pgoxide.Pool(server.config(), max_size=2) as pool_of_threads:
+            assert pool_of_threads.run(contended(book(*NAMES), others)) == ["taken"]
+            assert others.booked == BOOKED
+            assert others.locks == 0
+
+
+@pytest.mark.parametrize("face", ["async"])
+@pytest.mark.parametrize("number", range(len(REQUESTS)))
+async def test_cancelled_on_a_pool(
+    face: str, runner: Any, server: EmbeddedServer, others: Surroundings, number: int
+) -> None:
+    """At each of its requests: nothing is left behind, and the pool's connection serves the next one."""
+    async with pgoxide.AsyncPool(server.config(), max_size=1) as pool:
+        assert await pool.run(contended(book("a", "taken", "b"), others)) == ["taken"]
+        others.db.execute("delete from booked where name <> 'taken'")
+
+        def before(at: int, request: Flight) -> Flight:
+            if at == number:
+                asyncio.get_running_loop().call_soon(task.cancel)
+            return request
+
+        task = asyncio.ensure_future(pool.run(watched(contended(book(*NAMES), others), before)))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        others.let_go()
+        assert others.locks == 0
+        assert others.booked in (
+            [BOOKED] if number > COMMIT else [BOOKED, ["taken"]] if number == COMMIT else [["taken"]]
+        )
+        assert await pool.fetch_value("select 1") == 1
+        others.db.execute("delete from booked where name <> 'taken'")
+        assert await pool.run(contended(book(*NAMES), others)) == ["taken"]
