@@ -309,3 +309,44 @@ async def test_a_pool_that_is_left_in_a_cancelled_scope(face: str, db: Any, dsn:
         await asyncio.sleep(0.05)
     else:
         pytest.fail("sessions of the pool are still there")
+
+
+async def test_a_transaction_block(face: str, db: Any) -> None:
+    """ROLLBACK is carried out, and the next one may begin."""
+    await db.execute("create temp table scoped (n int)")
+    for already in (False, True):
+        with anyio.CancelScope() as scope:
+            async with db.transaction() as tx:
+                await tx.execute("insert into scoped values (:n)", n=1)
+                async with tx.transaction() as inner:
+                    await inner.execute("insert into scoped values (2)")
+                    scope.deadline = anyio.current_time() + SOON
+                    if already:
+                        scope.cancel()
+                    await inner.fetch_value(SLOW)
+        assert scope.cancelled_caught
+        await usable(db)
+    async with db.transaction() as tx:
+        await tx.execute("insert into scoped values (3)")
+    assert await db.fetch_column("select n from scoped") == [3]
+
+
+async def test_attempts_of_a_transaction(face: str, db: Any) -> None:
+    with anyio.move_on_after(SOON) as scope:
+        async for attempt in db.transaction_attempts(attempts=3):
+            async with attempt as tx:
+                await tx.fetch_value(SLOW)
+    assert scope.cancelled_caught
+    await usable(db)
+
+
+async def test_a_transaction_of_a_pool(face: str, runner: Any, dsn: str) -> None:
+    async with pool_of(dsn) as pool:
+        for _ in range(3):
+            with anyio.move_on_after(SOON) as scope:
+                async with pool.acquire() as db, db.transaction() as tx:
+                    await tx.fetch_value(SLOW)
+            assert scope.cancelled_caught
+        with anyio.fail_after(10):
+            async with pool.acquire() as db:
+                await usable(db)

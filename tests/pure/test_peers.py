@@ -10,8 +10,10 @@ import pgoxide
 from pgoxide.driver import peers
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
+from pgoxide.driver._async.transaction import AsyncTransaction
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.prepared_statement import PreparedStatement
+from pgoxide.driver._sync.transaction import Transaction
 
 KINDS = {
     pgoxide.AsyncConnection: "connection",
@@ -20,6 +22,8 @@ KINDS = {
     pgoxide.Pool: "pool",
     AsyncPreparedStatement: "statement",
     PreparedStatement: "statement",
+    AsyncTransaction: "transaction",
+    Transaction: "transaction",
     AsyncBatch: "batch",
     Batch: "batch",
 }
@@ -49,7 +53,9 @@ def test_what_there_is_is_not_hidden(kind: type) -> None:
     assert not real & peers._ALL
     for hint in peers._HINTS[KINDS[kind]].values():
         first = hint.split(" or ")[0].split(",")[0].split("(")[0].split(".")[0].split(":")[0].split(" ")[0]
-        assert first in real or hint.startswith(("nothing", "the verbs", "repr", "transaction")), (kind, hint)
+        assert first in real or hint.startswith(
+            ("nothing", "the verbs", "repr", "the block", "rollback_only")
+        ), (kind, hint)
 
 
 def test_a_name_of_ours_stays() -> None:

@@ -16,6 +16,7 @@ from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut, CopySource, save
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS
+from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.errors import DatabaseError, Error, InterfaceError, Rollback, UnexpectedRollback
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ CLEANUP_TIMEOUT = 10.0
 """Seconds a ROLLBACK may take before the connection is aborted."""
 
 
+@explain_peers_names("transaction")
 class AsyncTransaction(_core.AsyncTransactionBlock):
     """A transaction as a block, or inside one a savepoint; made by `transaction()`, entered once.
 
@@ -358,3 +360,6 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._connection!r}>"
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())

@@ -13,6 +13,7 @@ from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.copying import CopyOut, CopySource, save
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS
+from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.errors import DatabaseError, Error, InterfaceError, Rollback, UnexpectedRollback
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ CLEANUP_TIMEOUT = 10.0
 """Seconds a ROLLBACK may take before the connection is aborted."""
 
 
+@explain_peers_names("transaction")
 class Transaction(_core.TransactionBlock):
     """A transaction as a block, or inside one a savepoint; made by `transaction()`, entered once.
 
@@ -328,3 +330,6 @@ class Transaction(_core.TransactionBlock):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._connection!r}>"
+
+    def __dir__(self) -> list[str]:
+        return own_names(super().__dir__())
