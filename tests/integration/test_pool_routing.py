@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import pgoxide
 from fixtures.fix_pools import real
 from pgoxide.errors import (
     DataError,
@@ -63,6 +64,29 @@ async def test_every_verb(open_pool: Any, db: Any) -> None:
     assert await pool.run(plan()) == 9
     assert pool.stats().used == 0
     await db.execute("drop table routed")
+
+
+@pytest.mark.row("O13")
+async def test_transactions_of_the_pool(open_pool: Any, db: Any) -> None:
+    await db.execute_script("drop table if exists moved; create table moved (n int)")
+    pool = await open_pool(max_size=2)
+    async with pool.transaction(isolation="serializable") as tx:
+        await tx.execute("insert into moved values (1)")
+        assert await tx.fetch_value("show transaction_isolation") == "serializable"
+        assert await pool.fetch_value("select count(*) from moved", into=int) == 0  # elsewhere
+    assert await pool.fetch_value("select count(*) from moved", into=int) == 1
+    with pytest.raises(DivisionByZero):
+        async with pool.transaction() as tx:
+            await tx.execute("insert into moved values (2)")
+            await tx.execute("select 1/0")
+    async with pool.transaction() as tx:
+        await tx.execute("insert into moved values (3)")
+        raise pgoxide.Rollback
+    async with pool.transaction() as tx:
+        await tx.execute("insert into moved values (4)", commit=True)
+    assert await pool.fetch_column("select n from moved order by n", into=int) == [1, 4]
+    assert pool.stats().used == 0
+    await db.execute("drop table moved")
 
 
 @pytest.mark.row("O13")

@@ -562,6 +562,9 @@ class AsyncClient:
     def _settled(self) -> Reply[None] | None:
         """A reply that settles when all that was asked before it has finished; None when nothing is unfinished."""
 
+    def _unpark(self, routed: bool) -> None:
+        """Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open."""
+
     def _ping(self) -> Reply[None]:
         """A reply that settles once the server has answered a Sync."""
 

@@ -564,6 +564,9 @@ class Client:
     def _unpark(self, routed: bool) -> None:
         """Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open."""
 
+    def _is_doomed(self) -> bool:
+        """Whether it has ended, or the server has announced its end: looks at the socket."""
+
     def _asked(self) -> int:
         """The last request's number: when it is the same, nothing was asked meanwhile."""
 

@@ -385,6 +385,9 @@ class AsyncPoolCore:
     def _shut(self) -> None:
         """From now on nothing new is taken; who waits is told."""
 
+    def _orphan(self) -> None:
+        """This is the child of a fork: the connections are its parent's."""
+
     def _members(self) -> list[tuple[AsyncConnection, str]]:
         """The connections, each with how it stands: idle, busy, used, resetting, checking."""
 

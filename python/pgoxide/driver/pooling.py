@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import traceback
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pgoxide.errors import InterfaceError, PoolTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PoolStats", "Settings", "check_whole", "delay_after", "late", "stack_here"]
+__all__ = ["PoolStats", "Settings", "check_whole", "delay_after", "late", "stack_here", "watch_forks"]
 
 JITTER = 0.1
 """By so much, either way, lifetimes differ: connections opened together must not all be replaced together."""
@@ -130,6 +132,27 @@ def late(stats: PoolStats, waited: float, limit: float | None) -> PoolTimeout:
     error = PoolTimeout(f"{text}; opening one failed: {type(failure).__name__}: {failure}")
     error.__cause__ = failure
     return error
+
+
+class _Forkable(Protocol):
+    def _after_fork(self) -> None: ...
+
+
+_pools: weakref.WeakSet[_Forkable] = weakref.WeakSet()
+
+
+def watch_forks(pool: _Forkable) -> None:
+    """Has the pool told, in the child of a fork, that it is not the child's."""
+    _pools.add(pool)
+
+
+def _forked() -> None:
+    for pool in list(_pools):
+        pool._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def stack_here() -> str:

@@ -8,7 +8,6 @@ Only the front of the queue takes connections, so nobody is overtaken.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -31,6 +30,10 @@ RESET_TIMEOUT = 30.0
 
 PING_TIMEOUT = 5.0
 """Seconds an idle connection may take to say that it lives."""
+
+FORKED = (
+    "this pool was opened before a fork: its connections are the other process's; open one in each process"
+)
 
 BUCKETS = 28
 """Powers of two of microseconds that waits are counted by."""
@@ -88,8 +91,7 @@ class Shelf(_core.PoolCore):
         """The most recently used last: it is taken first."""
         self._queue: deque[_Place] = deque()
         self._coming = 0
-        self._paused = self._shut_down = False
-        self._pid = os.getpid()
+        self._paused = self._shut_down = self._is_orphan = False
         self._served_at_once = 0
         self._wait_counts = [0] * BUCKETS
         self._retiring: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -115,7 +117,6 @@ class Shelf(_core.PoolCore):
         """The next connection, fit to be used; it stands as "busy"."""
         if timeout is not None and not timeout >= 0:
             raise InterfaceError(f"timeout={timeout}: seconds, not negative")
-        self._check_process()
         with self._lock:
             self._check_shelf()
             member = None if self._queue else self._pop(whole=whole)
@@ -201,21 +202,24 @@ class Shelf(_core.PoolCore):
 
     def _is_fit(self, member: _Member, *, whole: bool) -> bool:
         """Whether the connection can be used; if not, it has been given up. Asks the server where that is due."""
-        db, settings = member.db, self._settings
+        db, settings, why = member.db, self._settings, "lost"
         try:
             idle = time.monotonic() - member.idle_since
-            if db.closed:
+            if db._is_doomed():
                 why = "lost"
             elif (spent := self._spent(member)) is not None:
                 why = spent
             elif settings.max_idle is not None and idle >= settings.max_idle:
                 why = "idle"
             else:
+                why = "reset failed"
                 if member.resetting:
                     db._await_reset(RESET_TIMEOUT)
                     member.resetting = False
                 elif settings.ping_after is not None and idle >= settings.ping_after:
+                    why = "lost"
                     db._ping(PING_TIMEOUT)
+                    why = "reset failed"
                 if whole and member.dirty:
                     if db._reset(settings.reset, RESET_TIMEOUT):
                         db._await_reset(RESET_TIMEOUT)
@@ -224,7 +228,6 @@ class Shelf(_core.PoolCore):
                 return True
         except Error as error:
             self._do_note(error)
-            why = "reset failed" if member.resetting or member.dirty else "lost"
         self._give_up(member, why)
         return False
 
@@ -297,7 +300,6 @@ class Shelf(_core.PoolCore):
 
     def _give_up(self, member: _Member, why: str) -> None:
         if self._remove(member.db):
-            member.db._unpark(routed=False)
             self._do_give_up(member.db, why)
 
     # -- what the pool tells and asks ---------------------------------------------------------------------------
@@ -405,14 +407,15 @@ class Shelf(_core.PoolCore):
         return self._served_at_once, list(self._wait_counts)
 
     def _check_shelf(self) -> None:
+        if self._is_orphan:
+            raise InterfaceError(FORKED)
         if self._shut_down:
             raise InterfaceError("the pool is closed")
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise InterfaceError(
-                "this pool was opened before a fork: its connections are the other process's; open one in each process"
-            )
+    def _orphan(self) -> None:
+        """In the child of a fork, where other threads do not go on: their locks stay as they were."""
+        self._lock = threading.Lock()
+        self._is_orphan = True
 
     def _spawn(self, work: Callable[..., object], *args: object) -> None:
         """Runs work in the background."""

@@ -666,6 +666,11 @@ impl AsyncClient {
         Ok(Some(reply))
     }
 
+    /// Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open.
+    fn _unpark(&self, routed: bool) {
+        self.session.unpark(routed);
+    }
+
     /// A reply that settles once the server has answered a Sync.
     fn _ping(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
         Self::round_trip(slf)

@@ -576,6 +576,14 @@ impl BlockingClient {
         self.session.last_id()
     }
 
+    /// It has ended, or the server has announced its end: looks at the socket.
+    fn _is_doomed(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(_turn) = self.turn.take_if_free() {
+            self.look(py)?;
+        }
+        Ok(self.session.is_doomed())
+    }
+
     /// Writes the reset and waits for nothing but the turn; false when there is nothing to undo.
     fn _reset(&self, py: Python<'_>, reset: &str, timeout: f64) -> PyResult<bool> {
         self.send_reset(py, &Reset::asked(reset), Deadline::after(Some(timeout)))

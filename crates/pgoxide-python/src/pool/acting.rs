@@ -96,7 +96,11 @@ impl PoolRouter {
     fn look(&self, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
         AsyncClient::look(client)?;
         let mut inner = lock(&self.inner);
-        if let Some(member) = inner.members.of(slot, client) {
+        // What was read may have made it somebody's meanwhile, or given it something to do.
+        if let Some(member) = inner.members.of(slot, client)
+            && member.standing == Standing::Routed
+            && load(client.get()) == (0, true)
+        {
             member.looked = true;
             let since = member.idle_since;
             inner.members.make_idle(slot, since);
@@ -116,7 +120,6 @@ impl PoolRouter {
     }
 
     fn give_up(slf: &Bound<'_, Self>, client: Py<AsyncClient>, why: &'static str) -> PyResult<()> {
-        client.get().session.unpark(false);
         slf.call_method1(intern!(slf.py(), "_do_give_up"), (client, why))?;
         Ok(())
     }
@@ -207,6 +210,9 @@ impl PoolRouter {
             let Some(member) = inner.members.of(*slot, client) else { return Ok(()) };
             member.standing = Standing::Routed;
             inner.members.make_idle(*slot, Instant::now());
+            if let Some(member) = inner.members.get(*slot) {
+                member.asked = true;
+            }
         }
         Self::serve_next(slf)
     }

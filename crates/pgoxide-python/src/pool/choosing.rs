@@ -127,13 +127,13 @@ impl Inner {
     fn inspect(&mut self, py: Python<'_>, slot: usize, rules: &Rules, now: Instant) -> Idle {
         let Some(member) = self.members.get(slot) else { return Idle::Step(Step::Nothing) };
         let idle = now.duration_since(member.idle_since);
-        let why = if member.client.get().session.is_ended() {
+        let why = if member.client.get().session.is_doomed() {
             "lost"
         } else if member.is_spent(rules, now) {
             member.why_spent(rules)
         } else if rules.max_idle.is_some_and(|most| idle >= most) {
             "idle"
-        } else if rules.ping_after.is_some_and(|after| idle >= after) {
+        } else if !member.asked && rules.ping_after.is_some_and(|after| idle >= after) {
             member.standing = Standing::Checked;
             return Idle::Step(Step::Ping(member.client.clone_ref(py)));
         } else if idle >= WORTH_A_LOOK && !member.looked {

@@ -51,6 +51,8 @@ pub(super) struct Member {
     pub(super) tail_long: bool,
     pub(super) expires: Option<Instant>,
     pub(super) uses: u64,
+    /// It has been asked since it became idle whether it lives.
+    pub(super) asked: bool,
     /// What has arrived since it became idle has been read.
     pub(super) looked: bool,
     /// The last request's id before its user had it: when it is the same afterwards, nothing was asked.
@@ -132,6 +134,7 @@ impl Members {
             tail_long: false,
             expires,
             uses: 0,
+            asked: false,
             looked: false,
             asked_before: 0,
         };
@@ -169,11 +172,11 @@ impl Members {
         Some(member)
     }
 
-    /// Nothing runs on it.
+    /// Nothing runs on it. Does nothing for one that is somebody's, or about to be.
     pub(super) fn make_idle(&mut self, slot: usize, now: Instant) {
-        let Some(member) = self.get(slot) else { return };
+        let Some(member) = self.get(slot).filter(|member| member.standing == Standing::Routed) else { return };
         if member.idle_since != now {
-            (member.idle_since, member.looked) = (now, false);
+            (member.idle_since, member.looked, member.asked) = (now, false, false);
         }
         if !std::mem::replace(&mut member.idle, true) {
             self.idle.push(slot);
@@ -203,7 +206,7 @@ impl Members {
         freshest.is_some_and(|member| {
             now.duration_since(member.idle_since) < WORTH_A_LOOK.min(rules.ping_after.unwrap_or(WORTH_A_LOOK))
                 && !member.is_spent(rules, now)
-                && !member.client.get().session.is_ended()
+                && !member.client.get().session.is_doomed()
         })
     }
 

@@ -77,6 +77,8 @@ struct Inner {
     /// The server cannot be reached: no more attempts than the one under way.
     paused: bool,
     closed: bool,
+    /// This is the child of a fork: the connections are its parent's.
+    orphan: bool,
 }
 
 /// The core of `AsyncPool`: its verbs, and who gets which connection.
@@ -115,12 +117,19 @@ impl PoolRouter {
 
     /// Raises unless the caller runs on the pool's loop, and the pool is open.
     fn check_caller(&self, py: Python<'_>) -> PyResult<()> {
+        let (closed, orphan) = {
+            let inner = lock(&self.inner);
+            (inner.closed, inner.orphan)
+        };
+        if orphan {
+            return Err(unusable(py, orphan));
+        }
         let running = crate::pyimport::running_loop(py)?.call0()?;
         match self.ties.get() {
             Some(own) if running.is(own) => {}
             own => return Err(wrong_loop(py, &running, own.is_some())),
         }
-        if lock(&self.inner).closed { Err(error::interface_error(py, "the pool is closed")) } else { Ok(()) }
+        if closed { Err(unusable(py, orphan)) } else { Ok(()) }
     }
 
     /// One statement, for whichever connection can take it.
@@ -223,6 +232,18 @@ fn unroutable(py: Python<'_>, keeps: Keeps) -> PyErr {
 }
 
 #[cold]
+fn unusable(py: Python<'_>, orphan: bool) -> PyErr {
+    error::interface_error(
+        py,
+        if orphan {
+            "this pool was opened before a fork: its connections are the other process's; open one in each process"
+        } else {
+            "the pool is closed"
+        },
+    )
+}
+
+#[cold]
 fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr {
     error::interface_error(
         py,
@@ -248,8 +269,14 @@ impl PoolRouter {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(py: Python<'_>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        let inner =
-            Inner { members: Members::default(), queue: Queue::default(), opening: 0, paused: false, closed: false };
+        let inner = Inner {
+            members: Members::default(),
+            queue: Queue::default(),
+            opening: 0,
+            paused: false,
+            closed: false,
+            orphan: false,
+        };
         Self {
             ties: LoopTies::default(),
             known: KnownStatements::new(py),
@@ -538,6 +565,11 @@ impl PoolRouter {
     /// From now on nothing new is taken. Who waits is told so.
     fn _shut(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::shut(slf)
+    }
+
+    /// This is the child of a fork.
+    fn _orphan(&self) {
+        lock(&self.inner).orphan = true;
     }
 
     /// The connections: all of them, with "idle", "busy" (routed calls), "used", "resetting" or "checking".

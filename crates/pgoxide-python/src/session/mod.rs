@@ -368,6 +368,12 @@ impl Session {
         lock(&self.state).ended.is_some()
     }
 
+    /// It has ended, or the server has announced its end.
+    pub(crate) fn is_doomed(&self) -> bool {
+        let state = lock(&self.state);
+        state.ended.is_some() || state.last_words.is_some()
+    }
+
     pub(crate) fn status(&self) -> TransactionStatus {
         lock(&self.state).conn.status()
     }

@@ -24,6 +24,7 @@ from pgoxide._core import TypeRegistry
 from pgoxide.driver._async.connection import AsyncConnection
 from pgoxide.driver._async.pool_batch import AsyncPoolBatch
 from pgoxide.driver._async.pool_stream import AsyncPoolStream
+from pgoxide.driver._async.pool_transaction import AsyncPoolTransaction
 from pgoxide.driver.bells import AsyncBell
 
 # async-only: begin
@@ -40,6 +41,7 @@ from pgoxide.driver.pooling import (
     delay_after,
     late,
     stack_here,
+    watch_forks,
 )
 
 # sync: from pgoxide.driver.shelf import Shelf
@@ -68,10 +70,11 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Reader
-    from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.statement import Isolation, ParameterSet, Plan, Statement
     from pgoxide.types import Row
 
 __all__ = ["AsyncPool"]
@@ -227,7 +230,8 @@ class AsyncPool(_core.AsyncPoolCore):
         self._debug = sys.flags.dev_mode if debug is None else debug
         self._changed = AsyncBell()
         self._opened = self._closing = False
-        self._retrying = False
+        watch_forks(self)
+        self._retrying = self._forked = False
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
@@ -312,6 +316,7 @@ class AsyncPool(_core.AsyncPoolCore):
             raise
         self._connects += 1
         db._pool = self
+        db._explain_pool(self._line_for_errors)
         gone = weakref.ref(db)
         pool: weakref.ref[AsyncPool] = weakref.ref(self)
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
@@ -330,6 +335,10 @@ class AsyncPool(_core.AsyncPoolCore):
                 f"configure changed {', '.join(str(name) for name in names)}, which the pool's reset would undo after the first use: "
                 'give settings as parameters={"name": "value"} to the pool, set them in on_acquire, or choose another reset='
             )
+
+    def _line_for_errors(self) -> str:
+        """How the pool stands, for the notes on errors."""
+        return str(self.stats())
 
     def _join(self, db: AsyncConnection, *, expected: bool) -> None:
         """A new connection is the pool's."""
@@ -448,6 +457,7 @@ class AsyncPool(_core.AsyncPoolCore):
     async def _retire(self, db: AsyncConnection) -> None:
         """Closes a connection that the pool has given up."""
         db._pool = None
+        db._unpark(routed=False)
         try:
             if self._before_close is not None and not db.closed:
                 await self._before_close(db)
@@ -614,6 +624,28 @@ class AsyncPool(_core.AsyncPoolCore):
         """
         return AsyncPoolStream(self, statement, args, options)
 
+    def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+        others: Others = "raise",
+    ) -> AsyncPoolTransaction:
+        """A transaction as a block, on a connection of its own: see `AsyncConnection.transaction`, also for the arguments.
+
+        The connection is taken when the block is entered, and given back when it ends. What the pool itself is given
+        meanwhile runs elsewhere, outside the transaction: use the block's verbs.
+
+        >>> import pgoxide
+        >>> async def move(pool: pgoxide.AsyncPool) -> None:
+        ...     async with pool.transaction(isolation="serializable") as tx:
+        ...         await tx.execute("update accounts set balance = balance - 1 where id = 1")
+        ...         await tx.execute("update accounts set balance = balance + 1 where id = 2", commit=True)
+        """
+        options = {"isolation": isolation, "read_only": read_only, "deferrable": deferrable, "others": others}
+        return AsyncPoolTransaction(self, options)
+
     async def execute_many(
         self,
         query: str | Statement[object],
@@ -776,7 +808,7 @@ class AsyncPool(_core.AsyncPoolCore):
         await self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_opened", False) and not self._closing:
+        if getattr(self, "_opened", False) and not self._closing and not self._forked:
             self._closing = True
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             for db, _ in self._members():
@@ -789,6 +821,11 @@ class AsyncPool(_core.AsyncPoolCore):
 
     def __dir__(self) -> list[str]:
         return own_names(super().__dir__())
+
+    def _after_fork(self) -> None:
+        """In the child of a fork: the connections are the parent's."""
+        self._forked = True
+        self._orphan()
 
     # -- work in the background ---------------------------------------------------------------------------------
 

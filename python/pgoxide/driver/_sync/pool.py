@@ -21,6 +21,7 @@ from pgoxide._core import TypeRegistry
 from pgoxide.driver._sync.connection import Connection
 from pgoxide.driver._sync.pool_batch import PoolBatch
 from pgoxide.driver._sync.pool_stream import PoolStream
+from pgoxide.driver._sync.pool_transaction import PoolTransaction
 from pgoxide.driver.bells import Bell
 from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
@@ -31,6 +32,7 @@ from pgoxide.driver.pooling import (
     delay_after,
     late,
     stack_here,
+    watch_forks,
 )
 from pgoxide.driver.shelf import Shelf
 from pgoxide.errors import ConnectionClosed, Error, InterfaceError, QueryTimeout
@@ -43,10 +45,11 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions
     from pgoxide.driver.options import ConnectionOptions
     from pgoxide.driver.sinks import Reader
-    from pgoxide.statement import ParameterSet, Plan, Statement
+    from pgoxide.statement import Isolation, ParameterSet, Plan, Statement
     from pgoxide.types import Row
 
 __all__ = ["Pool"]
@@ -151,7 +154,8 @@ class Pool(Shelf):
         self._debug = sys.flags.dev_mode if debug is None else debug
         self._changed = Bell()
         self._opened = self._closing = False
-        self._retrying = False
+        watch_forks(self)
+        self._retrying = self._forked = False
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
@@ -214,6 +218,7 @@ class Pool(Shelf):
             raise
         self._connects += 1
         db._pool = self
+        db._explain_pool(self._line_for_errors)
         gone = weakref.ref(db)
         pool: weakref.ref[Pool] = weakref.ref(self)
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
@@ -232,6 +237,10 @@ class Pool(Shelf):
                 f"configure changed {', '.join(str(name) for name in names)}, which the pool's reset would undo after the first use: "
                 'give settings as parameters={"name": "value"} to the pool, set them in on_acquire, or choose another reset='
             )
+
+    def _line_for_errors(self) -> str:
+        """How the pool stands, for the notes on errors."""
+        return str(self.stats())
 
     def _join(self, db: Connection, *, expected: bool) -> None:
         """A new connection is the pool's."""
@@ -326,6 +335,7 @@ class Pool(Shelf):
     def _retire(self, db: Connection) -> None:
         """Closes a connection that the pool has given up."""
         db._pool = None
+        db._unpark(routed=False)
         try:
             if self._before_close is not None and not db.closed:
                 self._before_close(db)
@@ -454,6 +464,28 @@ class Pool(Shelf):
         ...         print(sum([n for n in numbers]))
         """
         return PoolStream(self, statement, args, options)
+
+    def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+        others: Others = "raise",
+    ) -> PoolTransaction:
+        """A transaction as a block, on a connection of its own: see `Connection.transaction`, also for the arguments.
+
+        The connection is taken when the block is entered, and given back when it ends. What the pool itself is given
+        meanwhile runs elsewhere, outside the transaction: use the block's verbs.
+
+        >>> import pgoxide
+        >>> def move(pool: pgoxide.Pool) -> None:
+        ...     with pool.transaction(isolation="serializable") as tx:
+        ...         tx.execute("update accounts set balance = balance - 1 where id = 1")
+        ...         tx.execute("update accounts set balance = balance + 1 where id = 2", commit=True)
+        """
+        options = {"isolation": isolation, "read_only": read_only, "deferrable": deferrable, "others": others}
+        return PoolTransaction(self, options)
 
     def execute_many(
         self,
@@ -604,7 +636,7 @@ class Pool(Shelf):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_opened", False) and not self._closing:
+        if getattr(self, "_opened", False) and not self._closing and not self._forked:
             self._closing = True
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             for db, _ in self._members():
@@ -617,6 +649,11 @@ class Pool(Shelf):
 
     def __dir__(self) -> list[str]:
         return own_names(super().__dir__())
+
+    def _after_fork(self) -> None:
+        """In the child of a fork: the connections are the parent's."""
+        self._forked = True
+        self._orphan()
 
     # -- work in the background ---------------------------------------------------------------------------------
 
