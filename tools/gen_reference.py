@@ -34,6 +34,13 @@ TABLE = """\
 ASYNC_START = "import pgoxide\n\ndb = await pgoxide.AsyncConnection.connect()\n" + TABLE.replace(
     "{await}", "await "
 )
+ASYNC_POOL_START = (
+    "import pgoxide\n\npool = await pgoxide.AsyncPool()\ndb = await pool.acquire()\n"
+    + TABLE.replace("{await}", "await ")
+)
+BLOCKING_POOL_START = "import pgoxide\n\npool = pgoxide.Pool()\ndb = pool.acquire()\n" + TABLE.replace(
+    "{await}", ""
+)
 BLOCKING_START = "import pgoxide\n\ndb = pgoxide.Connection.connect()\n" + TABLE.replace("{await}", "")
 
 
@@ -91,6 +98,18 @@ PAGES = {
         "What `transaction()` of a [Connection](connection.md) gives. The blocking twin of [AsyncTransaction](async-transaction.md).",
         {"driver._sync.transaction": ("Transaction",), "driver._sync.attempts": ("Attempts", "Attempt")},
         BLOCKING_START,
+    ),
+    "async-pool": Page(
+        "AsyncPool",
+        "`from pgoxide import AsyncPool`. How it is used: [Share connections](../how-to/pools.md).",
+        {"driver._async.pool": ("AsyncPool",), "driver.pooling": ("PoolStats",)},
+        ASYNC_POOL_START,
+    ),
+    "pool": Page(
+        "Pool",
+        "`from pgoxide import Pool`. The blocking twin of [AsyncPool](async-pool.md).",
+        {"driver._sync.pool": ("Pool",)},
+        BLOCKING_POOL_START,
     ),
     "replies": Page(
         "Replies and results",
@@ -187,6 +206,8 @@ CORE = {
     "AsyncClient": "_core.async_client",
     "Client": "_core.blocking_client",
     "BatchBuilder": "_core.batch",
+    "AsyncPoolCore": "_core.pool",
+    "PoolCore": "_core.pool",
     "AsyncPreparedVerbs": "_core.prepared_statement",
     "PreparedVerbs": "_core.prepared_statement",
     "AsyncTransactionBlock": "_core.transaction",
@@ -199,6 +220,7 @@ def inherited(node: ast.ClassDef) -> Iterator[ast.stmt]:
     own = {member.name for member in node.body if isinstance(member, Function)}
     for base in node.bases:
         name = ast.unparse(base).removeprefix("_core.").partition("[")[0]
+        name = {"Shelf": "PoolCore"}.get(name, name)  # through the room between them
         if name in CORE:
             (core,) = definitions(parse(CORE[name]))[name]
             yield from (m for m in core.body if isinstance(m, Function) and m.name not in own)
