@@ -15,7 +15,7 @@ class AsyncBell:
     """Wakes the tasks that wait."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.rings: int = 0
         self._waiting: set[Future[None]] = set()
 
     def ring(self) -> None:
@@ -43,7 +43,7 @@ class Bell:
     """Wakes the threads that wait."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.rings: int = 0
         self._changed = threading.Condition()
 
     def ring(self) -> None:

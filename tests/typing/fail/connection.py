@@ -42,7 +42,7 @@ def blocking(db: Connection) -> None:
     db.copy_in("users", b"1", format="csv", force_quote=["id"])  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     db.copy_out("users", to="users.csv")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     db.copy_out("users", format="csv", to=Path("x"), into=User)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
-    db.copy_out("users", format="json")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    db.copy_out("users", format="json")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     db.copy_out("users", format="csv", freeze=True)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     db.execute_many("select $1", [1, 2])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
     streamed: list[int] = list(db.stream(users))  # type: ignore[arg-type] # pyright: ignore[reportAssignmentType]

@@ -109,7 +109,7 @@ class AsyncAttempt:
     def __init__(self, attempts: AsyncAttempts, number: int, block: AsyncTransaction) -> None:
         self._attempts = attempts
         self._block = block
-        self.number = number
+        self.number: int = number
 
     async def __aenter__(self) -> AsyncTransaction:
         return await self._block.__aenter__()

@@ -106,7 +106,7 @@ class Attempt:
     def __init__(self, attempts: Attempts, number: int, block: Transaction) -> None:
         self._attempts = attempts
         self._block = block
-        self.number = number
+        self.number: int = number
 
     def __enter__(self) -> Transaction:
         return self._block.__enter__()
