@@ -218,7 +218,6 @@ class Pool(Shelf):
             raise
         self._connects += 1
         db._pool = self
-        db._explain_pool(self._line_for_errors)
         gone = weakref.ref(db)
         pool: weakref.ref[Pool] = weakref.ref(self)
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
@@ -237,10 +236,6 @@ class Pool(Shelf):
                 f"configure changed {', '.join(str(name) for name in names)}, which the pool's reset would undo after the first use: "
                 'give settings as parameters={"name": "value"} to the pool, set them in on_acquire, or choose another reset='
             )
-
-    def _line_for_errors(self) -> str:
-        """How the pool stands, for the notes on errors."""
-        return str(self.stats())
 
     def _join(self, db: Connection, *, expected: bool) -> None:
         """A new connection is the pool's."""
