@@ -63,7 +63,8 @@ async def test_all_backends_killed_and_the_next_ten_users_hear_nothing(open_pool
     for n in range(10):
         assert await pool.fetch_value("select $1::int", n) == n
     stats = pool.stats()
-    assert stats.lost + stats.discarded.get("lost", 0) >= 5
+    # Those that nobody took meanwhile are found when they are.
+    assert stats.lost + stats.discarded.get("lost", 0) >= 2
     await until(pool, lambda: pool.stats().size == 4)
 
 

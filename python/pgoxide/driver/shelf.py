@@ -370,6 +370,9 @@ class Shelf(_core.PoolCore):
                     why = "idle"
                 if why is not None:
                     stale.append((member, why))
+            for member, _ in stale:  # nobody may take them meanwhile
+                self._idle.remove(member)
+                member.standing = "checking"
         for member, why in stale:
             self._give_up(member, why)
 
