@@ -96,7 +96,9 @@ async def test_a_child_that_outlives_the_block(table: Any) -> None:
 
 
 @ASYNC
-@pytest.mark.parametrize("verb", ["execute", "batch", "stream", "script", "many", "copy", "savepoint", "run"])
+@pytest.mark.parametrize(
+    "verb", ["execute", "batch", "stream", "script", "many", "copy", "savepoint", "run", "portal", "prepare"]
+)
 async def test_the_blocks_object_belongs_to_it_anywhere(table: Any, verb: str) -> None:
     async def use(tx: Any) -> None:
         if verb == "execute":
@@ -117,6 +119,15 @@ async def test_the_blocks_object_belongs_to_it_anywhere(table: Any, verb: str) -
             from pgoxide.statement import Statement, execute
 
             await tx.run(execute(Statement(INSERT, (1,))))
+        elif verb == "portal":
+            portal = await tx.portal("insert into kept values ($1), ($2) returning n", 1, 2, into=int)
+            assert await portal.fetch(1) == [1]
+            assert await portal.fetch_all() == [2]
+            await portal.close()
+        elif verb == "prepare":
+            assert (await tx.describe(INSERT)).parameters[0].type_name == "int4"
+            async with await tx.prepare("select n from kept") as statement:
+                assert [column.type_name for column in statement.columns] == ["int4"]
         else:
             async with tx.transaction() as inner:
                 await inner.execute(INSERT, 1)

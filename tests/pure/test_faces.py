@@ -27,6 +27,7 @@ from pgoxide import (
     PreparedStatement,
     _core,
 )
+from pgoxide.driver import peers
 from pgoxide.driver._async.attempts import AsyncAttempt, AsyncAttempts
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut
@@ -95,6 +96,32 @@ def test_twins(asynchronous: type, blocking: type) -> None:
         assert parameters(member) == parameters(twin), name
         if name not in {"connect", "acquire", "closed"}:  # their texts differ, as the things do
             assert blocking_text(inspect.getdoc(member)) == blocking_text(inspect.getdoc(twin)), name
+
+
+# A connection's own business, of which a transaction inside it has no part.
+SESSIONS_OWN = {
+    "abort", "add_close_listener", "add_notice_listener", "add_notification_listener", "backend_pid", "cancel", "cancel_token",
+    "close", "closed", "config", "connect", "parameter", "reload_types", "remove_notice_listener", "run_transaction",
+    "server_version", "statement_cache", "transaction_attempts", "transaction_status",
+}  # fmt: skip
+BLOCKS_OWN = {"on_commit", "rollback_only"}
+
+
+@pytest.mark.row("X01", face="both")
+@pytest.mark.parametrize(
+    ("connection", "block"), [(AsyncConnection, AsyncTransaction), (Connection, Transaction)]
+)
+def test_a_blocks_verbs_are_the_connections(connection: type, block: type) -> None:
+    verbs, ours = public(connection), public(block)
+    # Without the names of other drivers, which only say what is ours.
+    verbs, ours = (
+        {n: m for n, m in all_.items() if not isinstance(m, peers._Absent)} for all_ in (verbs, ours)
+    )
+    assert set(verbs) - set(ours) == SESSIONS_OWN
+    assert set(ours) - set(verbs) == BLOCKS_OWN
+    for name in set(verbs) & set(ours) - {"transaction"}:
+        there, here = parameters(verbs[name]) or [], parameters(ours[name]) or []
+        assert [one for one in here if one[0] != "commit"] == there, name
 
 
 def test_the_executors_verbs_are_the_connections() -> None:
@@ -203,7 +230,7 @@ def test_a_transaction_has_the_verbs_of_its_client() -> None:
         verbs = {
             name
             for name in client
-            if name.startswith("fetch_") or name in {"execute", "execute_script", "stream"}
+            if name.startswith("fetch_") or name in {"execute", "execute_script", "portal", "stream"}
         }
         assert public_names == verbs
         for name in verbs:
@@ -213,7 +240,7 @@ def test_a_transaction_has_the_verbs_of_its_client() -> None:
                 )
                 mine_named, its_named = ({a.arg for a in f.args.kwonlyargs} for f in (mine, its))
                 assert mine_named - its_named == (
-                    set() if name in {"execute_script", "stream"} else {"commit"}
+                    set() if name in {"execute_script", "portal", "stream"} else {"commit"}
                 ), name
                 assert not its_named - mine_named, name
 

@@ -93,10 +93,17 @@ pub(crate) struct Portal {
     client: Client,
     pub(crate) shared: Arc<Shared>,
     into: Option<Py<PyAny>>,
+    /// The token of the transaction block whose object it was opened through: it belongs to that, whoever asks.
+    via: Option<Py<PyAny>>,
 }
 
 /// The run that opens a portal.
-pub(crate) fn opening(client: &Bound<'_, PyAny>, session: &Session, asked: &mut Asked<'_>) -> PyResult<Box<Run>> {
+pub(crate) fn opening(
+    client: &Bound<'_, PyAny>,
+    session: &Session,
+    asked: &mut Asked<'_>,
+    via: Option<&Py<PyAny>>,
+) -> PyResult<Box<Run>> {
     let py = client.py();
     let prepared = asked.prepared(session)?;
     if !matches!(prepared.command, Command::Plain | Command::Other) {
@@ -129,7 +136,8 @@ pub(crate) fn opening(client: &Bound<'_, PyAny>, session: &Session, asked: &mut 
     let mut run =
         Box::new(Run::new(prepared, Verb::All, into.as_ref().map(|into| into.clone_ref(py)), asked.arguments.len()));
     run.portal = Some(Arc::clone(&shared));
-    run.opening = Some(Py::new(py, Portal { client, shared, into })?);
+    let via = via.map(|via| via.clone_ref(py));
+    run.opening = Some(Py::new(py, Portal { client, shared, into, via })?);
     Ok(run)
 }
 
@@ -213,12 +221,12 @@ impl Portal {
         }
         match &self.client {
             Client::Async(client) => {
-                let reply = AsyncClient::ask_for(client.bind(py), "fetch", timeout, |id, reply| {
+                let reply = AsyncClient::ask_for(client.bind(py), "fetch", timeout, self.via.as_ref(), |id, reply| {
                     self.session().portal_request(py, id, self, limit, Some(reply))
                 })?;
                 Ok(reply.into_any())
             }
-            Client::Blocking(client) => client.get().ask_for(py, timeout, |id| {
+            Client::Blocking(client) => client.get().ask_for(py, timeout, self.via.as_ref(), |id| {
                 // Again: while this call waited for its turn, the transaction may have ended.
                 self.check(py)?;
                 self.session().portal_request(py, id, self, limit, None)
@@ -327,6 +335,6 @@ impl Portal {
             Client::Async(client) => visit.call(client)?,
             Client::Blocking(client) => visit.call(client)?,
         }
-        self.into.iter().try_for_each(|into| visit.call(into))
+        self.into.iter().chain(&self.via).try_for_each(|held| visit.call(held))
     }
 }

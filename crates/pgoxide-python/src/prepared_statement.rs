@@ -243,7 +243,7 @@ macro_rules! prepared_statement {
                 let client = self.client.bind(args.py()).clone();
                 let given = Given { args, params, named };
                 let asked = self.own.asked(&client.get().session, given, timeout, false)?;
-                <$client>::open_portal(&client, asked)
+                <$client>::open_portal(&client, asked, None)
             }
 
             /// Its name at the server.

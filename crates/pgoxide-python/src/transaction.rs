@@ -333,6 +333,23 @@ macro_rules! block {
                 <$client>::stream_via(self.client.bind(statement.py()), asked, batch, Some(&self.parts.token))
             }
 
+            #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, params=None, **named))]
+            #[expect(clippy::too_many_arguments, reason = "those of the connection's verb")]
+            fn portal<'py>(
+                &self,
+                statement: &Bound<'py, PyAny>,
+                args: Bound<'py, PyTuple>,
+                into: Option<Py<PyAny>>,
+                timeout: Option<f64>,
+                types: Option<&Bound<'py, PyAny>>,
+                params: Option<&Bound<'py, PyAny>>,
+                named: Option<&Bound<'py, PyDict>>,
+            ) -> PyResult<$reply> {
+                let given = Given { args, params, named };
+                let asked = self.asked(statement, given, into, timeout, types, false)?;
+                <$client>::open_portal(self.client.bind(statement.py()), asked, Some(&self.parts.token))
+            }
+
             #[pyo3(signature = (sql, /, *, timeout=None))]
             fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<$reply> {
                 <$client>::script_via(self.client.bind(py), sql, timeout, Some(&self.parts.token))

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from pgoxide._core.async_client import AsyncClient
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.blocking_client import Client
+from pgoxide._core.portal import AsyncPortal, Portal
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import AsyncStream, Stream
 from pgoxide._core.tag import CommandTag
@@ -363,6 +364,36 @@ class AsyncTransactionBlock:
         **named: object,
     ) -> AsyncStream[Row]:
         """As the connection's `stream`, in this transaction."""
+
+    @overload
+    def portal(
+        self, statement: Statement[_R], /, *, timeout: float | None = None
+    ) -> Reply[AsyncPortal[_R]]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Reply[AsyncPortal[_R]]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Reply[AsyncPortal[Row]]:
+        """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
 
     # For `driver` and `transport`
 
@@ -725,6 +756,34 @@ class TransactionBlock:
         **named: object,
     ) -> Stream[Row]:
         """As the connection's `stream`, in this transaction."""
+
+    @overload
+    def portal(self, statement: Statement[_R], /, *, timeout: float | None = None) -> Portal[_R]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: type[_R] | Callable[[Row], _R],
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Portal[_R]: ...
+    @overload
+    def portal(
+        self,
+        statement: str,
+        /,
+        *args: object,
+        into: None = None,
+        timeout: float | None = None,
+        types: _Types | None = None,
+        params: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> Portal[Row]:
+        """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
 
     # For `driver` and `transport`
 

@@ -46,10 +46,14 @@ impl AsyncClient {
     }
 
     /// Opens a portal.
-    pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<Awaitable>> {
+    pub(crate) fn open_portal(
+        slf: &Bound<'_, Self>,
+        mut asked: Asked<'_>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<Awaitable>> {
         slf.get().check_caller(slf.py())?;
-        let place = slf.get().session.admit(slf.py(), None)?;
-        let run = portal::opening(slf.as_any(), &slf.get().session, &mut asked)?;
+        let place = slf.get().session.admit(slf.py(), via)?;
+        let run = portal::opening(slf.as_any(), &slf.get().session, &mut asked, via)?;
         Self::begin(slf, run, "portal", &asked.arguments, asked.timeout, place, Via::default())
     }
 
@@ -58,11 +62,12 @@ impl AsyncClient {
         slf: &Bound<'_, Self>,
         verb: &'static str,
         timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
         make: impl FnOnce(RequestId, Py<Awaitable>) -> PyResult<Request<Job>>,
     ) -> PyResult<Py<Awaitable>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
-        let place = this.session.admit(py, None)?;
+        let place = this.session.admit(py, via)?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
         let request = make(id, reply.clone_ref(py)).inspect_err(|_| reply.get().close_unseen())?;

@@ -116,11 +116,15 @@ impl BlockingClient {
     }
 
     /// Opens a portal.
-    pub(crate) fn open_portal(slf: &Bound<'_, Self>, mut asked: Asked<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn open_portal(
+        slf: &Bound<'_, Self>,
+        mut asked: Asked<'_>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
-        let (_turn, standing) = this.take_turn_at(py, deadline, None)?;
-        let run = portal::opening(slf.as_any(), &this.session, &mut asked)?;
+        let (_turn, standing) = this.take_turn_at(py, deadline, via)?;
+        let run = portal::opening(slf.as_any(), &this.session, &mut asked, via)?;
         this.prepare(py, &run.prepared, deadline, standing)?;
         let arguments = Arguments::Values(&asked.arguments);
         let request = this.session.run_request(py, this.session.next_id(), run, arguments, None)?;
@@ -132,10 +136,11 @@ impl BlockingClient {
         &self,
         py: Python<'_>,
         timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
         make: impl FnOnce(RequestId) -> PyResult<Request<Job>>,
     ) -> PyResult<Py<PyAny>> {
         let deadline = Deadline::after(timeout.or(self.default_timeout));
-        let (_turn, standing) = self.take_turn_at(py, deadline, None)?;
+        let (_turn, standing) = self.take_turn_at(py, deadline, via)?;
         self.run(py, make(self.session.next_id())?, deadline, standing)
     }
 

@@ -324,7 +324,7 @@ impl BlockingClient {
     ) -> PyResult<Py<PyAny>> {
         let given = Given { args, params, named };
         let asked = Asked::new(&slf.get().session, statement, given, into, timeout, types, false)?;
-        Self::open_portal(slf, asked)
+        Self::open_portal(slf, asked, None)
     }
 
     /// Runs a text of several statements by the simple protocol.

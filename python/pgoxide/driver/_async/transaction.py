@@ -9,7 +9,7 @@ import inspect
 # async-only: end
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._async.batch import AsyncBatch
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.driver._async.connection import AsyncConnection
+    from pgoxide.driver._async.prepared_statement import AsyncPreparedStatement
     from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
     from pgoxide.driver.sinks import Reader, Writer
-    from pgoxide.statement import ParameterSet, Plan, Statement
-    from pgoxide.types import Row
+    from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
+    from pgoxide.types import Row, StatementDescription
 
 __all__ = ["AsyncTransaction"]
 
@@ -248,6 +249,49 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
         ...                 print(name, "is registered already")
         """
         return AsyncTransaction(self._connection, "begin", False, others, name, self)
+
+    @overload
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: type[R] | Callable[[Row], R],
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[R]: ...
+    @overload
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: None = None,
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[Row]: ...
+    async def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: Any = None,
+        timeout: float | None = None,
+    ) -> AsyncPreparedStatement[Any]:
+        """As the connection's `prepare`, in this transaction: it sees what has been done here.
+
+        The statement is the connection's: it outlives the transaction, and its runs belong to those who make them.
+        """
+        with self._inside():
+            return await self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+
+    async def describe(
+        self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None
+    ) -> StatementDescription:
+        """As the connection's `describe`, in this transaction."""
+        with self._inside():
+            return await self._connection.describe(sql, types=types, timeout=timeout)
 
     def batch(self, *, timeout: float | None = None, commit: bool = False) -> AsyncBatch:
         """As the connection's `batch`, in this transaction.

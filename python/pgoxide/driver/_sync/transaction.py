@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
 from pgoxide.driver._sync.batch import Batch
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.driver._sync.connection import Connection
+    from pgoxide.driver._sync.prepared_statement import PreparedStatement
     from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions, CopyOutOptions
     from pgoxide.driver.sinks import Reader, Writer
-    from pgoxide.statement import ParameterSet, Plan, Statement
-    from pgoxide.types import Row
+    from pgoxide.statement import ParameterSet, ParameterTypes, Plan, Statement
+    from pgoxide.types import Row, StatementDescription
 
 __all__ = ["Transaction"]
 
@@ -218,6 +219,49 @@ class Transaction(_core.TransactionBlock):
         ...                 print(name, "is registered already")
         """
         return Transaction(self._connection, "begin", False, others, name, self)
+
+    @overload
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: type[R] | Callable[[Row], R],
+        timeout: float | None = None,
+    ) -> PreparedStatement[R]: ...
+    @overload
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: None = None,
+        timeout: float | None = None,
+    ) -> PreparedStatement[Row]: ...
+    def prepare(
+        self,
+        sql: str,
+        /,
+        *,
+        types: ParameterTypes | None = None,
+        into: Any = None,
+        timeout: float | None = None,
+    ) -> PreparedStatement[Any]:
+        """As the connection's `prepare`, in this transaction: it sees what has been done here.
+
+        The statement is the connection's: it outlives the transaction, and its runs belong to those who make them.
+        """
+        with self._inside():
+            return self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+
+    def describe(
+        self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None
+    ) -> StatementDescription:
+        """As the connection's `describe`, in this transaction."""
+        with self._inside():
+            return self._connection.describe(sql, types=types, timeout=timeout)
 
     def batch(self, *, timeout: float | None = None, commit: bool = False) -> Batch:
         """As the connection's `batch`, in this transaction.
