@@ -36,7 +36,16 @@ LIMIT = 5.0
 """Seconds after which an end counts as a hang."""
 
 FATAL = error("57P01", "terminating connection due to administrator command", "FATAL")
-COPY_IN = b"G" + struct.pack("!ibh", 7, 1, 0)
+COPY_FLIGHT = "PDPBEH"
+COPY_IN = (
+    PARSED
+    + parameter_types()
+    + text_columns(("n", INT4))
+    + PARSED
+    + BOUND
+    + b"G"
+    + struct.pack("!ibh", 7, 1, 0)
+)
 MANY = 200_000
 
 
@@ -128,9 +137,9 @@ CATALOG = [
 ]  # fmt: skip
 
 COPIES: dict[str, list[Callable[[Line], None]]] = {
-    "before it begins": [expect("Q")],
-    "after some data": [expect("Q"), send(COPY_IN), expect("ddd")],
-    "before its end is known": [expect("Q"), send(COPY_IN), lambda line: until(line, "c")],
+    "before it begins": [expect(COPY_FLIGHT)],
+    "after some data": [expect(COPY_FLIGHT), send(COPY_IN), expect("ddd")],
+    "before its end is known": [expect(COPY_FLIGHT), send(COPY_IN), lambda line: until(line, "S")],
 }
 
 

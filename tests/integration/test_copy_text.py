@@ -317,3 +317,19 @@ async def test_an_exception_of_the_source_undoes_text_too(db: Any) -> None:
     with pytest.raises(ZeroDivisionError, match="mine"):
         await db.copy_in("t", source())
     assert await db.fetch_value("select count(*) from t") == 0
+
+
+@pytest.mark.row("Y04")
+@pytest.mark.parametrize(
+    ("options", "record"),
+    [({"quote": "\\"}, (".\r",)), ({"quote": "\\"}, (".\n",)), ({"delimiter": "\\"}, (None, "."))],
+)
+async def test_a_line_that_would_end_the_data(db: Any, options: Any, record: Any) -> None:
+    """Before PostgreSQL 18 the server stops at it without a word, wherever quotes stand."""
+    await db.execute("create temp table c (a text, b text)")
+    with pytest.raises(DataError, match="would end the data"):
+        await db.copy_in("c", [record], columns=["a", "b"][: len(record)], format="csv", **options)
+    # In the usual dialect, all of it is data.
+    lines = [(r"\.", None), (None, r"\."), ("\\.\n", "\\.\r\n"), ("a", "b")]
+    assert (await db.copy_in("c", lines, format="csv")).rows_affected == len(lines)
+    assert await db.fetch_all("select * from c") == lines

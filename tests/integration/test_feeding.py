@@ -362,7 +362,10 @@ def columns_of_a_table() -> bytes:
     return shape + BOUND + row(b"a", b"23") + complete("SELECT 1") + ready()
 
 
-COPY_IN = message("G", b"\1\0\1\0\1")
+COPY_FLIGHT = "PDPBEH"
+"""A COPY behind a question for its columns, without a Sync."""
+
+COPY_IN = PARSED + parameter_types() + text_columns(("a", 23)) + PARSED + BOUND + message("G", b"\1\0\1\0\1")
 
 
 @pytest.mark.row("Y05")
@@ -372,10 +375,11 @@ async def test_given_up_while_copy_begins(face: str, runner: Any, peer: Any) -> 
         send(greeting()),
         expect(ONE_FLIGHT),
         send(columns_of_a_table()),
-        expect("Q"),
+        expect(COPY_FLIGHT),
         wait(0.5),
+        expect("S"),
         send(COPY_IN),
-        expect("f"),
+        expect("fS"),
         send(error("57014") + ready()),
         answer(ones),
     ]
@@ -394,10 +398,11 @@ async def test_one_limit_over_all_steps(face: str, runner: Any, peer: Any) -> No
         expect(ONE_FLIGHT),
         wait(0.6),
         send(columns_of_a_table()),
-        expect("Q"),
+        expect(COPY_FLIGHT),
         wait(0.8),
+        expect("S"),
         send(COPY_IN),
-        expect("f"),
+        expect("fS"),
         send(error("57014") + ready()),
         answer(ones),
     ]
@@ -415,7 +420,7 @@ async def test_the_catalogue_is_asked_within_the_limit(face: str, runner: Any, p
     with pytest.raises(QueryTimeout, match=r"within 0\.2 s"):
         await db.copy_in("t", [(1,)], timeout=0.2)
     assert await db.fetch_value("select 1", timeout=10) == 1
-    assert "Q" not in at.lines[0].seen
+    assert "H" not in at.lines[0].seen
     await db.close()
 
 
@@ -500,9 +505,9 @@ async def test_the_server_hears_why(face: str, runner: Any, peer: Any) -> None:
         send(greeting()),
         expect(ONE_FLIGHT),
         send(columns_of_a_table()),
-        expect("Q"),
+        expect(COPY_FLIGHT),
         send(COPY_IN),
-        expect("f"),
+        expect("fS"),
         send(error("57014") + ready()),
         answer(ones),
     ]
@@ -530,9 +535,9 @@ async def test_given_up_when_all_has_been_fed(face: str, runner: Any, peer: Any)
         send(greeting()),
         expect(ONE_FLIGHT),
         send(columns_of_a_table()),
-        expect("Q"),
+        expect(COPY_FLIGHT),
         send(COPY_IN),
-        expect("ddc"),
+        expect("ddcS"),
         wait(0.5),
         send(error("57014") + ready()),
         expect("PDS"),

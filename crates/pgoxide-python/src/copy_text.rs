@@ -6,6 +6,7 @@
 //! `pgoxide_types::copy` makes lines of them. Source: the manual's page of COPY, "File Formats".
 
 use pgoxide_protocol::codes::Format;
+use pgoxide_types::copy::Dialect;
 use pgoxide_types::{ValueError, oid};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -56,12 +57,13 @@ impl TextCopy {
     /// Appends the first line, if there is to be one: the server reads it as the columns' names, or skips it.
     pub(crate) fn begin(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()> {
         if self.options.header {
+            let start = out.len();
             for column in &self.columns {
                 let name = column.name.bind(py).to_str()?.as_bytes();
                 self.write(Some(name), out).map_err(|cause| refuse(py, &cause))?;
                 out.push(self.options.dialect.delimiter);
             }
-            end_line(out);
+            end_line(py, start, out)?;
         }
         Ok(())
     }
@@ -72,7 +74,7 @@ impl TextCopy {
 
     /// Appends one line: a tuple or list in column order; a dict or an object by column name.
     pub(crate) fn encode(&self, record: &Bound<'_, PyAny>, rules: &Rules, out: &mut Vec<u8>) -> PyResult<()> {
-        let (py, columns) = (record.py(), &self.columns);
+        let (py, columns, start) = (record.py(), &self.columns, out.len());
         let mut line = Line { copy: self, rules, out, text: Vec::new() };
         if let Ok(tuple) = record.cast::<PyTuple>() {
             check_width(py, columns.len(), tuple.len())?;
@@ -100,18 +102,24 @@ impl TextCopy {
         }
         if columns.is_empty() {
             out.push(b'\n');
-        } else {
-            end_line(out);
+            return Ok(());
         }
-        Ok(())
+        end_line(py, start, out)
     }
 }
 
 /// The last delimiter becomes the end of the line.
-fn end_line(out: &mut [u8]) {
+fn end_line(py: Python<'_>, start: usize, out: &mut [u8]) -> PyResult<()> {
     if let Some(last) = out.last_mut() {
         *last = b'\n';
     }
+    if Dialect::ends_data(&out[start..]) {
+        return Err(error::data_error(
+            py,
+            "with quote= or delimiter= a backslash there is no way to write this: the line would end the data",
+        ));
+    }
+    Ok(())
 }
 
 /// A line under construction.

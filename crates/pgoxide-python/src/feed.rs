@@ -1,22 +1,28 @@
 //! Requests that are fed while they run: COPY FROM STDIN, and one statement with many parameter sets.
 //!
 //! ```text
-//!   begin ──▶ (COPY: CopyInResponse) ──▶ feed block by block ──▶ finish ──▶ done
+//!   begin ──▶ (the server is ready) ──▶ feed block by block ──▶ finish ──▶ done
 //!                                            │      └── the server refuses: feeding stops ──▶ done(error)
 //!                                            └── the source raises: fail ──▶ done(error), undone at the server
 //! ```
 //!
 //! A fed request is a barrier: nothing else travels beside it. Records are encoded into a block of our own while
 //! the kernel still drains the one before; a source is asked for more only when there is room.
+//!
+//! COPY's data does not say of what types it is. Where records are written, a query of the same columns is described in front
+//! of the COPY, in the same flight and transaction, whose lock keeps the table as it is from then on. If its types are not
+//! those the records would be written in, the COPY is ended before its source is touched.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::codes::Format;
+use pgoxide_protocol::error::EncodeError;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::copy_fail::CopyFail;
-use pgoxide_protocol::message::{close, copy_done, describe, execute, flush, query, sync};
+use pgoxide_protocol::message::row_description::RowDescription;
+use pgoxide_protocol::message::{bind, close, copy_done, describe, execute, flush, parse, query, sync};
 use pgoxide_sqltext::Command;
 use pyo3::buffer::PyBuffer;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -34,7 +40,7 @@ use crate::copy_record::{Column, encode_copy_row, is_raw};
 use crate::copy_text::TextCopy;
 use crate::error;
 use crate::job::{Job, Kind};
-use crate::named::Values;
+use crate::named::{SqlText, Values};
 use crate::prepared::Prepared;
 use crate::session::{Session, append_bind};
 use crate::sync::lock;
@@ -62,7 +68,11 @@ pub(crate) struct Fed {
     pub(crate) ready: bool,
     /// The statement of `execute_many`.
     prepared: Option<Arc<Prepared>>,
-    /// That was lost before anything was taken from the source; None when it may not begin a second time.
+    /// What the columns of a COPY are taken for, until the server has described them.
+    target: Option<Target>,
+    /// How they differ.
+    differs: Option<String>,
+    /// That, or the statement, was lost before anything was taken from the source; None when it may not begin a second time.
     lost: Option<Arc<AtomicBool>>,
     rows: u64,
     tag: Option<CommandTag>,
@@ -71,7 +81,27 @@ pub(crate) struct Fed {
 
 impl Fed {
     fn new(sql: String, started: Option<Py<Awaitable>>, prepared: Option<Arc<Prepared>>) -> Self {
-        Self { sql, started, ready: false, prepared, lost: None, rows: 0, tag: None, text: String::new() }
+        let (target, differs, lost, tag) = (None, None, None, None);
+        Self { sql, started, ready: false, prepared, target, differs, lost, rows: 0, tag, text: String::new() }
+    }
+
+    /// The server has described the statement, or the columns of a COPY. True when it may be fed now.
+    pub(crate) fn described(&mut self, found: Option<&RowDescription<'_>>) -> bool {
+        match self.target.take() {
+            None => self.ready = true,
+            Some(target) => self.differs = target.differs(found),
+        }
+        self.ready
+    }
+
+    /// Why a COPY that the server would take is not to be fed.
+    pub(crate) fn differs(&self) -> Option<&str> {
+        self.differs.as_deref()
+    }
+
+    /// The text that the server is at.
+    pub(crate) fn words(&self) -> &str {
+        self.target.as_ref().map_or(&self.sql, |target| &target.query)
     }
 
     /// Nothing has been taken from its source, and it is the first attempt.
@@ -118,6 +148,28 @@ impl Fed {
     pub(crate) fn result(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let tag = self.tag.take().unwrap_or_else(|| CommandTag::new(std::mem::take(&mut self.text), Some(self.rows)));
         Ok(Bound::new(py, tag)?.into_any().unbind())
+    }
+}
+
+/// The columns that records are written for.
+struct Target {
+    /// Has the same columns.
+    query: String,
+    types: Box<[u32]>,
+}
+
+impl Target {
+    /// How the server's columns differ. It sends domains as what they are based on.
+    fn differs(&self, found: Option<&RowDescription<'_>>) -> Option<String> {
+        let found = found.map(|found| found.columns.iter()).into_iter().flatten();
+        let mut known = self.types.iter();
+        for column in found {
+            if known.next() != Some(&column.type_oid) {
+                let name = String::from_utf8_lossy(column.name);
+                return Some(format!("column {name} is of another type than when it was looked up"));
+            }
+        }
+        known.next().map(|_| "a column is missing that was there when it was looked up".to_owned())
     }
 }
 
@@ -217,21 +269,52 @@ impl Block {
     }
 }
 
+/// A query of the columns that are to be filled, and name and type of each.
+pub(crate) type Filled<'py> = (SqlText, Vec<(Bound<'py, PyString>, u32)>);
+
 /// A COPY FROM STDIN as it is asked for.
 pub(crate) struct CopyAsked<'py> {
     pub(crate) sql: String,
-    /// Name and type of each; None: its data is raw.
-    pub(crate) columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+    /// None: its data is raw.
+    pub(crate) columns: Option<Filled<'py>>,
     /// "binary", "text" or "csv".
     pub(crate) format: &'py str,
     pub(crate) options: Bound<'py, PyDict>,
     /// The source may give bytes instead of records.
     pub(crate) takes_raw: bool,
+    /// It is not to be begun once more.
+    pub(crate) last: bool,
+}
+
+impl CopyAsked<'_> {
+    /// What the columns are taken for.
+    fn target(&self) -> Option<Target> {
+        let (SqlText(query), columns) = self.columns.as_ref()?;
+        Some(Target { query: query.clone(), types: columns.iter().map(|(_, oid)| *oid).collect() })
+    }
+
+    /// What goes to the server, and the replies it provokes. Where there is a target its Sync is withheld: the server would not
+    /// see it among the data.
+    fn written(&self) -> Result<(Vec<u8>, SmallVec<[Step; 6]>), EncodeError> {
+        let mut bytes = Vec::with_capacity(2 * self.sql.len() + 64);
+        let Some((SqlText(query), _)) = &self.columns else {
+            query::write(&mut bytes, self.sql.as_bytes())?;
+            return Ok((bytes, SmallVec::from_slice(&[Step::Query, Step::Sync])));
+        };
+        parse::write(&mut bytes, b"", query.as_bytes(), &[])?;
+        describe::write_statement(&mut bytes, b"")?;
+        parse::write(&mut bytes, b"", self.sql.as_bytes(), &[])?;
+        bind::begin(&mut bytes, b"", b"", &[])?.finish(&mut bytes, &[])?;
+        execute::write(&mut bytes, b"", 0)?;
+        flush::write(&mut bytes);
+        let steps = [Step::Parse, Step::DescribeStatement, Step::Parse, Step::Bind, Step::Execute];
+        Ok((bytes, SmallVec::from_slice(&steps)))
+    }
 }
 
 impl Shape {
     fn of_copy(client: &Client, asked: &CopyAsked<'_>) -> PyResult<Self> {
-        let Some(columns) = &asked.columns else { return Ok(Self::Raw) };
+        let Some((_, columns)) = &asked.columns else { return Ok(Self::Raw) };
         let py = asked.options.py();
         let rules = &client.session().options.rules;
         let columns: Box<[Column]> = columns
@@ -268,19 +351,22 @@ impl Feed {
         let py = client.py();
         let client = client_of(client)?;
         let shape = Shape::of_copy(&client, &asked)?;
-        let sql = asked.sql;
+        let (bytes, steps) = asked.written().map_err(|e| error::encode_error(py, &e))?;
+        let target = asked.target();
         let id = client.session().next_id();
         let started = client.reply(py, id, "copy_in")?;
         let done = client.reply(py, id, "copy_in")?;
-        let mut bytes = Vec::with_capacity(sql.len() + 8);
-        query::write(&mut bytes, sql.as_bytes()).map_err(|e| error::encode_error(py, &e))?;
-        let fed = Fed::new(sql, started.as_ref().map(|reply| reply.clone_ref(py)), None);
+        let lost = Arc::new(AtomicBool::new(false));
+        let mut fed = Fed::new(asked.sql, started.as_ref().map(|reply| reply.clone_ref(py)), None);
+        fed.lost = (target.is_some() && !asked.last).then(|| Arc::clone(&lost));
+        let open = target.is_some();
+        fed.target = target;
         let request = Request {
             id,
             bytes,
-            steps: SmallVec::from_slice(&[Step::Query, Step::Sync]),
+            steps,
             barrier: true,
-            open: false,
+            open,
             resend: Resend::Never,
             job: Job::new(Kind::Fed(Box::new(fed)), done.as_ref().map(|reply| reply.clone_ref(py))),
         };
@@ -290,7 +376,7 @@ impl Feed {
             shape,
             started,
             done: Mutex::new(done),
-            lost: Arc::default(),
+            lost,
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             takes_raw: asked.takes_raw,
@@ -461,7 +547,7 @@ impl Feed {
         let pushed = match &self.shape {
             Shape::Many(_) => {
                 flush::write(&mut block.bytes);
-                lock(&self.client.session().state).conn.extend(self.id, &block.bytes, &block.steps)
+                self.extend(&block.bytes, &block.steps)
             }
             Shape::Copy(_) | Shape::Text(_) | Shape::Raw => {
                 block.end_copy_data();
@@ -495,23 +581,30 @@ impl Feed {
             Shape::Copy(_) | Shape::Text(_) | Shape::Raw => {
                 let reason = failure_text(reason);
                 CopyFail { reason: reason.as_bytes() }.encode(&mut bytes).map_err(|e| error::encode_error(py, &e))?;
-                self.last(&bytes, &[]);
+                self.end_copy(&bytes);
             }
             Shape::Many(_) => {
                 // An implicit transaction commits at Sync unless a message has failed: this portal does not exist.
                 execute::write(&mut bytes, b"pgoxide: undo", 0).map_err(|e| error::encode_error(py, &e))?;
                 sync::write(&mut bytes);
-                self.last(&bytes, &[Step::Execute, Step::Sync]);
+                self.extend(&bytes, &[Step::Execute, Step::Sync]);
             }
         }
         Ok(())
     }
 
-    fn last(&self, bytes: &[u8], steps: &[Step]) -> bool {
-        let mut state = lock(&self.client.session().state);
-        match &self.shape {
-            Shape::Copy(_) | Shape::Text(_) | Shape::Raw => state.conn.copy_bytes(self.id, bytes),
-            Shape::Many(_) => state.conn.extend(self.id, bytes, steps),
+    fn extend(&self, bytes: &[u8], steps: &[Step]) -> bool {
+        lock(&self.client.session().state).conn.extend(self.id, bytes, steps)
+    }
+
+    /// Writes the end of a COPY, and the Sync that has been withheld.
+    fn end_copy(&self, bytes: &[u8]) {
+        let mut sync = Vec::new();
+        sync::write(&mut sync);
+        let conn = &mut lock(&self.client.session().state).conn;
+        if conn.copy_bytes(self.id, bytes) {
+            // Not where it was not withheld, nor when it has been written since: the COPY is over at the server.
+            conn.extend(self.id, &sync, &[Step::Sync]);
         }
     }
 
@@ -665,7 +758,7 @@ impl Feed {
                     Ok(())
                 })?;
                 copy_done::write(&mut bytes);
-                self.last(&bytes, &[]);
+                self.end_copy(&bytes);
             }
             Shape::Many(_) => {
                 let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
@@ -677,7 +770,7 @@ impl Feed {
                 }
                 sync::write(&mut bytes);
                 steps.push(Step::Sync);
-                self.last(&bytes, &steps);
+                self.extend(&bytes, &steps);
             }
         }
         self.flush(py)
@@ -727,8 +820,8 @@ impl Feed {
         }
     }
 
-    /// Nothing was taken from the source, for the server no longer had the statement as it was described: it is to be
-    /// described and begun once more. To be asked when it is done.
+    /// Nothing was taken from the source, for the server no longer had the statement, or the columns, as they were described:
+    /// they are to be described anew, and it begun once more. To be asked when it is done.
     #[getter]
     fn lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)

@@ -791,7 +791,7 @@ impl Job {
         }
         let sql = match &self.kind {
             Kind::Script(script) => Some(script.sql.as_str()),
-            Kind::Fed(fed) => Some(fed.sql.as_str()),
+            Kind::Fed(fed) => Some(fed.words()),
             Kind::CopyOut(copy) => Some(copy.sql.as_str()),
             _ => None,
         };

@@ -152,6 +152,13 @@ impl Dialect {
         Ok(())
     }
 
+    /// Whether a server before PostgreSQL 18 takes this line for the end of the data, and lets go what follows. It looks for that
+    /// before it looks at quotes: only where a backslash quotes or delimits can a line of values begin so.
+    #[must_use]
+    pub fn ends_data(line: &[u8]) -> bool {
+        matches!(line.strip_prefix(END), Some([b'\r' | b'\n', ..]))
+    }
+
     /// Reads one row, with or without the end of its line, of `columns` values; `tuple` is replaced. False: it is the
     /// line that ends the data.
     ///

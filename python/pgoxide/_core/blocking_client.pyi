@@ -486,13 +486,14 @@ class Client:
     def _copy_in(
         self,
         sql: str,
-        columns: Sequence[tuple[str, int]] | None,
+        columns: tuple[str, Sequence[tuple[str, int]]] | None,
         format: str,  # noqa: A002  COPY's own word
         options: dict[str, object],
         takes_raw: bool,
+        last: bool,
         timeout: float | None = None,
     ) -> Feed:
-        """Begins COPY FROM STDIN of columns given by name and type OID; without them, of raw data."""
+        """Begins COPY FROM STDIN of columns given by a query of them, and name and type OID of each; without, raw data."""
 
     def _copy_out(
         self,

@@ -55,8 +55,8 @@ class Feed:
 
     @property
     def lost(self) -> bool:
-        """Nothing was taken from the source, for the server no longer had the statement as it was described: it is to be
-        described and begun once more. To be asked when it is done.
+        """Nothing was taken from the source, for the server no longer had the statement, or the columns, as they were
+        described: they are to be described anew, and it begun once more. To be asked when it is done.
         """
 
     @property

@@ -300,9 +300,13 @@ impl<J> Connection<J> {
     }
 
     /// Asks that request `id` be given up. An open one gets its Sync now: the server may be idle, with nothing to
-    /// cancel and nothing to say.
+    /// cancel and nothing to say. It would not see that among the data of a COPY, which is therefore ended first.
     pub fn cancel(&mut self, id: RequestId) -> CancelOutcome<J> {
         if self.is_open(id) {
+            if self.copy == Some(CopyDirection::In) {
+                // Only a reason with a NUL byte cannot be encoded.
+                let _ = CopyFail { reason: b"the call was given up" }.encode(&mut self.out);
+            }
             self.close_open_head();
         }
         self.pipeline.cancel(id)

@@ -204,7 +204,7 @@ pub struct Observed<E> {
 /// An event of the client, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Rows: how many, and their bytes.
+    /// Rows, or data of a COPY: how many, and their bytes.
     Rows(usize, Vec<u8>),
     /// A request is through.
     Finished(RequestId, bool),
@@ -390,6 +390,7 @@ impl Driver {
 /// What an event makes the driver do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reaction {
+    /// Rows, or data of a COPY.
     Rows,
     Started,
     Suspended,
@@ -402,7 +403,7 @@ enum Reaction {
 impl Reaction {
     fn to(event: &Event<'_, Job>, running: Option<RequestId>) -> Self {
         match event {
-            Event::Rows { .. } => Self::Rows,
+            Event::Rows { .. } | Event::CopyData { .. } => Self::Rows,
             Event::Started => Self::Started,
             Event::Suspended => Self::Suspended,
             Event::Complete(_) | Event::Empty => Self::Complete,
@@ -420,7 +421,7 @@ impl Reaction {
 
 fn see(event: &Event<'_, Job>) -> Seen {
     match event {
-        Event::Rows { frames, count } => Seen::Rows(*count, frames.to_vec()),
+        Event::Rows { frames, count } | Event::CopyData { frames, count } => Seen::Rows(*count, frames.to_vec()),
         Event::Finished { id, abandoned, .. } => Seen::Finished(*id, *abandoned),
         other => Seen::Other(format!("{other:?}")),
     }

@@ -44,7 +44,7 @@ use crate::call::{self, Asked};
 use crate::convert::user::Listed;
 use crate::copy_out::copy_rows;
 use crate::event_loop::LoopTies;
-use crate::feed::{CopyAsked, Feed};
+use crate::feed::{CopyAsked, Feed, Filled};
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::Verb;
@@ -533,18 +533,20 @@ impl AsyncClient {
         Ok(Some(reply))
     }
 
-    /// Begins COPY FROM STDIN of columns given by name and type; without them, of raw data.
+    /// Begins COPY FROM STDIN of columns given by a query of them, and name and type of each; without them, of raw data.
     fn _copy_in<'py>(
         slf: &Bound<'py, Self>,
         sql: SqlText,
-        columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+        columns: Option<Filled<'py>>,
         format: &'py str,
         options: Bound<'py, PyDict>,
         takes_raw: bool,
+        last: bool,
     ) -> PyResult<Feed> {
         slf.get().check_caller(slf.py())?;
         let place = slf.get().session.admit(slf.py(), None)?;
-        let (feed, request) = Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw })?;
+        let (feed, request) =
+            Feed::copy(slf.as_any(), CopyAsked { sql: sql.0, columns, format, options, takes_raw, last })?;
         let id = request.id;
         Self::submit(slf, request, place)?;
         slf.get().note_wait(slf.py(), id)?;

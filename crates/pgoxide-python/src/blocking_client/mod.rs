@@ -33,7 +33,7 @@ use crate::call::{self, Asked};
 use crate::convert::user::Listed;
 use crate::copy_out::copy_rows;
 use crate::error;
-use crate::feed::{CopyAsked, Feed};
+use crate::feed::{CopyAsked, Feed, Filled};
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Verb};
 use crate::named::{Given, SqlText};
@@ -411,22 +411,23 @@ impl BlockingClient {
         }
     }
 
-    /// Begins COPY FROM STDIN of columns given by name and type; without them, of raw data. The connection is its own until it
+    /// Begins COPY FROM STDIN of columns given by a query of them, and name and type of each; without them, of raw data. The connection is its own until it
     /// is done.
-    #[pyo3(signature = (sql, columns, format, options, takes_raw, timeout=None))]
+    #[pyo3(signature = (sql, columns, format, options, takes_raw, last, timeout=None))]
     fn _copy_in<'py>(
         slf: &Bound<'py, Self>,
         sql: SqlText,
-        columns: Option<Vec<(Bound<'py, PyString>, u32)>>,
+        columns: Option<Filled<'py>>,
         format: &'py str,
         options: Bound<'py, PyDict>,
         takes_raw: bool,
+        last: bool,
         timeout: Option<f64>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_room(py)?;
         let standing = this.begin_feeding(py, timeout)?;
-        let asked = CopyAsked { sql: sql.0, columns, format, options, takes_raw };
+        let asked = CopyAsked { sql: sql.0, columns, format, options, takes_raw, last };
         this.begin(py, Feed::copy(slf.as_any(), asked), standing)
     }
 

@@ -9,6 +9,7 @@ use pgoxide_protocol::message::authentication::Authentication;
 use pgoxide_protocol::message::command_complete::CommandComplete;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::fields;
+use pgoxide_protocol::message::row_description::RowDescription;
 use pyo3::prelude::*;
 
 use super::recovery::{Lost, invalidated};
@@ -106,7 +107,8 @@ impl Session {
                     _ => {}
                 });
             }
-            Event::RowDescription(_) | Event::NoData if self.fed_may_start(out) => {}
+            Event::RowDescription(ref description) if self.fed_described(Some(description), out) => {}
+            Event::NoData if self.fed_described(None, out) => {}
             Event::RowDescription(description) => {
                 let plan = job::describe(py, &description, &self.options.rules)?;
                 let sent = plan.sent_as(&description);
@@ -202,13 +204,15 @@ impl Session {
         }
     }
 
-    /// The head is an `execute_many`, and the server has the statement as it was described.
-    fn fed_may_start(&self, out: &mut Vec<Outcome>) -> bool {
+    /// The head is fed: is what the server has what it was taken for? The statement of `execute_many` is, if it is described at
+    /// all.
+    fn fed_described(&self, found: Option<&RowDescription<'_>>, out: &mut Vec<Outcome>) -> bool {
         let mut state = lock(&self.state);
         let id = state.conn.running_id();
         let (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) = (id, state.conn.running()) else { return false };
-        fed.ready = true;
-        out.push(Outcome::FeedStarted(id));
+        if fed.described(found) {
+            out.push(Outcome::FeedStarted(id));
+        }
         true
     }
 
@@ -517,30 +521,34 @@ impl Session {
     }
 
     fn copy_started(&self, py: Python<'_>, direction: CopyDirection, out: &mut Vec<Outcome>) -> PyResult<()> {
-        let fed = {
+        let unfed = {
             let mut state = lock(&self.state);
             let (id, given_up) = (state.conn.running_id(), state.conn.running_abandoned());
             match (id, state.conn.running()) {
                 (_, Some(Job { kind: Kind::CopyOut(_), .. })) if direction == CopyDirection::Out => return Ok(()),
                 (Some(id), Some(Job { kind: Kind::Fed(fed), .. })) if direction == CopyDirection::In => {
-                    if !given_up {
-                        fed.ready = true;
-                        out.push(Outcome::FeedStarted(id));
-                        return Ok(());
-                    }
-                    true
+                    let reason = match fed.differs() {
+                        // Given up while the answer was on its way: nobody will feed it.
+                        _ if given_up => "the call was given up".to_owned(),
+                        Some(how) => how.to_owned(),
+                        None => {
+                            fed.ready = true;
+                            out.push(Outcome::FeedStarted(id));
+                            return Ok(());
+                        }
+                    };
+                    Some(reason)
                 }
-                _ => false,
+                _ => None,
             }
         };
-        let refused = match (fed, direction) {
-            // Given up while the answer was on its way: nobody will feed it.
-            (true, _) => lock(&self.state).conn.refuse_copy(b"the call was given up"),
-            (false, CopyDirection::In) => {
+        let refused = match (unfed, direction) {
+            (Some(reason), _) => lock(&self.state).conn.refuse_copy(reason.as_bytes()),
+            (None, CopyDirection::In) => {
                 self.remember(copy_error(py, "copy_in"));
                 lock(&self.state).conn.refuse_copy(b"COPY FROM STDIN needs copy_in()")
             }
-            (false, CopyDirection::Out) => {
+            (None, CopyDirection::Out) => {
                 self.remember(copy_error(py, "copy_out"));
                 Ok(())
             }

@@ -4,6 +4,7 @@
 //!   Bind ──0A000 of RevalidateCachedQuery: other columns──▶ changed ─┐
 //!        ──42…: its plan was made anew, and could not be──▶ changed ─┼▶ forgotten ──nothing has run──▶ described, run again
 //!        ──26000: DISCARD ALL, another server session──▶ gone ───────┘           └──else──▶ StatementInvalidated
+//!   COPY of records ──other columns than were looked up, ended by CopyFail──▶ changed
 //! ```
 //!
 //! An error at Bind means that nothing of the statement has run. Inside a transaction that has failed all the same; outside,
@@ -42,7 +43,14 @@ impl Lost {
     /// name of the routine in the server is not, and 0A000 alone may mean many things.
     pub(super) fn of(refusal: &ErrorResponse<'_>, step: Option<Step>, kind: &Kind) -> Option<Self> {
         const INSUFFICIENT_PRIVILEGE: &[u8] = b"42501";
+        const QUERY_CANCELED: &[u8] = b"57014";
         let code = refusal.fields.find(fields::SQLSTATE)?;
+        if let Kind::Fed(fed) = kind
+            && fed.differs().is_some()
+        {
+            // So the server says that a COPY was ended from this side.
+            return (code == QUERY_CANCELED).then_some(Self::Changed);
+        }
         let used = match (step?, kind) {
             (Step::Parse, _) => return (code == b"42P05").then_some(Self::Taken),
             // What was parsed in the same flight cannot have been lost.
@@ -82,12 +90,14 @@ impl Session {
             | Kind::Opening(_)
             | Kind::Taken => None,
         };
-        let Some(statement) = statement else { return Ok(None) };
-        match lost {
+        match (lost, statement) {
+            // The columns of a COPY are looked up each time.
+            (Lost::Changed, None) => {}
+            (_, None) => return Ok(None),
             // Who describes what exists closes it first.
-            Lost::Taken => statement.set_exists(true),
-            Lost::Gone => self.statements.gone(py, statement)?,
-            Lost::Changed | Lost::Refused => {
+            (Lost::Taken, Some(statement)) => statement.set_exists(true),
+            (Lost::Gone, Some(statement)) => self.statements.gone(py, statement)?,
+            (Lost::Changed | Lost::Refused, Some(statement)) => {
                 // Its types may be what has changed.
                 if statement.described().is_some_and(Described::has_own_types) {
                     self.options.rules.types.forget();

@@ -56,6 +56,10 @@ class CopyTarget:
         condition = f" where {self.where}" if self.where else ""
         return f"copy {quoted_table(self.table)}{listed} from stdin {options_list(form, self.options)}{condition}"
 
+    def query(self, columns: Sequence[str]) -> str:
+        """A query of these columns."""
+        return f"select {column_list(columns)} from {quoted_table(self.table)}"  # noqa: S608  quoted names
+
 
 def copy_in(connection: Connection, target: CopyTarget, source: object, timeout: float | None) -> CommandTag:
     """See `Connection.copy_in`."""
@@ -71,28 +75,37 @@ def copy_in(connection: Connection, target: CopyTarget, source: object, timeout:
 def _copy_in(
     connection: Connection, target: CopyTarget, source: object, raw: bool, limit: Limit
 ) -> CommandTag:
+    last = False
     with reading(source) as opened:
-        typed, names, form = None, target.columns, target.format
-        if not raw:
-            found = connection.fetch_all(
-                _COLUMNS,
-                quoted_table(target.table),
-                types=["text"],
-                into=tuple[str, int],
-                timeout=limit.left(),
-            )
-            typed = _chosen(target.table, dict(found), target.columns)
-            names, oids = [name for name, _ in typed], [oid for _, oid in typed]
-            if not knows_types(connection, oids):
-                # The types of a statement's parameters are looked up when it is described.
-                parameters = ", ".join(f"${number}" for number in range(1, len(oids) + 1))
-                connection._describe(f"select {parameters}", oids, limit.left())
-            form = form or copy_format(connection, oids)
-        assert form is not None  # raw data has one
-        sql = target.sql(names, form)
-        takes_raw = target.format is not None
-        feed = connection._copy_in(sql, typed, form, dict(target.options), takes_raw, limit.left())
-        return _feed(feed, opened)
+        while True:
+            typed, names, form = None, target.columns, target.format
+            if not raw:
+                columns = _columns(connection, target, limit)
+                names, oids = [name for name, _ in columns], [oid for _, oid in columns]
+                form = form or copy_format(connection, oids)
+                typed = target.query(names), columns
+            assert form is not None  # raw data has one
+            sql, options = target.sql(names, form), dict(target.options)
+            takes_raw = target.format is not None
+            feed = connection._copy_in(sql, typed, form, options, takes_raw, last, limit.left())
+            tag = _feed(feed, opened)
+            if not feed.lost:
+                return tag
+            # The columns have changed since they were looked up.
+            last = True
+
+
+def _columns(connection: Connection, target: CopyTarget, limit: Limit) -> list[tuple[str, int]]:
+    """Name and type of the columns to fill, of types that are known."""
+    table = quoted_table(target.table)
+    found = connection.fetch_all(_COLUMNS, table, types=["text"], into=tuple[str, int], timeout=limit.left())
+    columns = _chosen(target.table, dict(found), target.columns)
+    oids = [oid for _, oid in columns]
+    if not knows_types(connection, oids):
+        # The types of a statement's parameters are looked up when it is described.
+        parameters = ", ".join(f"${number}" for number in range(1, len(oids) + 1))
+        connection._describe(f"select {parameters}", oids, limit.left())
+    return columns
 
 
 def execute_many(
