@@ -168,7 +168,7 @@ async def test_the_transaction_is_free_of_outsiders_that_waited(face: str, db: A
             thread.start()
         for _ in range(60):
             await db.run(plan())
-            time.sleep(0.002)  # inside the transaction they are refused at once: somebody must come between two
+            time.sleep(0.002)  # they are refused inside it: somebody must come between two
         stop.set()
         for thread in threads:
             thread.join(20)
