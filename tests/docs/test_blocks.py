@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pgoxide import AsyncConnection, Connection
+from pgoxide import AsyncConnection, AsyncPool, Connection, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +121,11 @@ class Session:
                 value.close()
             elif isinstance(value, AsyncConnection):
                 value.abort()
+        for value in self.names.values():
+            if isinstance(value, Pool):
+                value.close()
+            elif isinstance(value, AsyncPool):
+                self.runner.run(value.close())
         self.runner.close()
 
 

@@ -632,8 +632,9 @@ class Pool(Shelf):
 
     def __del__(self) -> None:
         if getattr(self, "_opened", False) and not self._closing and not self._forked:
+            unclosed = f"unclosed {self!r}"
             self._closing = True
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(unclosed, ResourceWarning, source=self, stacklevel=2)
             for db, _ in self._members():
                 db.abort()
 
