@@ -739,3 +739,24 @@ async def test_an_error_of_the_body_wins(table: Any) -> None:
             await tx.execute("alter table kept alter n set not null")
             await tx.execute(INSERT, None)
     assert table.transaction_status == "idle"
+
+
+@ASYNC
+@pytest.mark.row("X03")
+async def test_what_was_asked_before_a_savepoint_is_not_in_it(table: Any) -> None:
+    """Though it is written behind the block's entry, as its statement has to be described first."""
+    async with table.transaction() as tx:
+        first = tx.execute("insert into kept (n) values ($1) -- new", 1)
+        async with tx.transaction() as inner:
+            await inner.execute(INSERT, 2)
+            raise pgoxide.Rollback(inner)
+        await first
+    assert await kept(table) == [1]
+    async with table.transaction() as tx:
+        await tx.execute("select 1")
+        first = tx.execute("insert into kept (n) values ($1) -- newer", 3)
+        async with tx.transaction() as inner:
+            await inner.execute(INSERT, 4)
+            raise pgoxide.Rollback(inner)
+        await first
+    assert await kept(table) == [1, 3]

@@ -284,8 +284,8 @@ impl HeldCalls {
     fn undescribed(&mut self, iso: bool) -> (Vec<Arc<Prepared>>, Standing) {
         let mut wanted = Vec::new();
         // Ahead of a call outside the transaction block nothing opens it.
-        let inside = self.calls.front().is_some_and(|front| front.standing != Standing::Outside);
-        let standing = if inside { Standing::Inside } else { Standing::Outside };
+        let level = self.calls.front().and_then(|front| front.standing.level());
+        let standing = level.map_or(Standing::Outside, Standing::Inside);
         let mut want = |statement: &Arc<Prepared>| {
             if statement.stage() == Stage::New {
                 statement.set_stage(Stage::Describing);

@@ -111,7 +111,7 @@ impl Session {
             match what {
                 What::Call(held) => match found {
                     Verdict::Outside => lock(&self.state).held.push(held.standing_at(Standing::Outside)),
-                    Verdict::Inside => lock(&self.state).held.push(held.standing_at(Standing::Inside)),
+                    Verdict::Inside(level) => lock(&self.state).held.push(held.standing_at(Standing::Inside(level))),
                     _ => waiting.push_back(Outsider::call(caller, held)),
                 },
                 What::Block(_, _, reply) if !reply.get().is_pending() => told.push((reply, Ok(()))),

@@ -61,13 +61,24 @@ pub enum Standing {
     /// Apart from it: before it, after it, or there is none.
     #[default]
     Outside,
-    /// Inside.
-    Inside,
+    /// Inside this level, the innermost one when it was asked.
+    Inside(LevelId),
     /// Inside, and the commands at its end are the end of that level and of those above it.
     Ends(LevelId),
     /// A Sync, in front of which goes what undoes that level and those above it, if anything has been begun by then. It
     /// is a barrier.
     Undoes(LevelId),
+}
+
+impl Standing {
+    /// The level that it runs inside.
+    #[must_use]
+    pub const fn level(self) -> Option<LevelId> {
+        match self {
+            Self::Inside(level) | Self::Ends(level) => Some(level),
+            Self::Outside | Self::Undoes(_) => None,
+        }
+    }
 }
 
 /// How far the server is with a level.
@@ -86,12 +97,14 @@ pub enum Stage {
 #[derive(Debug)]
 struct Level {
     id: LevelId,
+    /// How many levels it lies in; 0: the transaction.
+    depth: usize,
     open: Commands,
     undo: Commands,
     stage: Stage,
 }
 
-/// The levels, outermost first. Behind a transaction that is being ended the next one may have been entered.
+/// The levels, outermost first. Behind one that is being ended the next one of its depth may have been entered.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     levels: Vec<Level>,
@@ -102,16 +115,12 @@ impl Block {
         Self { levels: Vec::new() }
     }
 
-    pub(super) fn enter(&mut self, id: LevelId, open: Commands, undo: Commands) {
-        self.levels.push(Level { id, open, undo, stage: Stage::Pending });
+    pub(super) fn enter(&mut self, id: LevelId, depth: usize, open: Commands, undo: Commands) {
+        self.levels.push(Level { id, depth, open, undo, stage: Stage::Pending });
     }
 
     pub(super) fn stage(&self, id: LevelId) -> Option<Stage> {
         self.levels.iter().find(|level| level.id == id).map(|level| level.stage)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.levels.is_empty()
     }
 
     /// The innermost level.
@@ -119,13 +128,29 @@ impl Block {
         self.levels.last().map(|level| level.id)
     }
 
-    /// Takes out the levels from `first` to `last`.
-    pub(super) fn remove(&mut self, first: LevelId, last: LevelId) {
-        self.levels.retain(|level| level.id < first || level.id > last);
+    /// Takes out level `id` and those inside it.
+    pub(super) fn remove(&mut self, id: LevelId) {
+        let Some(at) = self.levels.iter().position(|level| level.id == id) else { return };
+        let depth = self.levels[at].depth;
+        let inside = self.levels[at + 1..].iter().take_while(|level| level.depth > depth).count();
+        self.levels.drain(at..=at + inside);
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.levels.first().is_some_and(|level| level.stage == Stage::Over)
+    pub(super) fn clear(&mut self) {
+        self.levels.clear();
+    }
+
+    /// Level `id` has been left, or its transaction has been ended by a statement inside.
+    pub(super) fn is_over(&self, id: LevelId) -> bool {
+        let over = self.levels.first().is_some_and(|level| level.stage == Stage::Over);
+        let next = self.levels.iter().skip(1).find(|level| level.depth == 0);
+        let found = self.levels.iter().any(|level| level.id == id);
+        !found || (over && next.is_none_or(|next| id < next.id))
+    }
+
+    /// The transaction has been ended by a statement inside, or there is none.
+    pub(super) fn may_strand(&self) -> bool {
+        self.levels.first().is_none_or(|level| level.stage == Stage::Over)
     }
 
     /// A level is to be opened below one whose opening was written when that one seemed open: what is on its way will
@@ -135,10 +160,17 @@ impl Block {
         pending.is_some_and(|at| self.levels[at..].iter().any(|level| level.stage == Stage::Opening))
     }
 
-    /// Writes what goes in front of a request inside. True when that opens a level.
-    pub(super) fn lead_in(&mut self, barrier: bool, out: &mut Vec<u8>, expected: &mut VecDeque<Step>) -> bool {
+    /// Writes what goes in front of a request inside level `id`. True when that opens a level.
+    pub(super) fn lead_in(
+        &mut self,
+        id: LevelId,
+        barrier: bool,
+        out: &mut Vec<u8>,
+        expected: &mut VecDeque<Step>,
+    ) -> bool {
         let mut opens = false;
-        for level in self.levels.iter_mut().filter(|level| level.stage == Stage::Pending) {
+        // What was entered later is not for it.
+        for level in self.levels.iter_mut().filter(|level| level.id <= id && level.stage == Stage::Pending) {
             out.extend_from_slice(&level.open.bytes);
             expected.extend([Step::CommandParse, Step::CommandBind, Step::Open]);
             level.stage = Stage::Opening;

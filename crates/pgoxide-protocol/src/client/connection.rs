@@ -105,9 +105,9 @@ impl<J> Connection<J> {
     }
 
     /// Enters a level of the transaction block: `open` is written in front of the next request inside, `undo` by one that
-    /// undoes it. The first level is the transaction, the others are savepoints.
-    pub fn enter(&mut self, id: LevelId, open: Commands, undo: Commands) {
-        self.pipeline.block.enter(id, open, undo);
+    /// undoes it. `depth`: how many levels it lies in; 0 is the transaction, the others are savepoints.
+    pub fn enter(&mut self, id: LevelId, depth: usize, open: Commands, undo: Commands) {
+        self.pipeline.block.enter(id, depth, open, undo);
     }
 
     /// How far the server is with a level. None: it has been left, or the connection has ended.
@@ -126,23 +126,24 @@ impl<J> Connection<J> {
     /// inside that have not finished, or levels that are open.
     pub fn leave_unsaid(&mut self, id: LevelId) -> bool {
         let Some(stage) = self.stage(id) else { return true };
-        let said = matches!(stage, Stage::Opening | Stage::Open) && !self.is_over();
-        let unsaid = !said && (self.is_over() || !self.pipeline.has_inside());
+        let over = self.is_over(id);
+        let said = matches!(stage, Stage::Opening | Stage::Open) && !over;
+        let unsaid = !said && (over || !self.pipeline.has_inside());
         if unsaid {
-            self.pipeline.block.remove(id, LevelId::MAX);
+            self.pipeline.block.remove(id);
         }
         unsaid
     }
 
     /// Leaves all levels, whatever the server is at: what waits to be written inside never is.
     pub fn forget_block(&mut self) {
-        self.pipeline.block.remove(0, LevelId::MAX);
+        self.pipeline.block.clear();
     }
 
-    /// A statement inside the block has ended the transaction: nothing more is written inside.
+    /// Level `id` has been left, or a statement inside has ended its transaction: nothing more is written inside.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.pipeline.block.is_over()
+    pub fn is_over(&self, id: LevelId) -> bool {
+        self.pipeline.block.is_over(id)
     }
 
     /// The requests that wait to be written inside a transaction that is over or has been left: they came too late.

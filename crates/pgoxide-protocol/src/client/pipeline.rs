@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::block::{Block, LevelId, Standing};
+use super::block::{Block, Standing};
 use super::cancel::{CancelDelivered, CancelOutcome, Window};
 use super::queue::Queue;
 use crate::codes::TransactionStatus;
@@ -122,8 +122,6 @@ enum Attempt {
 pub(super) struct Flight<J> {
     pub(super) request: Request<J>,
     pub(super) standing: Standing,
-    /// The innermost level when it was submitted, for one that ends levels.
-    last: LevelId,
     /// The command that ends its level has been completed.
     pub(super) ended: bool,
     /// Nobody waits for its answer.
@@ -189,9 +187,8 @@ impl<J> Pipeline<J> {
         self.held += cost(&request);
         self.inside += usize::from(standing != Standing::Outside);
         let id = request.id;
-        let last = self.block.top().unwrap_or(0);
         let (abandoned, attempt) = (false, Attempt::First);
-        let flight = Flight { request, standing, last, ended: false, abandoned, cancel_due: false, attempt };
+        let flight = Flight { request, standing, ended: false, abandoned, cancel_due: false, attempt };
         self.queued.push_back(id, flight);
     }
 
@@ -202,10 +199,10 @@ impl<J> Pipeline<J> {
 
     /// Those that wait to be written inside a transaction that is over or has been left.
     pub(super) fn take_stranded(&mut self) -> Vec<(RequestId, J)> {
-        if self.inside == 0 || !(self.block.is_empty() || self.block.is_over()) {
+        if self.inside == 0 || !self.block.may_strand() {
             return Vec::new();
         }
-        let inside = |flight: &Flight<J>| matches!(flight.standing, Standing::Inside | Standing::Ends(_));
+        let inside = |flight: &Flight<J>| flight.standing.level().is_some_and(|level| self.block.is_over(level));
         let ids: Vec<RequestId> =
             self.queued.iter().filter(|(_, flight)| inside(flight)).map(|(_, flight)| flight.request.id).collect();
         let taken = ids.into_iter().filter_map(|id| self.queued.remove(id));
@@ -225,8 +222,7 @@ impl<J> Pipeline<J> {
             let waiting = if self.again.is_empty() { &mut self.queued } else { &mut self.again };
             let Some(next) = waiting.front() else { return };
             let blocked = self.flying.back().is_some_and(|last| last.request.barrier || next.request.barrier);
-            let inside = matches!(next.standing, Standing::Inside | Standing::Ends(_));
-            let torn = inside && (self.block.is_empty() || self.block.is_torn() || self.block.is_over());
+            let torn = next.standing.level().is_some_and(|level| self.block.is_torn() || self.block.is_over(level));
             if blocked || torn || (!out.is_empty() && out.len() + next.request.bytes.len() > room) {
                 return;
             }
@@ -246,8 +242,8 @@ impl<J> Pipeline<J> {
         }
         match flight.standing {
             Standing::Outside => {}
-            Standing::Inside | Standing::Ends(_) => {
-                if self.block.lead_in(flight.request.barrier, out, &mut self.expected) {
+            Standing::Inside(level) | Standing::Ends(level) => {
+                if self.block.lead_in(level, flight.request.barrier, out, &mut self.expected) {
                     // Nothing that was hit may be sent again behind it, nor may it be without what opens its level.
                     flight.request.resend = Resend::Never;
                 }
@@ -281,8 +277,8 @@ impl<J> Pipeline<J> {
     fn end_levels(&mut self, flight: &Flight<J>, status: TransactionStatus) {
         let idle = status == TransactionStatus::Idle;
         match flight.standing {
-            Standing::Ends(first) if flight.ended || idle => self.block.remove(first, flight.last),
-            Standing::Undoes(first) => self.block.remove(first, flight.last),
+            Standing::Ends(level) if flight.ended || idle => self.block.remove(level),
+            Standing::Undoes(level) => self.block.remove(level),
             _ if idle => self.block.lost(),
             _ => {}
         }
@@ -401,9 +397,8 @@ impl<J> Pipeline<J> {
         self.window = None;
         self.expected.clear();
         // COMMIT has been answered: only ReadyForQuery is missing.
-        let ended = self.flying.front().filter(|head| head.ended).map(|head| (head.standing, head.last));
-        if let Some((Standing::Ends(first), last)) = ended {
-            self.block.remove(first, last);
+        if let Some(Standing::Ends(level)) = self.flying.front().filter(|head| head.ended).map(|head| head.standing) {
+            self.block.remove(level);
         }
         self.flying.take_all().chain(self.again.take_all()).chain(self.queued.take_all())
     }

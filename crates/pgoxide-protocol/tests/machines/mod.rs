@@ -14,8 +14,8 @@
 #![allow(unreachable_pub, reason = "included as a module in several crates")]
 
 use pgoxide_protocol::client::{
-    CancelDelivered, CancelOutcome, Connection as Client, CopyDirection, Event, Limits, Prefix, Request, RequestId,
-    Resend, Step,
+    CancelDelivered, CancelOutcome, Commands, Connection as Client, CopyDirection, Event, LevelId, Limits, Prefix,
+    Request, RequestId, Resend, Standing, Step,
 };
 use pgoxide_protocol::codes::{Format, TransactionStatus};
 use pgoxide_protocol::error::{EncodeError, ProtocolError};
@@ -188,6 +188,14 @@ fn asked(id: RequestId, choice: u8) -> Request<Job> {
     Request { id, bytes, steps: steps.into(), barrier, open, resend, job: Job { id, kind } }
 }
 
+/// A Sync in the place of `request`: what undoes the transaction block goes in front of it.
+fn undoing(request: Request<Job>) -> Request<Job> {
+    let bytes = written(sync::write);
+    let steps = [Step::Sync].into_iter().collect();
+    let job = Job { kind: Kind::Run, ..request.job };
+    Request { bytes, steps, barrier: true, open: false, resend: Resend::Always(Prefix::default()), job, ..request }
+}
+
 // --- The client --------------------------------------------------------------------------------
 
 /// Everything observable about a machine's conversation.
@@ -208,6 +216,8 @@ pub enum Seen {
     Rows(usize, Vec<u8>),
     /// A request is through.
     Finished(RequestId, bool),
+    /// A request came back unwritten.
+    Stranded(RequestId),
     /// Anything else, as its `Debug` says.
     Other(String),
 }
@@ -266,6 +276,7 @@ impl Driver {
         } {
             self.note(seen);
             self.react(reaction);
+            self.take_stranded();
             self.drain();
             self.check();
         }
@@ -330,11 +341,45 @@ impl Driver {
         self.cancel(head);
     }
 
+    /// Some requests run inside a transaction block, some undo it; the next one inside then enters another.
     fn submit_all(&mut self) {
-        for (id, choice) in self.script.requests.iter().enumerate() {
-            self.client.submit(asked(id as RequestId, *choice));
+        let mut level = None;
+        for (id, choice) in self.script.requests.clone().into_iter().enumerate() {
+            let (id, request) = (id as RequestId, asked(id as RequestId, choice));
+            let simple = matches!(request.job.kind, Kind::Script | Kind::CopyIn);
+            match (level, choice & 0x60) {
+                (Some(left), 0x60) => {
+                    self.client.submit_at(undoing(request), Standing::Undoes(left));
+                    level = None;
+                }
+                // In front of the simple protocol nothing may travel.
+                (_, 0x40 | 0x60) if !simple => {
+                    let level = *level.get_or_insert_with(|| self.enter(id));
+                    self.client.submit_at(request, Standing::Inside(level + id % 2));
+                }
+                _ => self.client.submit(request),
+            }
         }
         self.submitted = self.script.requests.len();
+    }
+
+    /// A transaction, and a savepoint inside it.
+    fn enter(&mut self, id: RequestId) -> LevelId {
+        let level = 2 * id;
+        for (depth, [open, undo]) in [["begin", "rollback"], ["savepoint a", "rollback to a"]].into_iter().enumerate() {
+            let (open, undo) = (Commands::new(&[open]).unwrap(), Commands::new(&[undo]).unwrap());
+            self.client.enter(level + depth as LevelId, depth, open, undo);
+        }
+        level
+    }
+
+    /// What comes back unwritten, since the transaction that it was for has ended.
+    fn take_stranded(&mut self) {
+        for (id, job) in self.client.take_stranded() {
+            assert_eq!(id, job.id);
+            self.over.push(id);
+            self.seen.push(Seen::Stranded(id));
+        }
     }
 
     /// Begins a cancel when the script says so; lets its side connection end two events later.
@@ -460,6 +505,8 @@ struct Answering {
     query_copy: bool,
     /// The bound statement is a COPY.
     copying: bool,
+    /// The bound statement is one of a transaction's commands: they are the unnamed ones, and give no rows.
+    commanding: bool,
     seen: Vec<server::Request>,
     sent: Vec<u8>,
 }
@@ -471,6 +518,7 @@ impl Answering {
             choices: Choices(answers),
             query_copy: false,
             copying: false,
+            commanding: false,
             seen: Vec::new(),
             sent: Vec::new(),
         }
@@ -554,6 +602,7 @@ impl Answering {
             R::Parse { .. } => server.parse_complete(),
             R::Bind { statement, .. } => {
                 self.copying = statement == COPY;
+                self.commanding = statement.is_empty();
                 server.bind_complete()
             }
             R::DescribeStatement(_) => {
@@ -579,6 +628,9 @@ impl Answering {
     }
 
     fn execute(&mut self, max_rows: u32) -> Result<(), EncodeError> {
+        if self.commanding {
+            return self.server.command_complete(b"BEGIN");
+        }
         match self.choices.below(8) {
             0 => self.server.empty_query_response(),
             _ if self.copying => self.server.copy_in_response(Format::Binary, &[]),

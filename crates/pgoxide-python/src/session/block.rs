@@ -122,8 +122,8 @@ impl Session {
                 Verdict::Outside if planned => Some(Obstacle::Plan),
                 Verdict::Outside if by_hand => Some(Obstacle::ByHand),
                 Verdict::Outside if entry.name.is_some() => Some(Obstacle::Name),
-                Verdict::Inside if entry.modes => Some(Obstacle::Modes),
-                Verdict::Outside | Verdict::Inside => None,
+                Verdict::Inside(_) if entry.modes => Some(Obstacle::Modes),
+                Verdict::Outside | Verdict::Inside(_) => None,
                 refused => Some(Obstacle::Refused(refused)),
             };
             let Some(obstacle) = obstacle else {
@@ -140,7 +140,7 @@ impl Session {
                     thread: std::thread::current().id(),
                 });
                 drop(owners);
-                lock(&self.state).conn.enter(id, level.open, level.undo);
+                lock(&self.state).conn.enter(id, depth, level.open, level.undo);
                 return Ok(Entered::Yes);
             };
             drop(owners);
@@ -210,7 +210,7 @@ impl Session {
             None => Leaving::Nothing,
             Some(Stage::Pending) if ended => Leaving::Nothing,
             Some(_) if ended => Leaving::Lost,
-            Some(_) if state.conn.is_over() => {
+            Some(_) if state.conn.is_over(level) => {
                 state.conn.leave_unsaid(level);
                 Leaving::Over
             }
@@ -228,7 +228,7 @@ impl Session {
         let state = lock(&self.state);
         match state.conn.stage(level) {
             None if !failed => "done",
-            Some(_) if state.conn.is_over() => "over",
+            Some(_) if state.conn.is_over(level) => "over",
             _ => "open",
         }
     }
@@ -306,11 +306,8 @@ impl Session {
 
     /// A request inside may not be written before the block is open, and it is not, or not surely.
     pub(crate) fn must_open_first(&self, request: &Request<Job>, standing: Standing) -> bool {
-        if standing != Standing::Inside || request.steps.first() != Some(&Step::Query) {
-            return false;
-        }
-        let state = lock(&self.state);
-        state.conn.top_level().is_some_and(|top| state.conn.stage(top) != Some(Stage::Open))
+        let Standing::Inside(level) = standing else { return false };
+        request.steps.first() == Some(&Step::Query) && lock(&self.state).conn.stage(level) != Some(Stage::Open)
     }
 
     /// Raises for a command that begins or ends a transaction where a block does that.

@@ -150,8 +150,8 @@ impl Place {
 pub(crate) enum Verdict {
     /// Nobody has a transaction open, or a plan, to which the caller belongs.
     Outside,
-    /// It belongs to the topmost block.
-    Inside,
+    /// It belongs to the topmost block, which is this level.
+    Inside(LevelId),
     /// That block has been given its end.
     Ending,
     Wait,
@@ -170,7 +170,7 @@ pub(crate) fn verdict(py: Python<'_>, owners: &[Owner], caller: &Caller) -> Verd
     match (mine, top.level, top.others) {
         (true, None, _) => Verdict::Outside,
         (true, Some(_), _) | (false, _, Others::Join) if top.ending => Verdict::Ending,
-        (true, Some(_), _) | (false, _, Others::Join) => Verdict::Inside,
+        (true, Some(level), _) | (false, Some(level), Others::Join) => Verdict::Inside(level),
         // Through its own object a call of an outer block does not wait for the inner one: that may wait for it.
         (false, _, Others::Wait) if caller.via.is_none() => Verdict::Wait,
         (false, ..) => Verdict::Refuse,
@@ -189,7 +189,7 @@ impl Session {
         let found = verdict(py, &lock(&self.owners), &caller);
         match found {
             Verdict::Outside => Ok(Place::Now(Standing::Outside)),
-            Verdict::Inside => Ok(Place::Now(Standing::Inside)),
+            Verdict::Inside(level) => Ok(Place::Now(Standing::Inside(level))),
             Verdict::Wait => Ok(Place::Later(caller)),
             other => Err(self.refusal(py, other)),
         }
@@ -247,7 +247,7 @@ impl Session {
             }
         };
         drop(unused);
-        if verdict(py, &lock(&self.owners), &caller) == Verdict::Inside {
+        if matches!(verdict(py, &lock(&self.owners), &caller), Verdict::Inside(_)) {
             return Err(error::interface_error(
                 py,
                 "a transaction block is open: a plan that runs inside it nests with Savepoint, and neither begins nor commits",

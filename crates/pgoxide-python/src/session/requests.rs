@@ -169,7 +169,7 @@ impl Session {
     /// Hands a request to the machine. Raises when the connection has ended meanwhile: encoding its arguments may have
     /// run code that closed it.
     pub(crate) fn submit(&self, py: Python<'_>, mut request: Request<Job>, standing: Standing) -> PyResult<()> {
-        if standing == Standing::Inside
+        if matches!(standing, Standing::Inside(_))
             && let Kind::Run(run) = &request.job.kind
             && run.prepared.command == Command::Transaction
         {
@@ -179,8 +179,7 @@ impl Session {
         let (mut refused, ended) = {
             let mut state = lock(&self.state);
             let ended = state.ended.is_some();
-            let inside = matches!(standing, Standing::Inside | Standing::Ends(_));
-            let late = inside && (state.conn.is_over() || state.conn.top_level().is_none());
+            let late = standing.level().is_some_and(|level| state.conn.is_over(level));
             if ended || late {
                 (request, ended)
             } else {

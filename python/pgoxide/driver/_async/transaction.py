@@ -283,8 +283,10 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
 
         The statement is the connection's: it outlives the transaction, and its runs belong to those who make them.
         """
+        statement: AsyncPreparedStatement[Any]
         with self._inside():
-            return await self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+            statement = await self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+        return statement
 
     async def describe(
         self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None

@@ -253,8 +253,10 @@ class Transaction(_core.TransactionBlock):
 
         The statement is the connection's: it outlives the transaction, and its runs belong to those who make them.
         """
+        statement: PreparedStatement[Any]
         with self._inside():
-            return self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+            statement = self._connection.prepare(sql, types=types, into=into, timeout=timeout)
+        return statement
 
     def describe(
         self, sql: str, /, *, types: ParameterTypes | None = None, timeout: float | None = None
