@@ -42,6 +42,7 @@ use crate::error;
 use crate::job::{Job, Kind};
 use crate::named::{SqlText, Values};
 use crate::prepared::Prepared;
+use crate::pyimport;
 use crate::session::{Session, append_bind};
 use crate::sync::lock;
 use crate::tag::CommandTag;
@@ -786,6 +787,16 @@ impl Feed {
             AsyncClient::cancel_request(client.bind(py), self.id)?;
         }
         self.flush(py)
+    }
+
+    /// The current task waits for an asynchronous source, or no longer does: its calls would wait for themselves. Asynchronous
+    /// face only.
+    fn pulls(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        if let Client::Async(client) = &self.client {
+            let task = if on { Some(pyimport::current_task(py)?.call0()?.unbind()) } else { None };
+            client.get().streaming.pulls(self.id, task);
+        }
+        Ok(())
     }
 
     /// None when more may be fed at once; else settles when there is room. Asynchronous face only.

@@ -1,7 +1,7 @@
 //! The streams that are open on an asynchronous connection, and the calls of other tasks that wait for them to end.
 //!
 //! ```text
-//!   stream opened ──▶ a call of its own task: raises at once, it would wait for itself
+//!   stream opened ──▶ a call of its own task: raises at once, it would wait for itself (as one of a COPY's own source does)
 //!                └──▶ a call of another task: waits ──patience──▶ a RuntimeWarning that names the stream's line
 //! ```
 //!
@@ -48,6 +48,8 @@ struct Inner {
     open: VecDeque<Open>,
     /// Calls that came while a stream was open, first come first.
     waiting: VecDeque<Waiting>,
+    /// The tasks that wait for an asynchronous source, whose data a request is fed.
+    pulling: Vec<(RequestId, Py<PyAny>)>,
     /// Since when the first stream is the first.
     since: Option<Instant>,
 }
@@ -128,7 +130,8 @@ impl OpenStreams {
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
-        inner.open.iter().try_for_each(|open| visit.call(&open.task))
+        let readers = inner.open.iter().map(|open| &open.task);
+        readers.chain(inner.pulling.iter().map(|(_, task)| task)).try_for_each(|task| visit.call(task))
     }
 
     /// The connection has ended, and all streams with it.
@@ -142,9 +145,20 @@ impl OpenStreams {
         lock(&self.inner).open.iter().map(|open| open.id).collect()
     }
 
-    /// The tasks that read streams.
+    /// The tasks that read streams, or pull from sources.
     pub(crate) fn readers(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        lock(&self.inner).open.iter().map(|open| open.task.clone_ref(py)).collect()
+        let inner = lock(&self.inner);
+        let readers = inner.open.iter().map(|open| &open.task);
+        readers.chain(inner.pulling.iter().map(|(_, task)| task)).map(|task| task.clone_ref(py)).collect()
+    }
+
+    /// A task begins to pull from the source of request `id`; None: it has ended that.
+    pub(crate) fn pulls(&self, id: RequestId, task: Option<Py<PyAny>>) {
+        let mut inner = lock(&self.inner);
+        let before = inner.pulling.iter().position(|known| known.0 == id).map(|at| inner.pulling.swap_remove(at));
+        inner.pulling.extend(task.map(|task| (id, task)));
+        drop(inner);
+        drop(before);
     }
 
     /// Notes that call `id` waits, if a stream is open and somebody is to be told. True when a timer is to be set: it is

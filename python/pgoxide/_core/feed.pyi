@@ -41,6 +41,9 @@ class Feed:
     def fail(self, reason: BaseException) -> None:
         """The source failed or the caller was cancelled: the server is told, cancels what runs, and undoes what it has."""
 
+    def pulls(self, on: bool) -> None:
+        """The current task waits for an asynchronous source, or no longer does: meanwhile its calls on the connection raise."""
+
     def room(self) -> Reply[None] | None:
         """None when more may be fed at once; else settles when there is room. Asynchronous face only."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from errno import EAGAIN
 from functools import partial
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -53,6 +55,9 @@ def writing(
         with path.open("wb") as file:
             yield file.write, None
         return
+    if isinstance(sink, RawIOBase):
+        yield partial(_write_all, sink), None
+        return
     write = getattr(sink, "write", None)
     if write is not None:
         yield cast("Callable[[bytes], object]", write), getattr(sink, "drain", None)
@@ -62,6 +67,16 @@ def writing(
         raise InterfaceError(
             f"to={sink!r}: a pathlib.Path, something with write(), or a function; a path is not given as str"
         )
+
+
+def _write_all(file: RawIOBase, block: bytes) -> None:
+    """A raw file may take a part only, or nothing."""
+    rest = memoryview(block)
+    while rest:
+        taken = file.write(rest)
+        if taken is None:
+            raise BlockingIOError(EAGAIN, "the sink is a non-blocking raw file, and it is full")
+        rest = rest[taken:]
 
 
 class Pieces:
@@ -79,14 +94,14 @@ class Pieces:
 
     def rest(self, first: object) -> Iterator[object]:
         """All pieces."""
-        if first:
+        if first != b"":
             yield first
             yield from self
 
     async def rest_awaited(self, first: object) -> AsyncIterator[object]:
         """All pieces, each read with an await."""
         piece = first
-        while piece:
+        while piece != b"":
             yield piece
             piece = await cast("Awaitable[object]", self._read(SIZE))
 

@@ -102,7 +102,7 @@ pub(crate) struct AsyncClient {
     room_wanted: Mutex<Vec<Py<Awaitable>>>,
     max_queued: usize,
     /// Another call of a task that reads one would wait for itself; other tasks' calls wait.
-    streaming: OpenStreams,
+    pub(crate) streaming: OpenStreams,
     default_timeout: Option<f64>,
 }
 
@@ -179,8 +179,8 @@ impl AsyncClient {
 fn own_stream(py: Python<'_>) -> PyErr {
     error::interface_error(
         py,
-        "this task reads a stream of this connection, so another call would wait for itself: end the stream first, \
-         collect what it gives, or use a second connection",
+        "this task reads a stream of this connection, or feeds it from a source, so another call would wait for itself: end \
+         that first, collect what it gives, or use a second connection",
     )
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from inspect import isawaitable
+from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pgoxide.driver.copying import copied, options_list
@@ -90,6 +91,7 @@ class AsyncCopyOut(Generic[R_co]):
         self._source = source
         self._within = within
         self._stream: AsyncStream[R_co] | None = None
+        self._begun = Lock()
 
     def blocks(self) -> AsyncCopyOut[bytes]:
         """The raw data instead of rows, in blocks of bytes: 64 KiB or somewhat more each, the last one less.
@@ -148,6 +150,9 @@ class AsyncCopyOut(Generic[R_co]):
 
     async def _opened(self) -> AsyncStream[R_co]:
         if self._stream is None:
+            # Taken once: a second task or thread must not begin a second COPY.
+            if not self._begun.acquire(blocking=False):
+                raise InterfaceError("the COPY is being begun by another reader, or could not be begun")
             with self._within():
                 self._stream = cast("AsyncStream[R_co]", await _open(self._connection, self._source))
         return self._stream

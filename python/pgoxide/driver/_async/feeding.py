@@ -188,7 +188,11 @@ async def _feed(feed: Feed, source: object) -> CommandTag:
         if not started:
             pass
         elif isinstance(source, AsyncIterable):
-            await _feed_chunks(feed, cast("AsyncIterable[object]", source))
+            feed.pulls(True)
+            try:
+                await _feed_chunks(feed, cast("AsyncIterable[object]", source))
+            finally:
+                feed.pulls(False)
         else:
             records = iter(cast("Iterable[object]", source))
             while feed.feed(records):
