@@ -426,13 +426,13 @@ fn ended_by_a_statement_inside() {
     let block = pair.enter(0);
     pair.run(block, "one");
     pair.talk();
-    let mut script = |id| {
+    let script = |id| {
         let mut bytes = Vec::new();
         query::write(&mut bytes, b"commit").unwrap();
         let steps = vec![Step::Query, Step::Sync].into();
         Request { id, bytes, steps, barrier: true, open: false, resend: Resend::Never, job: id }
     };
-    pair.ask(&mut script, Standing::Inside(block));
+    pair.ask(script, Standing::Inside(block));
     let late = pair.run(block, "two");
     pair.talk();
     assert_eq!(pair.over[&late], Some(Failure::NotBegun));

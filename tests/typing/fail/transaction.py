@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgoxide import AsyncConnection, AsyncTransaction, Connection, Transaction
+    from pgoxide import AsyncConnection, AsyncTransaction, Connection, Pool, Transaction
 
 
 def blocking(db: Connection, tx: Transaction) -> None:
@@ -35,6 +35,12 @@ def number(tx: Transaction) -> int:
 
 async def later(tx: AsyncTransaction) -> int:
     return await tx.fetch_one("select 1", into=int)
+
+
+def of_a_pool(pool: Pool, db: Connection) -> None:
+    pool.transaction_attempts(others="wait")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    db.transaction_attempts(connection_errors=True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    pool.run_transaction(later)  # type: ignore[arg-type, unused-coroutine] # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
 
 
 async def asynchronous(db: AsyncConnection) -> None:

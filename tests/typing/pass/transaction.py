@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 from pgoxide import (
     AsyncConnection,
+    AsyncPool,
     AsyncPreparedStatement,
     AsyncTransaction,
     CommandTag,
@@ -65,6 +66,15 @@ async def asynchronous(db: AsyncConnection) -> None:
         async with attempt as tx:
             assert_type(tx, AsyncTransaction)
     assert_type(await db.run_transaction(count, attempts=2, read_only=True), int)
+
+
+async def of_a_pool(pool: AsyncPool) -> None:
+    async with pool.transaction(read_only=True) as tx:
+        assert_type(tx, AsyncTransaction)
+    async for attempt in pool.transaction_attempts(connection_errors=True):
+        async with attempt as tx:
+            assert_type(tx, AsyncTransaction)
+    assert_type(await pool.run_transaction(count, connection_errors=True, attempts=2), int)
 
 
 async def later() -> None:

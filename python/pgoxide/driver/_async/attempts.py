@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from pgoxide.driver._async.pool_transaction import AsyncPoolTransaction
     from pgoxide.driver._async.transaction import AsyncTransaction
 
 __all__ = ["AsyncAttempt", "AsyncAttempts"]
@@ -37,7 +38,7 @@ class AsyncAttempts:
 
     def __init__(
         self,
-        begin: Callable[[], AsyncTransaction],
+        begin: Callable[[], AsyncTransaction | AsyncPoolTransaction],
         attempts: int,
         backoff: float,
         connection_errors: bool = False,
@@ -106,7 +107,9 @@ class AsyncAttempt:
 
     __slots__ = ("_attempts", "_block", "number")
 
-    def __init__(self, attempts: AsyncAttempts, number: int, block: AsyncTransaction) -> None:
+    def __init__(
+        self, attempts: AsyncAttempts, number: int, block: AsyncTransaction | AsyncPoolTransaction
+    ) -> None:
         self._attempts = attempts
         self._block = block
         self.number: int = number

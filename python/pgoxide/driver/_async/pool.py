@@ -21,6 +21,7 @@ from pgoxide import _core
 
 # async-only: end
 from pgoxide._core import TypeRegistry
+from pgoxide.driver._async.attempts import AsyncAttempts
 from pgoxide.driver._async.connection import AsyncConnection
 from pgoxide.driver._async.pool_batch import AsyncPoolBatch
 from pgoxide.driver._async.pool_stream import AsyncPoolStream
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver._async.transaction import AsyncTransaction
     from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions
     from pgoxide.driver.options import ConnectionOptions
@@ -640,6 +642,66 @@ class AsyncPool(_core.AsyncPoolCore):
         """
         options = {"isolation": isolation, "read_only": read_only, "deferrable": deferrable, "others": others}
         return AsyncPoolTransaction(self, options)
+
+    def transaction_attempts(
+        self,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        connection_errors: bool = False,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> AsyncAttempts:
+        """Attempts at one transaction, each on a connection of its own: see `AsyncConnection.transaction_attempts`.
+
+        connection_errors: True makes another attempt also after the connection was lost inside the block. What it did is
+        undone then, unless COMMIT was under way: TransactionOutcomeUnknown is never tried again. Nor is a connection that
+        cannot be had.
+
+        >>> async def example(pool: pgoxide.AsyncPool) -> None:
+        ...     async for attempt in pool.transaction_attempts(isolation="serializable", connection_errors=True):
+        ...         async with attempt as tx:
+        ...             await tx.execute("update accounts set balance = balance - 1 where id = 1")
+        """
+        return AsyncAttempts(
+            lambda: self.transaction(isolation=isolation, read_only=read_only, deferrable=deferrable),
+            attempts=attempts,
+            backoff=backoff,
+            connection_errors=connection_errors,
+        )
+
+    async def run_transaction(
+        self,
+        function: Callable[[AsyncTransaction], Awaitable[R]],
+        /,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        connection_errors: bool = False,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> R:
+        """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
+
+        >>> async def rename(tx: pgoxide.AsyncTransaction) -> int:
+        ...     return await tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
+        >>> async def example(pool: pgoxide.AsyncPool) -> int:
+        ...     return await pool.run_transaction(rename, isolation="serializable")
+        """
+        results: list[R] = []
+        async for attempt in self.transaction_attempts(
+            attempts=attempts,
+            backoff=backoff,
+            connection_errors=connection_errors,
+            isolation=isolation,
+            read_only=read_only,
+            deferrable=deferrable,
+        ):
+            async with attempt as tx:
+                results = [await function(tx)]
+        return results[0]
 
     async def execute_many(
         self,

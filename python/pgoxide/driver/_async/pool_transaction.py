@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgoxide.errors import InterfaceError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -20,10 +22,19 @@ class AsyncPoolTransaction:
     def __init__(self, pool: AsyncPool, options: dict[str, Any]) -> None:
         self._pool = pool
         self._options = options
+        self._entered = False
         self._db: AsyncConnection | None = None
         self._block: AsyncTransaction | None = None
 
+    @property
+    def _stays(self) -> bool:
+        """What the block did has not been undone."""
+        return self._block is not None and self._block._stays
+
     async def __aenter__(self) -> AsyncTransaction:
+        if self._entered:
+            raise InterfaceError("a transaction block is entered once: make another by transaction()")
+        self._entered = True
         self._db = await self._pool.acquire()
         try:
             self._block = self._db.transaction(**self._options)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from pgoxide.driver._sync.pool_transaction import PoolTransaction
     from pgoxide.driver._sync.transaction import Transaction
 
 __all__ = ["Attempt", "Attempts"]
@@ -34,7 +35,7 @@ class Attempts:
 
     def __init__(
         self,
-        begin: Callable[[], Transaction],
+        begin: Callable[[], Transaction | PoolTransaction],
         attempts: int,
         backoff: float,
         connection_errors: bool = False,
@@ -103,7 +104,7 @@ class Attempt:
 
     __slots__ = ("_attempts", "_block", "number")
 
-    def __init__(self, attempts: Attempts, number: int, block: Transaction) -> None:
+    def __init__(self, attempts: Attempts, number: int, block: Transaction | PoolTransaction) -> None:
         self._attempts = attempts
         self._block = block
         self.number: int = number

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from pgoxide._core import TypeRegistry
+from pgoxide.driver._sync.attempts import Attempts
 from pgoxide.driver._sync.connection import Connection
 from pgoxide.driver._sync.pool_batch import PoolBatch
 from pgoxide.driver._sync.pool_stream import PoolStream
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from pgoxide._core import CommandTag
     from pgoxide.config import ConnectConfig
+    from pgoxide.driver._sync.transaction import Transaction
     from pgoxide.driver.commands import Others
     from pgoxide.driver.copying import CopyFormat, CopyInOptions
     from pgoxide.driver.options import ConnectionOptions
@@ -481,6 +483,66 @@ class Pool(Shelf):
         """
         options = {"isolation": isolation, "read_only": read_only, "deferrable": deferrable, "others": others}
         return PoolTransaction(self, options)
+
+    def transaction_attempts(
+        self,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        connection_errors: bool = False,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> Attempts:
+        """Attempts at one transaction, each on a connection of its own: see `Connection.transaction_attempts`.
+
+        connection_errors: True makes another attempt also after the connection was lost inside the block. What it did is
+        undone then, unless COMMIT was under way: TransactionOutcomeUnknown is never tried again. Nor is a connection that
+        cannot be had.
+
+        >>> def example(pool: pgoxide.Pool) -> None:
+        ...     for attempt in pool.transaction_attempts(isolation="serializable", connection_errors=True):
+        ...         with attempt as tx:
+        ...             tx.execute("update accounts set balance = balance - 1 where id = 1")
+        """
+        return Attempts(
+            lambda: self.transaction(isolation=isolation, read_only=read_only, deferrable=deferrable),
+            attempts=attempts,
+            backoff=backoff,
+            connection_errors=connection_errors,
+        )
+
+    def run_transaction(
+        self,
+        function: Callable[[Transaction], R],
+        /,
+        *,
+        attempts: int = 3,
+        backoff: float = 0.01,
+        connection_errors: bool = False,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+        deferrable: bool | None = None,
+    ) -> R:
+        """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
+
+        >>> def rename(tx: pgoxide.Transaction) -> int:
+        ...     return tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
+        >>> def example(pool: pgoxide.Pool) -> int:
+        ...     return pool.run_transaction(rename, isolation="serializable")
+        """
+        results: list[R] = []
+        for attempt in self.transaction_attempts(
+            attempts=attempts,
+            backoff=backoff,
+            connection_errors=connection_errors,
+            isolation=isolation,
+            read_only=read_only,
+            deferrable=deferrable,
+        ):
+            with attempt as tx:
+                results = [function(tx)]
+        return results[0]
 
     def execute_many(
         self,

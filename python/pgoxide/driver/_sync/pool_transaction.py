@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgoxide.errors import InterfaceError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -22,10 +24,19 @@ class PoolTransaction:
     def __init__(self, pool: Pool, options: dict[str, Any]) -> None:
         self._pool = pool
         self._options = options
+        self._entered = False
         self._db: Connection | None = None
         self._block: Transaction | None = None
 
+    @property
+    def _stays(self) -> bool:
+        """What the block did has not been undone."""
+        return self._block is not None and self._block._stays
+
     def __enter__(self) -> Transaction:
+        if self._entered:
+            raise InterfaceError("a transaction block is entered once: make another by transaction()")
+        self._entered = True
         self._db = self._pool.acquire()
         try:
             self._block = self._db.transaction(**self._options)
