@@ -133,9 +133,15 @@ impl BlockingClient {
         this.run(py, request, deadline, standing).map(Some)
     }
 
-    /// The block of `token` has been left: who waited for that goes on.
+    /// The block of `token` has been left: who waited for that goes on. What is still open then nobody would end any more
+    /// (Ctrl-C on the way out): the session ends with it.
     pub(crate) fn leave_block(slf: &Bound<'_, Self>, token: &Py<PyAny>) -> PyResult<()> {
-        slf.get().session.disown(token.bind(slf.py()));
+        let (py, this) = (slf.py(), slf.get());
+        let open = !this.session.home.is_elsewhere() && matches!(this.session.leaving(token), Leaving::Level(_));
+        this.session.disown(token.bind(py));
+        if open {
+            this.finish(py, error::connection_closed(py, "leaving a transaction block was interrupted"))?;
+        }
         Ok(())
     }
 }

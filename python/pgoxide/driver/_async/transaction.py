@@ -103,25 +103,33 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
                 self._leave()
                 raise
         self._task = asyncio.current_task()
-        # async-only: end
-        # sync: self._enter()
         self._mark = len(self._connection._on_commit)
+        # async-only: end
+        # sync: try:
+        # sync:     self._enter()
+        # sync:     self._mark = len(self._connection._on_commit)
+        # sync: except Error:  # not entered, or entered already
+        # sync:     raise
+        # sync: except BaseException:  # of a signal
+        # sync:     self._leave()
+        # sync:     raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        nested = self._nested
         try:
+            nested = self._nested
             if exc is None and not self.rollback_only:
                 await self._finish()
                 self._stays = True
             else:
                 self._stays = await self._give_up(exc)
         finally:
+            # First: what is still open when a signal interrupts it ends with the session.
+            self._leave()
             if not self._stays:
                 del self._connection._on_commit[self._mark :]
-            self._leave()
         if self._stays and not nested and self._connection._on_commit:
             await self._call_back()
         return isinstance(exc, Rollback) and (exc.transaction is None or exc.transaction is self)

@@ -92,24 +92,31 @@ class Transaction(_core.TransactionBlock):
     # -- the block ---------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._enter()
-        self._mark = len(self._connection._on_commit)
+        try:
+            self._enter()
+            self._mark = len(self._connection._on_commit)
+        except Error:  # not entered, or entered already
+            raise
+        except BaseException:  # of a signal
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        nested = self._nested
         try:
+            nested = self._nested
             if exc is None and not self.rollback_only:
                 self._finish()
                 self._stays = True
             else:
                 self._stays = self._give_up(exc)
         finally:
+            # First: what is still open when a signal interrupts it ends with the session.
+            self._leave()
             if not self._stays:
                 del self._connection._on_commit[self._mark :]
-            self._leave()
         if self._stays and not nested and self._connection._on_commit:
             self._call_back()
         return isinstance(exc, Rollback) and (exc.transaction is None or exc.transaction is self)
