@@ -264,6 +264,31 @@ async def test_outsiders_wait(table: Any, use: Callable[[Any, int], Any]) -> Non
 
 
 @ASYNC
+async def test_outsiders_wait_while_a_savepoint_is_open(table: Any) -> None:
+    """Whatever is open inside the block that lets them wait; tasks of that block itself are told."""
+    async with table.transaction(others="wait") as tx:
+        entered = asyncio.Event()
+
+        async def child() -> None:
+            await entered.wait()
+            with pytest.raises(InterfaceError, match="has a transaction open"):
+                await table.execute(INSERT, 9)
+
+        task = asyncio.create_task(child())
+        async with tx.transaction() as inner:
+            await inner.execute(INSERT, 1)
+            entered.set()
+            await task
+            waiting = [outside(call, table, 2), outside(call, table, 3)]
+            await asyncio.sleep(0)
+        await tx.execute(INSERT, 4)
+        assert not any(task.done() for task in waiting)
+        assert await tx.fetch_column("select n from kept order by n") == [1, 4]
+    await asyncio.gather(*waiting)
+    assert await kept(table) == [1, 2, 3, 4]
+
+
+@ASYNC
 async def test_blocks_one_after_the_other(table: Any) -> None:
     """Each is whole: what the others do is not between its statements."""
     order: list[int] = []

@@ -167,12 +167,15 @@ pub(crate) fn verdict(py: Python<'_>, owners: &[Owner], caller: &Caller) -> Verd
     }
     let Some(top) = owners.last() else { return Verdict::Outside };
     let mine = caller.holds(py, &top.token);
+    // A block that lets strangers wait does so too while a savepoint is open inside it; its own tasks are told.
+    let waits = |first: &Owner| first.others == Others::Wait && !owners.iter().any(|one| caller.holds(py, &one.token));
     match (mine, top.level, top.others) {
         (true, None, _) => Verdict::Outside,
         (true, Some(_), _) | (false, _, Others::Join) if top.ending => Verdict::Ending,
         (true, Some(level), _) | (false, Some(level), Others::Join) => Verdict::Inside(level),
         // Through its own object a call of an outer block does not wait for the inner one: that may wait for it.
         (false, _, Others::Wait) if caller.via.is_none() => Verdict::Wait,
+        (false, _, Others::Raise) if caller.via.is_none() && owners.first().is_some_and(waits) => Verdict::Wait,
         (false, ..) => Verdict::Refuse,
     }
 }

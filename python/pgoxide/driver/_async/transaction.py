@@ -243,6 +243,7 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
 
         name: the savepoint's; quoted, so any text will do. By default it gets one of its own. others: as for
         `AsyncConnection.transaction`, for calls from outside the inner block, those of the outer one in other tasks included.
+        Strangers to the whole transaction wait, if its own block lets them.
 
         SAVEPOINT travels with the first statement, and `commit=True` lets RELEASE travel with the last.
 

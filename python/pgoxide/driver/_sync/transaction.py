@@ -212,6 +212,7 @@ class Transaction(_core.TransactionBlock):
 
         name: the savepoint's; quoted, so any text will do. By default it gets one of its own. others: as for
         `Connection.transaction`, for calls from outside the inner block, those of the outer one in other tasks included.
+        Strangers to the whole transaction wait, if its own block lets them.
 
         SAVEPOINT travels with the first statement, and `commit=True` lets RELEASE travel with the last.
 
