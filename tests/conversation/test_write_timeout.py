@@ -108,8 +108,8 @@ def copying(line: Line) -> None:
         described.replace(columns(("attname", 19), ("type", 26)), text_columns(("attname", 19), ("type", 26)))
     )
     line.send(BOUND + row(b"a", b"17") + complete("SELECT 1") + ready())
-    expect("Q")(line)
-    line.send(message("G", b"\1\0\1\0\1"))
+    expect("PDPBEH")(line)
+    line.send(PARSED + parameter_types() + columns(("a", 17)) + PARSED + BOUND + message("G", b"\1\0\1\0\1"))
     stall(line)
 
 

@@ -190,8 +190,10 @@ async def test_a_source_is_asked_for_more_only_when_there_is_room(
                 + complete("SELECT 1")
                 + ready()
             ),
-            expect("Q"),
-            send(message("G", b"\1\0\1\0\1")),
+            expect("PDPBEH"),
+            send(
+                PARSED + parameter_types() + columns(("a", 23)) + PARSED + BOUND + message("G", b"\1\0\1\0\1")
+            ),
         ],
         "execute_many": [*described(), expect("DH"), send(parameter_types(INT4) + columns(("a", INT4)))],
     }[verb]

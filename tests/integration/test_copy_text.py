@@ -327,7 +327,7 @@ async def test_an_exception_of_the_source_undoes_text_too(db: Any) -> None:
 async def test_a_line_that_would_end_the_data(db: Any, options: Any, record: Any) -> None:
     """Before PostgreSQL 18 the server stops at it without a word, wherever quotes stand."""
     await db.execute("create temp table c (a text, b text)")
-    with pytest.raises(DataError, match="would end the data"):
+    with pytest.raises(DataError, match=r"would end the data|must not be a backslash"):
         await db.copy_in("c", [record], columns=["a", "b"][: len(record)], format="csv", **options)
     # In the usual dialect, all of it is data.
     lines = [(r"\.", None), (None, r"\."), ("\\.\n", "\\.\r\n"), ("a", "b")]

@@ -304,7 +304,15 @@ def test_a_feed_that_is_dropped(shared: Any, verb: str, records: int) -> None:
     """As after a second Ctrl-C, before the first one's clean-up: whatever was fed is undone, the turn given back."""
     shared.execute("create temp table fed (n int4)")
     if verb == "copy_in":
-        feed = shared._copy_in("copy fed from stdin (format binary)", [("n", 23)], "binary", {}, False, None)
+        feed = shared._copy_in(
+            "copy fed from stdin (format binary)",
+            ("select n from fed", [("n", 23)]),
+            "binary",
+            {},
+            False,
+            False,
+            None,
+        )
     else:
         feed = shared._execute_many(shared._describe("insert into fed values ($1)", None), False, None)
     if records:

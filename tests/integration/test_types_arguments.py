@@ -101,7 +101,7 @@ async def test_in_arrays_and_copy(db):
     ("name", "value"),
     [
         ("int4", numpy.float64(1)), ("int4", numpy.float32(1)), ("int8", numpy.datetime64(1, "ns")), ("timestamp", numpy.datetime64(1, "ns")),
-        ("timestamp", numpy.datetime64("NaT")), ("date", numpy.datetime64("NaT")), ("date", numpy.datetime64("2020-02-03T04")),
+        ("timestamp", numpy.datetime64("NaT", "us")), ("date", numpy.datetime64("NaT", "D")), ("date", numpy.datetime64("2020-02-03T04")),
         ("interval", numpy.timedelta64(1, "M")), ("interval", numpy.timedelta64(1, "ns")), ("interval", numpy.timedelta64("NaT", "s")),
         ("timestamptz", numpy.datetime64("2020-02-03T04")), ("float8", numpy.complex128(1)), ("float4", numpy.float64(1e300)), ("bool", numpy.int64(1)),
         ("text", Path), ("text", b"x"), ("numeric", Fraction(1, 2)), ("numeric", numpy.bool_(True)), ("bytea", array.array("i", [1])), ("bytea", "x"),
