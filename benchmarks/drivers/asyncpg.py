@@ -117,7 +117,7 @@ class Driver:
         for row in rows:
             await db.execute(INSERT, *row)
 
-    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:  # noqa: ARG002
+    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:  # noqa: ARG002  it commits at the end of its block only
         db = self.db
         for i in range(0, len(rows), 2):
             async with db.transaction():

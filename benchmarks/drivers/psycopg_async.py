@@ -125,7 +125,7 @@ class Driver:
         for row in rows:
             await cursor.execute(INSERT, row)
 
-    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:  # noqa: ARG002
+    async def transactions(self, rows: Sequence[tuple[Any, ...]], *, fused: bool) -> None:  # noqa: ARG002  it commits at the end of its block only
         db, cursor = self.db, self.db.cursor()
         for i in range(0, len(rows), 2):
             async with db.transaction():

@@ -562,3 +562,21 @@ async def test_a_coroutine_thrown_away(table: Any) -> None:
     coroutine.close()
     assert await kept(table) == []
     assert table.transaction_status == "idle"
+
+
+@ASYNC
+async def test_a_call_that_the_collector_ends_elsewhere(table: Any) -> None:
+    """Its context variable was set in a context that is not there any more: nothing is said of that."""
+    async with table.transaction() as tx:
+
+        async def begin() -> Any:
+            waiting = tx.execute_many(INSERT, [(1,)])
+            waiting.send(None)
+            return waiting
+
+        waiting = await outside(begin)
+        waiting.close()  # in this context, not in that one
+        await asyncio.sleep(0)
+        tx.rollback_only = True
+    assert await kept(table) == []
+    assert table.transaction_status == "idle"

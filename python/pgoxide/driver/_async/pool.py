@@ -959,7 +959,6 @@ async def _upkeep(pool: weakref.ref[AsyncPool], seconds: float) -> None:
         owner = pool()
         if owner is None or owner._closing:
             return
-        with suppress(Error):
-            owner._tidy(owner._settings.min_size)
+        owner._tidy(owner._settings.min_size)
         owner._refill()
         del owner

@@ -8,7 +8,7 @@ import inspect
 
 # async-only: end
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
@@ -411,7 +411,9 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
         try:
             yield
         finally:
-            TOKENS.reset(before)
+            # A coroutine that the garbage collector closes ends in another context, where there is nothing to take back.
+            with suppress(ValueError):
+                TOKENS.reset(before)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._connection!r}>"

@@ -14,7 +14,6 @@ import time
 import warnings
 import weakref
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from pgoxide._core import TypeRegistry
@@ -36,7 +35,7 @@ from pgoxide.driver.pooling import (
     watch_forks,
 )
 from pgoxide.driver.shelf import Shelf
-from pgoxide.errors import ConnectionClosed, Error, InterfaceError, QueryTimeout
+from pgoxide.errors import ConnectionClosed, InterfaceError, QueryTimeout
 
 if TYPE_CHECKING:
     import os
@@ -757,7 +756,6 @@ def _upkeep(pool: weakref.ref[Pool], seconds: float) -> None:
         owner = pool()
         if owner is None or owner._closing:
             return
-        with suppress(Error):
-            owner._tidy(owner._settings.min_size)
+        owner._tidy(owner._settings.min_size)
         owner._refill()
         del owner

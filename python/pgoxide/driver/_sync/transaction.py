@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
@@ -380,7 +380,9 @@ class Transaction(_core.TransactionBlock):
         try:
             yield
         finally:
-            TOKENS.reset(before)
+            # A coroutine that the garbage collector closes ends in another context, where there is nothing to take back.
+            with suppress(ValueError):
+                TOKENS.reset(before)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._connection!r}>"
