@@ -141,7 +141,9 @@ async def test_a_path_that_is_no_text(db):
 
 @pytest.mark.row("Q29", "T01")
 @pytest.mark.parametrize("name", ["int2", "int4", "int8", "oid", "xid8", "regclass", "pg_lsn"])
-@pytest.mark.parametrize("value", [1.5, 1.0, Decimal("1.5"), Decimal(1), Decimal("NaN"), Fraction(1, 2), 1j], ids=repr)
+@pytest.mark.parametrize(
+    "value", [1.5, 1.0, Decimal("1.5"), Decimal(1), Decimal("NaN"), Fraction(1, 2), 1j], ids=repr
+)
 async def test_no_number_loses_its_fraction(db, name, value):
     for _ in range(2):
         with pytest.raises(DataError, match=rf"argument \$1 \({name}\)"):
@@ -149,7 +151,9 @@ async def test_no_number_loses_its_fraction(db, name, value):
 
 
 @pytest.mark.row("Q29", "T01")
-@pytest.mark.parametrize("name", ["int2", "int4", "int8", "oid", "xid8", "pg_lsn"])  # for a regclass a str is a name
+@pytest.mark.parametrize(
+    "name", ["int2", "int4", "int8", "oid", "xid8", "pg_lsn"]
+)  # for a regclass a str is a name
 async def test_a_str_is_no_number(db, name):
     for _ in range(2):
         with pytest.raises(DataError, match=rf"argument \$1 \({name}\)"):
