@@ -144,7 +144,7 @@ class DatabaseError(Error):
 
     @property
     def is_retryable(self) -> bool:
-        """True if the same transaction, run again as a whole, may well succeed: 40001 and 40P01.
+        """True if the same transaction, run again as a whole, may well succeed: 40001, 40P01, and `StatementInvalidated`.
 
         55P03 (lock not available) is not among them: NOWAIT and `lock_timeout` say that the caller does not want to wait.
         Connection errors are not either, since the first try may have taken effect; see `is_connection_error`.
@@ -273,8 +273,14 @@ class StatementInvalidated(OperationalError):
     Outside a transaction the driver prepares it anew and runs it again by itself. This is raised where that cannot be: inside a
     transaction, which has failed with it, in a batch behind a statement whose effects may not have been undone, with another
     kind of statement (BEGIN, SET, CALL) in flight behind it, or when it was lost a second time. Roll back, to a savepoint if
-    there is one, and run it again: it has been forgotten, so its next use prepares it anew. `__cause__` is the server's error.
+    there is one, and run it again: it has been forgotten, so its next use prepares it anew, and `transaction_attempts()` does so
+    by itself. `__cause__` is the server's error.
     """
+
+    @property
+    def is_retryable(self) -> bool:
+        """True: the statement has been forgotten, so the same transaction, run again as a whole, prepares it anew."""
+        return True
 
 
 class QueueFull(OperationalError):

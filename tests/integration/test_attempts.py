@@ -14,6 +14,7 @@ from pgoxide.errors import (
     DivisionByZero,
     InterfaceError,
     SerializationFailure,
+    StatementInvalidated,
     UniqueViolation,
 )
 
@@ -61,6 +62,39 @@ async def test_which_errors_are_tried_again(db: Any) -> None:
         await numbers(db, ["23505", None])
     with pytest.raises(DivisionByZero):
         await numbers(db, ["40001", "22012", None])
+    assert db.transaction_status == "idle"
+
+
+@pytest.mark.row("Q14", "Q16", "X07")
+@pytest.mark.parametrize("invalidate", ["alter", "drop"])
+@pytest.mark.parametrize("before", [0, 1])
+async def test_an_invalidated_statement_is_healed(
+    db: Any, counters: Any, invalidate: str, before: int
+) -> None:
+    """The first attempt meets a statement that is not what it was; the second one prepares it anew."""
+    sql = "select * from counter where id = $1"
+    await db.fetch_one(sql, 1)
+    if invalidate == "alter":
+        counters.execute("alter table counter add more int4 default 7")
+    else:
+        await db.execute("do $$ begin execute 'deallocate all'; end $$")  # its tag does not tell
+    seen: list[StatementInvalidated] = []
+    numbers: list[int] = []
+    async for attempt in db.transaction_attempts(backoff=0):
+        async with attempt as tx:
+            numbers.append(attempt.number)
+            for _ in range(before):
+                await tx.execute("update counter set n = n + 1 where id = 2")
+            try:
+                row = tuple(await tx.fetch_one(sql, 1))
+            except StatementInvalidated as error:
+                seen.append(error)
+                raise
+    assert row == ((1, 0, 7) if invalidate == "alter" else (1, 0))
+    assert numbers == [1, 2]
+    assert [one.is_retryable for one in seen] == [True]
+    # What the first attempt did was undone.
+    assert counters.fetch_value("select n from counter where id = 2") == before
     assert db.transaction_status == "idle"
 
 

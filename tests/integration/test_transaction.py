@@ -101,6 +101,65 @@ async def test_commit_travels_with_the_last_statement(connect: Any, proxy: Calla
     assert await kept(db) == [0, 0, 1, 2, 3]
 
 
+@pytest.mark.row("B04")
+async def test_commit_travels_with_many_parameter_sets(connect: Any, proxy: Callable[..., Any]) -> None:
+    """Behind the last of them, with their Sync; RELEASE of a savepoint too."""
+    db, relay = await recorded(connect, proxy)
+    async with db.transaction() as tx:
+        tag = await tx.execute_many(INSERT, [(n,) for n in range(1, 4)], commit=True)
+        assert (tag.text, tag.rows_affected) == ("INSERT 0 1", 3)
+        assert db.transaction_status == "idle"
+        for call in (tx.execute, db.execute):
+            with pytest.raises(InterfaceError, match="commit=True"):
+                await call(INSERT, 9)
+    assert relay.sent == "PBE" + "DH" + "BEBEBEH" + "PBES"
+    relay.forget()
+    async with db.transaction() as tx, tx.transaction() as inner:
+        await inner.execute_many(INSERT, [(4,)], commit=True)
+    assert relay.sent == "PBE" + "PBE" + "DH" + "BEH" + "PBES" + "PBES"
+    texts = [body.strip(b"\0").decode() for kind, body in relay.bodies if kind == "P"]
+    assert texts == ["begin", "savepoint pgoxide_1", "release savepoint pgoxide_1", "commit"]
+    relay.forget()
+    async with db.transaction() as tx:
+        await tx.execute_many(INSERT, [], commit=True)
+    assert relay.sent == "PBE" + "DH" + "H" + "PBES"
+    assert await kept(db) == [0, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.row("B04", "X01")
+@pytest.mark.parametrize("described", [True, False])
+async def test_many_parameter_sets_that_fail_are_not_committed(table: Any, described: bool) -> None:
+    """At the server, or in their source: COMMIT is skipped, or never written, and leaving the block rolls back."""
+    sql = INSERT if described else f"{INSERT} /* {described} */"
+
+    def breaks() -> Any:
+        yield (3,)
+        raise ZeroDivisionError
+
+    for source, error in (
+        ([(1,), (None,), (1,)], UniqueViolation),
+        (breaks(), ZeroDivisionError),
+        ([(4,), ("x",)], pgoxide.errors.DataError),
+        (1, TypeError),
+    ):
+        with pytest.raises(error):
+            async with table.transaction() as tx:
+                await tx.execute(INSERT, 2)
+                await tx.execute_many(sql, source, commit=True)
+        assert table.transaction_status == "idle"
+        assert await kept(table) == []
+
+
+@pytest.mark.row("X04")
+async def test_a_deferred_constraint_fails_with_many_parameter_sets(table: Any) -> None:
+    with pytest.raises(UniqueViolation):
+        async with table.transaction() as tx:
+            await tx.execute("set constraints all deferred")
+            await tx.execute_many(INSERT, [(1,), (1,)], commit=True)
+    assert table.transaction_status == "idle"
+    assert await kept(table) == []
+
+
 @pytest.mark.row("X03")
 async def test_savepoints_travel_too(connect: Any, proxy: Callable[..., Any]) -> None:
     db, relay = await recorded(connect, proxy)

@@ -258,6 +258,14 @@ def test_flags(code: str, severity: str, retryable: bool, connection: bool) -> N
     assert error.is_fatal == (severity == "FATAL")
 
 
+@pytest.mark.row("E05", face="both")
+def test_an_invalidated_statement_is_worth_another_try() -> None:
+    """Whatever the server said of it: it has been forgotten."""
+    assert errors.StatementInvalidated("x").is_retryable
+    assert not errors.BatchAborted("x").is_retryable
+    assert not errors.StatementInvalidated("x").is_connection_error
+
+
 @pytest.mark.row("E10", face="both")
 def test_fatal_tells_that_the_session_is_gone() -> None:
     assert server_error(C="57P01", V="FATAL", S="FATAL").is_fatal

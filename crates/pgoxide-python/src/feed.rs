@@ -39,7 +39,7 @@ use crate::copy_options::TextOptions;
 use crate::copy_record::{Column, encode_copy_row, is_raw};
 use crate::copy_text::TextCopy;
 use crate::error;
-use crate::job::{Job, Kind};
+use crate::job::{End, Job, Kind};
 use crate::named::{SqlText, Values};
 use crate::prepared::Prepared;
 use crate::pyimport;
@@ -213,6 +213,9 @@ pub(crate) struct Feed {
     ended: AtomicBool,
     /// A COPY whose source may give bytes instead of records.
     takes_raw: bool,
+    /// The end of its transaction block, to be written with its own; not before, so that a connection lost while it is fed
+    /// leaves no doubt about a COMMIT.
+    end: Mutex<Option<End>>,
     /// The block under construction.
     block: Mutex<Option<Block>>,
 }
@@ -381,6 +384,7 @@ impl Feed {
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             takes_raw: asked.takes_raw,
+            end: Mutex::new(None),
             block: Mutex::new(Some(Block::of_copy())),
         };
         Ok((feed, request))
@@ -428,6 +432,7 @@ impl Feed {
             records: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             takes_raw: false,
+            end: Mutex::new(None),
             block: Mutex::new(Some(Block::new())),
         };
         Ok((feed, request))
@@ -445,6 +450,12 @@ impl Feed {
 
     pub(crate) fn id(&self) -> RequestId {
         self.id
+    }
+
+    /// It brings the end of its transaction block.
+    pub(crate) fn brings(&self, end: End) {
+        let earlier = lock(&self.end).replace(end);
+        drop(earlier);
     }
 
     fn rules(&self) -> &Rules {
@@ -762,16 +773,25 @@ impl Feed {
                 self.end_copy(&bytes);
             }
             Shape::Many(_) => {
-                let mut steps: SmallVec<[Step; 2]> = SmallVec::new();
+                let mut steps: SmallVec<[Step; 6]> = SmallVec::new();
                 if let Shape::Many(prepared) = &self.shape
                     && prepared.closes_itself()
                 {
                     close::write_statement(&mut bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
                     steps.push(Step::Close);
                 }
+                let end = lock(&self.end).take();
+                if let Some(end) = &end {
+                    end.commands.append(&mut bytes, &mut steps);
+                }
                 sync::write(&mut bytes);
                 steps.push(Step::Sync);
-                self.extend(&bytes, &steps);
+                let conn = &mut lock(&self.client.session().state).conn;
+                if conn.extend(self.id, &bytes, &steps)
+                    && let Some(job) = conn.job(self.id)
+                {
+                    job.brings(end.as_ref());
+                }
             }
         }
         self.flush(py)

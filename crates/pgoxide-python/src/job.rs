@@ -616,11 +616,16 @@ impl Job {
 
     /// With the end of its transaction block behind all else.
     pub(crate) fn ending(mut self, end: Option<End>) -> Self {
+        self.brings(end.as_ref());
+        self
+    }
+
+    /// The end of its transaction block has been written behind all else.
+    pub(crate) fn brings(&mut self, end: Option<&End>) {
         if let Some(end) = end {
             self.ends = Some(end.level);
             self.commits = end.commits;
         }
-        self
     }
 
     /// With the reader of its rows.

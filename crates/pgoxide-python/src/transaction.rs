@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgoxide_protocol::client::Standing;
+use pgoxide_protocol::client::{Request, Resend, Standing};
 use pgoxide_sqltext::Command;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -17,8 +17,9 @@ use crate::batch::Batch;
 use crate::blocking_client::BlockingClient;
 use crate::call::Asked;
 use crate::error;
+use crate::feed::Feed;
 use crate::ffi::frame::CallSite;
-use crate::job::{End, Run, Verb};
+use crate::job::{End, Job, Run, Verb};
 use crate::named::Given;
 use crate::prepared::Prepared;
 use crate::pyimport;
@@ -68,6 +69,24 @@ impl Via<'_> {
         }
         let (end, standing) = self.end(py, session)?;
         batch.end = Some(end);
+        Ok(standing)
+    }
+
+    /// As `last_of`, for a statement with many parameter sets: `request` begins it, and the end comes with its own.
+    pub(crate) fn last_of_many(
+        self,
+        py: Python<'_>,
+        session: &Session,
+        feed: &Feed,
+        request: &mut Request<Job>,
+        standing: Standing,
+    ) -> PyResult<Standing> {
+        if !self.commit {
+            return Ok(standing);
+        }
+        let (end, standing) = self.end(py, session)?;
+        feed.brings(end);
+        request.resend = Resend::Never;
         Ok(standing)
     }
 

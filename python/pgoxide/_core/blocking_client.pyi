@@ -508,8 +508,12 @@ class Client:
         blocks of the raw data.
         """
 
-    def _execute_many(self, prepared: Prepared, last: bool, timeout: float | None) -> Feed:
-        """Begins a statement with many parameter sets. `last`: when it turns out to be lost, that is an error."""
+    def _execute_many(
+        self, prepared: Prepared, last: bool, timeout: float | None, commit: object | None
+    ) -> Feed:
+        """Begins a statement with many parameter sets. `last`: when it turns out to be lost, that is an error. `commit`: the token
+        of the transaction block whose end it is to bring.
+        """
 
     def reload_types(self) -> None:
         """Forgets what is known about types that are not built in: enums, composite types, domains, ranges, extensions' types.

@@ -583,14 +583,20 @@ impl AsyncClient {
         Ok(stream)
     }
 
-    /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool) -> PyResult<Feed> {
-        slf.get().check_caller(slf.py())?;
-        let place = slf.get().session.admit(slf.py(), None)?;
-        let (feed, request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last)?;
+    /// Begins a statement with many parameter sets; it has been described. `commit`: the token of the transaction block whose
+    /// end it is to bring.
+    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool, commit: Option<Py<PyAny>>) -> PyResult<Feed> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_caller(py)?;
+        let via = Via { token: commit.as_ref(), commit: commit.is_some() };
+        let mut place = this.session.admit(py, via.token)?;
+        let (feed, mut request) = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last)?;
+        if let Place::Now(standing) = &mut place {
+            *standing = via.last_of_many(py, &this.session, &feed, &mut request, *standing)?;
+        }
         let id = request.id;
-        Self::submit(slf, request, place)?;
-        slf.get().note_wait(slf.py(), id)?;
+        Self::submit(slf, request, place).inspect_err(|_| via.not_sent(&this.session))?;
+        this.note_wait(py, id)?;
         Ok(feed)
     }
 

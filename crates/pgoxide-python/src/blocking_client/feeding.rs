@@ -20,9 +20,15 @@ pub(super) struct Feeding {
 }
 
 impl BlockingClient {
-    pub(super) fn begin_feeding(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Standing> {
+    /// Keeps the turn for a fed request, which is made through the transaction block of `via` if it is.
+    pub(super) fn begin_feeding(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        via: Option<&Py<PyAny>>,
+    ) -> PyResult<Standing> {
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(self.default_timeout));
-        let standing = self.keep_turn_at(py, deadline, None)?;
+        let standing = self.keep_turn_at(py, deadline, via)?;
         let feeding = Feeding { id: None, deadline, finished: None };
         let earlier = lock(&self.feeding).replace(feeding);
         drop(earlier);

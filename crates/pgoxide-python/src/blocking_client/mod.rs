@@ -426,7 +426,7 @@ impl BlockingClient {
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_room(py)?;
-        let standing = this.begin_feeding(py, timeout)?;
+        let standing = this.begin_feeding(py, timeout, None)?;
         let asked = CopyAsked { sql: sql.0, columns, format, options, takes_raw, last };
         this.begin(py, Feed::copy(slf.as_any(), asked), standing)
     }
@@ -456,12 +456,29 @@ impl BlockingClient {
         Ok(stream)
     }
 
-    /// Begins a statement with many parameter sets; it has been described.
-    fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool, timeout: Option<f64>) -> PyResult<Feed> {
+    /// Begins a statement with many parameter sets; it has been described. `commit`: the token of the transaction block whose
+    /// end it is to bring.
+    fn _execute_many(
+        slf: &Bound<'_, Self>,
+        prepared: &Entry,
+        last: bool,
+        timeout: Option<f64>,
+        commit: Option<Py<PyAny>>,
+    ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.session.check_room(py)?;
-        let standing = this.begin_feeding(py, timeout)?;
-        this.begin(py, Feed::many(slf.as_any(), Arc::clone(&prepared.0), last), standing)
+        let via = Via { token: commit.as_ref(), commit: commit.is_some() };
+        let inside = this.begin_feeding(py, timeout, via.token)?;
+        let made = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last).and_then(|(feed, mut request)| {
+            let standing = via.last_of_many(py, &this.session, &feed, &mut request, inside)?;
+            Ok((feed, request, standing))
+        });
+        match made {
+            Ok((feed, request, standing)) => {
+                this.begin(py, Ok((feed, request)), standing).inspect_err(|_| via.not_sent(&this.session))
+            }
+            Err(error) => this.begin(py, Err(error), inside),
+        }
     }
 
     /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.

@@ -32,8 +32,9 @@ LONGEST_DELAY = 1.0
 class AsyncAttempts:
     """The attempts at one transaction; what `transaction_attempts()` returns, to be iterated once.
 
-    Gives an attempt, and the next one when the last has failed by a serialization failure (40001) or a deadlock (40P01).
-    The error of the last attempt comes out, with those of the earlier ones as notes.
+    Gives an attempt, and the next one when the last has failed by what `is_retryable` tells: a serialization failure (40001), a
+    deadlock (40P01), a prepared statement that the server had no more or otherwise (StatementInvalidated). The error of the last
+    attempt comes out, with those of the earlier ones as notes.
     """
 
     def __init__(

@@ -121,10 +121,11 @@ async def execute_many(
     query: str | Statement[object] | AsyncPreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     timeout: float | None,
+    commit: object | None = None,
 ) -> CommandTag:
-    """See `AsyncConnection.execute_many`."""
+    """See `AsyncConnection.execute_many`. commit: the token of the transaction block whose end it is to bring."""
     async with AsyncLimit(timeout if timeout is not None else connection.config.command_timeout) as limit:
-        return await _execute_many(connection, query, parameter_sets, limit)
+        return await _execute_many(connection, query, parameter_sets, limit, commit)
 
 
 async def _execute_many(
@@ -132,14 +133,15 @@ async def _execute_many(
     query: str | Statement[object] | AsyncPreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet] | AsyncIterable[ParameterSet],
     limit: AsyncLimit,
+    commit: object | None,
 ) -> CommandTag:
     last = False
     while True:
         prepared = await _described(connection, query, limit.left())
         # async-only: begin
-        feed = connection._execute_many(prepared, last)
+        feed = connection._execute_many(prepared, last, commit)
         # async-only: end
-        # sync: feed = connection._execute_many(prepared, last, limit.left())
+        # sync: feed = connection._execute_many(prepared, last, limit.left(), commit)
         tag = await _feed(feed, parameter_sets)
         if not feed.lost:
             return tag

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
+from pgoxide.driver._async import feeding
 from pgoxide.driver._async.batch import AsyncBatch
 from pgoxide.driver._async.copying import AsyncCopyOut, CopySource, save
 from pgoxide.driver.names import quoted
@@ -318,10 +319,15 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
         /,
         *,
         timeout: float | None = None,
+        commit: bool = False,
     ) -> CommandTag:
-        """As the connection's `execute_many`, in this transaction."""
+        """As the connection's `execute_many`, in this transaction.
+
+        commit: True for the last statement of the block: the end of the block travels behind the last parameter set.
+        """
         with self._inside():
-            return await self._connection.execute_many(query, parameter_sets, timeout=timeout)
+            token = self._token if commit else None
+            return await feeding.execute_many(self._connection, query, parameter_sets, timeout, token)
 
     async def copy_in(
         self,

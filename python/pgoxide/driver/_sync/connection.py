@@ -292,16 +292,17 @@ class Connection(_core.Client):
         read_only: bool | None = None,
         deferrable: bool | None = None,
     ) -> Attempts:
-        """Attempts at one transaction: the next one is made when the last failed by a serialization failure or a deadlock.
+        """Attempts at one transaction: the next one is made when the last failed by what a new one may heal.
 
         attempts: how often it is tried. backoff: seconds before the second attempt, doubled each time up to a second; the
         wait is a random part of that, at least half. isolation, read_only, deferrable: as for `transaction`.
 
-        The loop goes on after SQLSTATE 40001 and 40P01, also of COMMIT, and after nothing else. The error of the last attempt
-        comes out, with those of the earlier ones as notes. The block may run several times: what it does beside the database
-        is not undone in between. `attempt.number` counts from 1. Neither `return` nor `break` inside the block: should its
-        COMMIT fail, there would be no next attempt, and a RuntimeWarning says so. A result is kept in a variable, or comes
-        from `run_transaction`.
+        The loop goes on after what `is_retryable` tells: a serialization failure (SQLSTATE 40001) or deadlock (40P01), also of
+        COMMIT, and a prepared statement that the server has no more or otherwise (StatementInvalidated), which the next attempt
+        prepares anew. It does so after nothing else. The error of the last attempt comes out, with those of the earlier ones as
+        notes. The block may run several times: what it does beside the database is not undone in between. `attempt.number`
+        counts from 1. Neither `return` nor `break` inside the block: should its COMMIT fail, there would be no next attempt, and
+        a RuntimeWarning says so. A result is kept in a variable, or comes from `run_transaction`.
 
         >>> for attempt in db.transaction_attempts(isolation="serializable", attempts=5):
         ...     with attempt as tx:

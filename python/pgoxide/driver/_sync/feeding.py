@@ -113,10 +113,11 @@ def execute_many(
     query: str | Statement[object] | PreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet],
     timeout: float | None,
+    commit: object | None = None,
 ) -> CommandTag:
-    """See `Connection.execute_many`."""
+    """See `Connection.execute_many`. commit: the token of the transaction block whose end it is to bring."""
     with Limit(timeout if timeout is not None else connection.config.command_timeout) as limit:
-        return _execute_many(connection, query, parameter_sets, limit)
+        return _execute_many(connection, query, parameter_sets, limit, commit)
 
 
 def _execute_many(
@@ -124,11 +125,12 @@ def _execute_many(
     query: str | Statement[object] | PreparedVerbs[object],
     parameter_sets: Iterable[ParameterSet],
     limit: Limit,
+    commit: object | None,
 ) -> CommandTag:
     last = False
     while True:
         prepared = _described(connection, query, limit.left())
-        feed = connection._execute_many(prepared, last, limit.left())
+        feed = connection._execute_many(prepared, last, limit.left(), commit)
         tag = _feed(feed, parameter_sets)
         if not feed.lost:
             return tag

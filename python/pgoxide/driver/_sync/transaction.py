@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
+from pgoxide.driver._sync import feeding
 from pgoxide.driver._sync.batch import Batch
 from pgoxide.driver._sync.copying import CopyOut, CopySource, save
 from pgoxide.driver.names import quoted
@@ -287,10 +288,15 @@ class Transaction(_core.TransactionBlock):
         /,
         *,
         timeout: float | None = None,
+        commit: bool = False,
     ) -> CommandTag:
-        """As the connection's `execute_many`, in this transaction."""
+        """As the connection's `execute_many`, in this transaction.
+
+        commit: True for the last statement of the block: the end of the block travels behind the last parameter set.
+        """
         with self._inside():
-            return self._connection.execute_many(query, parameter_sets, timeout=timeout)
+            token = self._token if commit else None
+            return feeding.execute_many(self._connection, query, parameter_sets, timeout, token)
 
     def copy_in(
         self,
