@@ -325,30 +325,33 @@ async def test_an_unknown_type_is_text_and_says_its_name(db):
 
 
 @pytest.mark.row("Q21")
-async def test_an_altered_composite_type(db, schema):
+async def test_an_altered_composite_type(db, connect, schema):
+    """Altered by another session: its own DDL a connection sees (`test_altered_types.py`)."""
+    other = await connect(options=f"-csearch_path={schema}")
     await db.execute("create type pair as (a int4, b text)")
     sql = "select row(1, 'x', 2.5)::pair"
     read = "select p from t"
     await db.execute_script("create table t (p pair); insert into t values (row(1, 'x'))")
     assert await db.fetch_value(read) == (1, "x")
-    await db.execute("alter type pair add attribute c numeric")
+    await other.execute("alter type pair add attribute c numeric")
     with pytest.raises(OutdatedType, match=r'column "p".*the type pair was altered.*3 fields instead of 2'):
         await db.fetch_value(read)
     assert await db.fetch_value(read) == (1, "x", None)
     assert await db.fetch_value(sql) == (1, "x", Decimal("2.5"))
-    await db.execute("alter type pair drop attribute a")
+    await other.execute("alter type pair drop attribute a")
     db.reload_types()
     assert await db.fetch_value(read) == ("x", None)
-    await db.execute("alter type pair rename attribute b to z")
+    await other.execute("alter type pair rename attribute b to z")
     db.reload_types()
     assert (await db.fetch_value(read))._fields == ("z", "c")
 
 
 @pytest.mark.row("Q21")
-async def test_a_type_changed_inside(db, schema):
+async def test_a_type_changed_inside(db, connect, schema):
+    other = await connect(options=f"-csearch_path={schema}")
     await db.execute_script("create type pair as (a int4, b text)")
     assert await db.fetch_value("select row(1, 'x')::pair") == (1, "x")
-    await db.execute("alter type pair alter attribute a type int8")
+    await other.execute("alter type pair alter attribute a type int8")
     with pytest.raises(OutdatedType, match="with fields of other types"):
         # Another text: PostgreSQL 15 itself stumbles over the plan it has kept for the first one.
         await db.fetch_value("select row(1, 'x')::pair as again")

@@ -113,7 +113,7 @@ pub(crate) struct Introspect {
     identifies: bool,
     identified: bool,
     /// Where what comes is to be kept, and its generation then.
-    generation: u64,
+    catalog: Option<(Arc<Catalog>, u64)>,
     found: Vec<TypeInfo>,
 }
 
@@ -272,8 +272,11 @@ impl Session {
         }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
-        let generation = catalog.map_or(0, |catalog| catalog.generation());
-        let introspect = Introspect { waiting, asked, identifies, identified: false, generation, found: Vec::new() };
+        let catalog = catalog.map(|catalog| {
+            let generation = catalog.generation();
+            (catalog, generation)
+        });
+        let introspect = Introspect { waiting, asked, identifies, identified: false, catalog, found: Vec::new() };
         let reply = match &introspect.waiting {
             Waiting::Call(_, job) => job.reply.as_ref().map(|reply| reply.clone_ref(py)),
             Waiting::Statements(_) => None,
@@ -306,7 +309,7 @@ impl Session {
 
     /// A question has been answered, or refused.
     pub(crate) fn learn(&self, py: Python<'_>, introspect: Introspect, error: Option<PyErr>) -> PyResult<Learnt> {
-        let Introspect { waiting, asked, generation, mut found, identifies, .. } = introspect;
+        let Introspect { waiting, asked, catalog, mut found, identifies, .. } = introspect;
         let types = &self.options.rules.types;
         let error = match error {
             Some(cause) if has_no_catalog(py, &cause) => {
@@ -317,7 +320,7 @@ impl Session {
             }
             other => other,
         };
-        if let Some(catalog) = types.catalog().filter(|_| !identifies && error.is_none()) {
+        if let Some((catalog, generation)) = catalog.filter(|_| error.is_none()) {
             keep(&catalog, &mut found, &asked, generation);
         }
         let refusal = error.map(|cause| explained(py, cause, &asked));

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use pgoxide_protocol::codes::Format;
 use pgoxide_protocol::message::data_row::Values;
@@ -333,8 +334,9 @@ impl<'p> Frames<'p> {
 
 /// What a statement's description tells about it.
 pub(crate) struct Described {
-    /// The server has refused to run a statement by it.
+    /// The server has refused to run a statement by it, or it has refused an argument.
     outdated: AtomicBool,
+    made: Instant,
     /// Where types were looked up that are not built in, and its generation then.
     catalog: Option<(Arc<Catalog>, u64)>,
     pub(crate) parameter_oids: Box<[u32]>,
@@ -353,6 +355,7 @@ impl Described {
         let catalog = rules.types.catalog_of(columns.chain(parameter_oids.iter().copied()));
         Self {
             outdated: AtomicBool::new(false),
+            made: Instant::now(),
             catalog,
             parameter_types: parameter_oids.iter().map(|&oid| rules.types.name(oid)).collect(),
             parameter_formats: encoders.iter().map(|encoder| encoder.format()).collect(),
@@ -375,6 +378,17 @@ impl Described {
 
     pub(crate) fn set_outdated(&self) {
         self.outdated.store(true, Ordering::Relaxed);
+    }
+
+    /// An argument does not fit it. Perhaps it is older than a change of the column that the parameter is for, which the server,
+    /// never asked, cannot tell: whoever runs the statement next has it described anew.
+    #[cold]
+    pub(crate) fn doubt(&self) {
+        /// A thousand bad arguments in a row must not cost a thousand descriptions.
+        const TRUSTED: Duration = Duration::from_millis(100);
+        if self.made.elapsed() >= TRUSTED {
+            self.set_outdated();
+        }
     }
 
     /// Bind's result formats: none for no columns, one for all when they agree.

@@ -533,7 +533,7 @@ impl Statements {
         while let Some(next) = current.replacement.get() {
             current = next;
         }
-        if !current.is_lost() {
+        if !current.is_lost() && !current.described().is_some_and(Described::is_outdated) {
             return Ok(Arc::clone(current));
         }
         let (sql, declared, named) = (current.original().bind(py), &current.declared, current.named.as_ref());

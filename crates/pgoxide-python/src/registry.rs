@@ -4,15 +4,19 @@
 //!   TypeRegistry (of a pool, or of a lone connection)
 //!     └─ Catalog, one for each database: oid -> TypeInfo
 //!          ▲
-//!   Types (of a connection): the catalog of its database
+//!   Types (of a connection): the catalog of its database; while it is in a transaction that has altered types, one of its own
 //! ```
+//!
+//! The values of a composite type do not say the names of their fields, so nothing shows when those are others than they were.
+//! A connection therefore forgets what it knew when it alters a type or table, and so do those that share it once that is
+//! committed; what another program alters is seen when the number or types of the fields differ, or by `reload_types()`.
 //!
 //! Nothing here holds a Python object. A registry that several connections share is keyed by what a database is, its cluster's
 //! system identifier and its own OID, which each connection asks for before it trusts what others have learnt: a database of the
 //! same name may have been dropped and made anew.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pgoxide_types::oid;
@@ -116,6 +120,13 @@ impl Catalog {
         types.clear();
     }
 
+    /// Composite types are to be asked for again; of others nothing can change that matters: a label is its own name.
+    fn altered(&self) {
+        let mut types = lock(&self.types);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        types.retain(|_, info| !matches!(info.kind, TypeKind::Composite { .. }));
+    }
+
     /// Which of these types, and of those they are made of, are not known.
     fn unknown(&self, oids: impl IntoIterator<Item = u32>) -> Vec<u32> {
         let types = lock(&self.types);
@@ -148,34 +159,59 @@ pub(crate) struct Shared {
     catalogs: Mutex<HashMap<Identity, Arc<Catalog>>>,
 }
 
+/// Where a connection looks types up.
+#[derive(Debug)]
+struct Current {
+    /// That of its database. None: which one is shared is not known yet.
+    catalog: Option<Arc<Catalog>>,
+    /// The same, while `catalog` is of the transaction alone.
+    outside: Option<Arc<Catalog>>,
+}
+
+impl Current {
+    fn of(catalog: Option<Arc<Catalog>>) -> Mutex<Self> {
+        Mutex::new(Self { catalog, outside: None })
+    }
+
+    fn each(&self, act: impl Fn(&Catalog)) {
+        self.catalog.iter().chain(&self.outside).for_each(|catalog| act(catalog));
+    }
+}
+
 /// What one connection knows of types.
 #[derive(Debug)]
 pub(crate) struct Types {
     shared: Option<Arc<Shared>>,
-    /// That of its database. None: which one is shared is not known yet.
-    catalog: Mutex<Option<Arc<Catalog>>>,
+    current: Mutex<Current>,
+    /// Its transaction has altered types: what it learns is kept apart until that is over, since nobody else sees it yet.
+    altered: AtomicBool,
     /// Types met inside values that nobody had announced.
     noted: Mutex<Vec<u32>>,
 }
 
 impl Default for Types {
     fn default() -> Self {
-        Self { shared: None, catalog: Mutex::new(Some(Arc::default())), noted: Mutex::default() }
+        Self {
+            shared: None,
+            current: Current::of(Some(Arc::default())),
+            altered: AtomicBool::new(false),
+            noted: Mutex::default(),
+        }
     }
 }
 
 impl Types {
     /// Of a connection that shares what it learns.
     pub(crate) fn shared(registry: &TypeRegistry) -> Self {
-        Self { shared: Some(Arc::clone(&registry.0)), catalog: Mutex::new(None), noted: Mutex::default() }
+        Self { shared: Some(Arc::clone(&registry.0)), current: Current::of(None), ..Self::default() }
     }
 
     pub(crate) fn catalog(&self) -> Option<Arc<Catalog>> {
-        lock(&self.catalog).clone()
+        lock(&self.current).catalog.clone()
     }
 
     pub(crate) fn get(&self, oid: u32) -> Option<Arc<TypeInfo>> {
-        lock(&self.catalog).as_ref()?.get(oid)
+        lock(&self.current).catalog.as_ref()?.get(oid)
     }
 
     /// Which of these types must be asked for before their values can be read or written.
@@ -205,19 +241,61 @@ impl Types {
     pub(crate) fn identify(&self, identity: Identity) {
         let Some(shared) = &self.shared else { return };
         let catalog = Arc::clone(lock(&shared.catalogs).entry(identity).or_default());
-        *lock(&self.catalog) = Some(catalog);
+        let mut current = lock(&self.current);
+        if self.is_altered() {
+            current.outside = Some(catalog);
+            current.catalog = Some(Arc::default());
+        } else {
+            current.catalog = Some(catalog);
+        }
     }
 
     /// Which database it is cannot be known: what is learnt stays with the connection.
     pub(crate) fn stay_alone(&self) {
-        *lock(&self.catalog) = Some(Arc::default());
+        lock(&self.current).catalog = Some(Arc::default());
     }
 
     /// All is to be asked for again, by whoever shares it.
     pub(crate) fn forget(&self) {
-        if let Some(catalog) = self.catalog() {
-            catalog.forget();
+        lock(&self.current).each(Catalog::forget);
+    }
+
+    /// A command came to its end that may have altered types, or rolled back what did.
+    pub(crate) fn completed(&self, tag: &[u8]) {
+        const ALTERING: [&[u8]; 5] =
+            [b"ALTER TYPE", b"ALTER TABLE", b"ALTER VIEW", b"ALTER MATERIALIZED VIEW", b"ALTER FOREIGN TABLE"];
+        // Looked at for each command there is: most begin with another letter.
+        match tag.first() {
+            Some(b'A') if ALTERING.contains(&tag) => self.altered(),
+            Some(b'R') if tag == b"ROLLBACK" && self.is_altered() => self.altered(),
+            _ => {}
         }
+    }
+
+    #[cold]
+    fn altered(&self) {
+        let mut current = lock(&self.current);
+        current.each(Catalog::altered);
+        if !self.altered.swap(true, Ordering::AcqRel) {
+            current.outside = current.catalog.take();
+            current.catalog = current.outside.is_some().then(Arc::default);
+        }
+    }
+
+    /// There is no transaction any more: what it altered is so for all, or was never so.
+    #[inline]
+    pub(crate) fn idle(&self) {
+        if self.is_altered() {
+            let mut current = lock(&self.current);
+            // Whatever was described by its own catalog is described anew.
+            current.each(Catalog::altered);
+            current.catalog = current.outside.take();
+            self.altered.store(false, Ordering::Release);
+        }
+    }
+
+    fn is_altered(&self) -> bool {
+        self.altered.load(Ordering::Acquire)
     }
 
     /// A value holds a type that is not known: reading it must wait.

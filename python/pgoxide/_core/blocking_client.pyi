@@ -520,7 +520,9 @@ class Client:
 
         Each is looked up again, in one query with all it consists of, when a statement next uses it. Connections that share
         what they know, as those of a pool do, forget it together. Seldom needed: a type made anew is another type to
-        PostgreSQL, labels added to an enum are read as they come, and an altered composite type raises OutdatedType once.
+        PostgreSQL, labels added to an enum are read as they come, what these connections alter themselves they see, and a
+        composite type that another program altered raises OutdatedType once. Needed after another program, or a function,
+        renamed fields or put others of the same types in their places: their values look as before.
 
         >>> import pgoxide
         >>> def example(db: pgoxide.Connection) -> None:

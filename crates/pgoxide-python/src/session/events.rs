@@ -47,6 +47,9 @@ impl Session {
         match event {
             Event::Rows { frames, count } => return self.rows(py, frames, count),
             Event::Finished { id, mut job, abandoned, status } => {
+                if status == TransactionStatus::Idle {
+                    self.options.rules.types.idle();
+                }
                 job.answered();
                 Self::goes_again(&mut job, status);
                 self.portal_opened(py, &mut job, status);
@@ -81,6 +84,7 @@ impl Session {
                     Some((_, shared)) => shared.complete(&complete),
                     None => self.completed(Some(&complete)),
                 }
+                self.options.rules.types.completed(complete.tag);
                 if matches!(complete.tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
                     self.statements.all_dropped(py)?;
                 }

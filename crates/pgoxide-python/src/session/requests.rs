@@ -250,6 +250,7 @@ pub(crate) fn append_bind(
         let mark = frame.begin_value(bytes);
         if let Err(cause) = described.encoders[index].encode(&value, rules, bytes) {
             frame.abandon(bytes);
+            described.doubt();
             return Err(blame_argument(
                 py,
                 &prepared.parameter_name(index),

@@ -1,0 +1,159 @@
+"""Q21, Q14: types and columns that are altered after they were looked up, by this session, in its transaction, by another."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+
+from pgoxide.errors import DataError
+
+pytestmark = [pytest.mark.pg, pytest.mark.row("Q21")]
+
+_schemas = itertools.count()
+
+SWAP = "alter type {0} rename attribute a to c; alter type {0} rename attribute b to a; alter type {0} rename attribute c to b"
+
+
+@pytest.fixture
+def schema(runner, connect):
+    name = f"altered_{next(_schemas)}"
+
+    async def make():
+        other = await connect()
+        await other.execute_script(
+            f"drop schema if exists {name} cascade; create schema {name}; set search_path = {name};"
+            "create type pair as (a int4, b int4); create table t (a int4, b int4); insert into t values (1, 2)"
+        )
+        return other
+
+    other = runner.run(make())
+    yield name
+    runner.run(_drop(other, name))
+
+
+async def _drop(other, name):
+    await other.execute_script(f"rollback; drop schema {name} cascade")
+
+
+async def both(db, schema):
+    """A pair read and a pair written, by the names of its fields."""
+    read = await db.fetch_value(f"select row(1, 2)::{schema}.pair")
+    written = await db.fetch_value(f"select $1::{schema}.pair::text", {"a": 1, "b": 2})
+    return read._asdict(), written
+
+
+OLD = ({"a": 1, "b": 2}, "(1,2)")
+NEW = ({"b": 1, "a": 2}, "(2,1)")
+
+
+async def test_fields_that_change_their_names(db, schema):
+    """Values look as before: nothing but the command tells."""
+    assert await both(db, schema) == OLD
+    for command in SWAP.format(f"{schema}.pair").split(";"):
+        await db.execute(command)
+    assert await both(db, schema) == NEW
+    statement = await db.prepare(f"select row(1, 2)::{schema}.pair")
+    assert (await statement.fetch_value())._asdict() == NEW[0]
+    await db.execute_script(SWAP.format(f"{schema}.pair"))
+    assert await both(db, schema) == OLD
+    assert (await statement.fetch_value())._asdict() == OLD[0]
+
+
+async def test_columns_of_a_row_type_that_change_their_order(db, schema):
+    sql = f"select t from {schema}.t"
+    assert (await db.fetch_value(sql))._asdict() == {"a": 1, "b": 2}
+    async with db.batch() as batch:
+        batch.execute(f"alter table {schema}.t drop column a")
+        batch.execute(f"alter table {schema}.t add column a int4 not null default 10")
+    assert (await db.fetch_value(sql))._asdict() == {"b": 2, "a": 10}
+
+
+@pytest.mark.parametrize("back", ["rollback", "savepoint"])
+async def test_altered_in_a_transaction_that_is_rolled_back(db, schema, back):
+    assert await both(db, schema) == OLD
+    await db.execute("begin")
+    await db.execute("savepoint s")
+    for command in SWAP.format(f"{schema}.pair").split(";"):
+        await db.execute(command)
+    assert await both(db, schema) == NEW
+    if back == "savepoint":
+        await db.execute("rollback to s")
+        assert await both(db, schema) == OLD
+    await db.execute("rollback")
+    assert await both(db, schema) == OLD
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_a_pool_sees_what_is_committed(open_pool, schema, commit):
+    """While one connection has altered types in its transaction, it has its own idea of them; then they all have the same."""
+    pool = await open_pool(min_size=2, max_size=2)
+    one, two = await pool.acquire(), await pool.acquire()
+    assert (await both(one, schema), await both(two, schema)) == (OLD, OLD)
+    await one.execute("begin")
+    for command in SWAP.format(f"{schema}.pair").split(";"):
+        await one.execute(command)
+    for _ in range(2):
+        assert (await both(two, schema), await both(one, schema)) == (OLD, NEW)
+    await one.execute("commit" if commit else "rollback")
+    for _ in range(2):
+        expected = NEW if commit else OLD
+        assert (await both(two, schema), await both(one, schema)) == (expected, expected)
+    await pool.release(one)
+    await pool.release(two)
+
+
+async def until_taken(call):
+    """An argument that is refused has its statement described anew, but not more often than ten times a second."""
+    began = time.monotonic()
+    while True:
+        try:
+            return await call()
+        except DataError:
+            assert time.monotonic() - began < 10
+        time.sleep(0.02)
+
+
+@pytest.mark.row("Q14")
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_column_of_another_type(db, connect, schema, own):
+    """Arguments that fit the column now were refused for ever by what the statement had been described as."""
+    other = db if own else await connect()
+    sql = f"select b from {schema}.t where a = $1"
+    assert await db.fetch_all(sql, 1) == [(2,)]
+    statement = await db.prepare(sql)
+    assert await statement.fetch_all(1) == [(2,)]
+    await other.execute(f"alter table {schema}.t alter a type text")
+    assert await until_taken(lambda: db.fetch_all(sql, "1")) == [(2,)]
+    assert await until_taken(lambda: statement.fetch_all("1")) == [(2,)]
+    await other.execute(f"alter table {schema}.t alter a type int8 using a::int8")
+    assert await until_taken(lambda: statement.fetch_all(1)) == [(2,)]
+    await other.execute(f"insert into {schema}.t values (2 ^ 40, 40)")
+    assert await until_taken(lambda: db.fetch_all(sql, 2**40)) == [(40,)]
+
+
+@pytest.mark.row("Q14")
+async def test_a_type_made_anew(db, connect, schema):
+    other = await connect()
+    await other.execute(f"create domain {schema}.d as int4")
+    sql = f"select $1::{schema}.d"
+    assert await db.fetch_value(sql, 1) == 1
+    await other.execute_script(f"drop domain {schema}.d; create domain {schema}.d as text")
+    assert await until_taken(lambda: db.fetch_value(sql, "x")) == "x"
+    await other.execute_script(f"drop domain {schema}.d; create type {schema}.d as (a int4, b text)")
+    assert await until_taken(lambda: db.fetch_value(sql, (1, "x"))) == (1, "x")
+
+
+@pytest.mark.row("Q29")
+async def test_bad_arguments_do_not_have_a_statement_described_each_time(connect, proxy):
+    relay = proxy()
+    db = await connect(to=relay)
+    assert await db.fetch_value("select $1::int4", 1) == 1
+    time.sleep(0.15)
+    relay.forget()
+    for _ in range(20):
+        with pytest.raises(DataError, match="expected int, got str 'x'"):
+            await db.fetch_value("select $1::int4", "x")
+    assert relay.sent.count("P") <= 1
+    assert await db.fetch_value("select $1::int4", 1) == 1
