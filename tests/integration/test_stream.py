@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import re
 import threading
 import time
 from itertools import count
@@ -23,6 +24,7 @@ from fixtures.fix_script import (
     INT4,
     PARSED,
     SUSPENDED,
+    Line,
     answer,
     columns,
     complete,
@@ -175,7 +177,7 @@ async def test_huge_rows(db: Any) -> None:
 async def test_a_reader_that_rests_is_not_sent_more(
     connect: Any, proxy: Callable[..., Any], face: str
 ) -> None:
-    """Two batches exist: the one being handed out, and the one after it."""
+    """The batch being handed out, and at most two after it; who has read nothing of the second, only one."""
     relay = proxy()
     db = await connect(to=relay)
     await db.fetch_all(NUMBERS, 1)
@@ -185,7 +187,7 @@ async def test_a_reader_that_rests_is_not_sent_more(
             assert one.n == 1
             break
         await (asyncio.sleep(0.2) if face == "async" else _rest(0.2))
-        assert relay.sent.count("E") <= 3
+        assert relay.sent.count("E") <= 2
         async for one in stream:
             if one.n == 100:
                 break
@@ -203,6 +205,127 @@ async def test_a_batch_has_a_size(db: Any, batch: int) -> None:
     with pytest.raises((errors.InterfaceError, OverflowError)):
         db.stream("select 1", batch=batch)
     await is_free(db)
+
+
+RETURNING = "insert into made select generate_series(1, $1::int4) returning n"
+SURPLUS = [
+    RETURNING,
+    f"with made as ({RETURNING}) select n from made",
+    "with made as (insert into made select generate_series(1, $1::int4)) select generate_series(1, $1::int4) as n",
+    "update made set n = n from (select $1::int4) as x where n <= $1 returning n",
+    "select n from made where n <= $1::int4 order by n for update",
+    NUMBERS,
+]
+"""Of every kind of portal that has rows: ONE_SELECT, ONE_RETURNING and ONE_MOD_WITH, as the server calls them."""
+
+
+@pytest.mark.row("P09")
+@pytest.mark.parametrize("within", [True, False], ids=["within", "alone"])
+@pytest.mark.parametrize("sql", SURPLUS, ids=range(len(SURPLUS)))
+async def test_asking_behind_the_last_row_changes_nothing(
+    connect: Any, proxy: Callable[..., Any], sql: str, within: bool
+) -> None:
+    """A portal at its end is asked once more, for that was written before its end was known."""
+    relay = proxy()
+    db = await connect(to=relay)
+    await db.execute("create temp table made (n int4)")
+    rows, batch, surplus = 11, 2, False
+    for _ in range(20):
+        await db.execute("truncate made")
+        await db.execute("insert into made select generate_series(1, 11)")
+        if within:
+            await db.execute("begin")
+        relay.forget()
+        got = [one.n async for one in db.stream(sql, rows, batch=batch)]
+        executed = relay.sent.count("E")
+        if within:
+            await db.execute("commit")
+        assert got == list(range(1, rows + 1))
+        assert await db.fetch_value("select count(*) from made") == (22 if "insert" in sql else 11)
+        await is_free(db)
+        # Without it the sixth is the last; a description is not executed.
+        surplus |= executed == 7
+        assert executed in (6, 7)
+    assert surplus
+
+
+@pytest.mark.row("P09")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "insert into made select generate_series(1, 11)",
+        "update made set n = n",
+        "set application_name = 'streamed'",
+        "do $$ begin perform 1; end $$",
+        "show application_name",
+        "explain select 1",
+        "execute many",
+        "fetch all from cursor",
+        "call called(1)",
+        "",
+    ],
+)
+async def test_only_portals_that_can_are_asked_ahead(
+    connect: Any, proxy: Callable[..., Any], sql: str
+) -> None:
+    """A portal without rows refuses to run twice, and one of a utility command may change from run to run."""
+    relay = proxy()
+    db = await connect(to=relay)
+    await db.execute_script(
+        "create temp table made (n int4); prepare many as select generate_series(1, 11);"
+        "create procedure pg_temp.called(inout x int4) language sql as 'select x'"
+    )
+    sql = sql.replace("called", "pg_temp.called")
+    for _ in range(2):
+        await db.execute("begin")
+        await db.execute("declare cursor scroll cursor for select generate_series(1, 11)")
+        relay.forget()
+        rows = [one async for one in db.stream(sql, batch=2)]
+        executed = relay.sent.count("E")
+        assert executed == len(rows) // 2 + 1
+        await db.execute("commit")
+        await is_free(db)
+
+
+@pytest.mark.row("P09")
+async def test_a_failure_at_the_commit_behind_the_rows(connect: Any) -> None:
+    """The portal came to its end, the statement did not: read to the end means that it holds."""
+    db = await connect()
+    await db.execute_script(
+        "create temp table held (n int4 primary key); "
+        "create temp table holds (n int4 references held deferrable initially deferred)"
+    )
+    sql = "insert into holds select generate_series(1, 11) returning n"
+    got: list[int] = []
+    for _ in range(3):
+        got.clear()
+        with pytest.raises(errors.class_for("23503")):
+            async for n in db.stream(sql, batch=2, into=int):
+                got.append(n)
+        assert got == list(range(1, 12))
+        await is_free(db)
+    assert await db.fetch_value("select count(*) from holds") == 0
+
+
+@pytest.mark.row("P09")
+@pytest.mark.parametrize("within", [True, False], ids=["within", "alone"])
+async def test_an_error_in_every_place(db: Any, within: bool) -> None:
+    """Whichever of the batches asked for it comes in, those before it are whole."""
+    for place in range(1, 26):
+        if within:
+            await db.execute("begin")
+        got: list[int] = []
+        with pytest.raises(errors.class_for("22012")):
+            async for n in db.stream(
+                "select n + 0 / ($1::int4 - n) from generate_series(1, 100) n", place, batch=4, into=int
+            ):
+                got.append(n)
+        assert got == list(range(1, len(got) + 1))
+        assert len(got) == (place - 1) // 4 * 4
+        if within:
+            assert db.transaction_status == "failed transaction"
+            await db.execute("rollback")
+        await is_free(db)
 
 
 # ---- leaving
@@ -268,6 +391,32 @@ async def test_left_early(db: Any, leave: Any, rows: int, first: bool) -> None:
     for _ in range(2):
         await leave(db.stream(sql, rows, batch=3))
         await is_free(db)
+
+
+@pytest.mark.row("P09")
+@pytest.mark.parametrize("within", [True, False], ids=["within", "alone"])
+async def test_left_at_every_row(db: Any, within: bool) -> None:
+    """Whatever has been asked for by then comes and is let go; the connection answers at once."""
+    sql = "insert into left_early select generate_series(1, 60) returning n"
+    await db.execute("create temp table left_early (n int4)")
+    for last in range(1, 40):
+        await db.execute("truncate left_early")
+        if within:
+            await db.execute("begin")
+        stream = db.stream(sql, batch=7, into=int)
+        async for n in stream:
+            if n == last:
+                break
+        if last % 2:
+            await stream.close()
+        del stream
+        if within:
+            assert await db.fetch_value("select 1", timeout=PATIENCE) == 1
+            assert db.transaction_status == "in transaction"
+            await db.execute("commit")
+        await is_free(db)
+        # The first Execute has made all of them.
+        assert await db.fetch_value("select count(*) from left_early") == 60
 
 
 @ASYNC
@@ -775,26 +924,75 @@ def numbers(*values: int) -> bytes:
     return b"".join(row(value.to_bytes(4)) for value in values)
 
 
+def portal(*batches: bytes, hold: float = 0.0) -> Callable[[Line], None]:
+    """Answers each Execute with the next batch, after `hold` seconds, then as a portal that has none; until Sync."""
+
+    def step(line: Line) -> None:
+        left = list(batches)
+        while (kind := line.next()) != "S":
+            if kind == "E":
+                time.sleep(hold)
+                line.send(left.pop(0) if left else complete("SELECT 0"))
+            elif kind in "BC":
+                line.send(BOUND if kind == "B" else CLOSED)
+        line.send(ready())
+
+    return step
+
+
+FIVE = (numbers(1, 2) + SUSPENDED, numbers(3, 4) + SUSPENDED, numbers(5) + complete("SELECT 5"))
+
+
 @pytest.mark.row("P09")
 async def test_the_conversation(face: str, runner: Any, peer: Any) -> None:
-    """Batch n+1 is asked for before batch n is handed out; Sync comes last."""
-    script = [
-        send(greeting()),
-        *described(),
-        expect("BEH"),
-        send(BOUND + numbers(1, 2) + SUSPENDED),
-        expect("EH"),
-        send(numbers(3, 4) + SUSPENDED),
-        expect("EH"),
-        send(numbers(5) + complete("SELECT 5")),
-        expect("CS"),
-        send(CLOSED + ready()),
-        answer(ones),
-    ]
-    db = await open_at(face, peer(script).where)
+    """Batch n+1 is asked for before batch n is handed out, n+2 too if batches come quickly; Sync comes last."""
+    there = peer([send(greeting()), *described(), portal(*FIVE), answer(ones)])
+    db = await open_at(face, there.where)
     assert [one.n async for one in db.stream(NUMBERS, 5, batch=2)] == [1, 2, 3, 4, 5]
     assert await db.fetch_value("select 1") == 1
+    said = there.lines[0].seen.removeprefix("PDS")
+    assert re.match(r"BEH(EH){2,3}CSP", said), said
     await db.close()
+
+
+@pytest.mark.row("P09")
+async def test_slow_batches_are_asked_for_one_by_one(face: str, runner: Any, peer: Any) -> None:
+    """Who closed the stream would wait for both."""
+    there = peer([send(greeting()), *described(), portal(*FIVE, hold=0.03), answer(ones)])
+    db = await open_at(face, there.where)
+    assert [one.n async for one in db.stream(NUMBERS, 5, batch=2)] == [1, 2, 3, 4, 5]
+    assert await db.fetch_value("select 1") == 1
+    assert re.match(r"BEHEHEHCSP", there.lines[0].seen.removeprefix("PDS"))
+    await db.close()
+
+
+@pytest.mark.row("P09")
+async def test_two_batches_are_asked_for_while_they_come_quickly(face: str, runner: Any, peer: Any) -> None:
+    """The third is asked for while the server is still silent about the second, once the first has been read."""
+    silent: list[bool] = []
+
+    def keeps_silent(line: Line) -> None:
+        expect("BEH")(line)
+        line.send(BOUND + FIVE[0])
+        expect("EH")(line)
+        line.sock.settimeout(1)
+        try:
+            silent.append(line.next() + line.next() == "EH")
+        except TimeoutError:
+            silent.append(False)
+        line.sock.settimeout(PATIENCE)
+        line.send(FIVE[1] + FIVE[2] * silent[-1])
+        portal(*FIVE[2:] * (not silent[-1]))(line)
+
+    # Where this process was held up while the first batch came, that was not quick: then once more.
+    for _ in range(20):
+        db = await open_at(face, peer([send(greeting()), *described(), keeps_silent, answer(ones)]).where)
+        assert [one.n async for one in db.stream(NUMBERS, 5, batch=2)] == [1, 2, 3, 4, 5]
+        assert await db.fetch_value("select 1") == 1
+        await db.close()
+        if silent[-1]:
+            break
+    assert silent[-1]
 
 
 @pytest.mark.row("P09")

@@ -1,4 +1,4 @@
-//! Rows as they come: an open portal read in batches, the next one asked for before the last is handed out.
+//! Rows as they come: an open portal read in batches, the next ones asked for before the last is handed out.
 //!
 //! ```text
 //!   Bind Execute(n) Flush ──▶ rows, PortalSuspended ──▶ Execute(n) Flush ──▶ … CommandComplete ──▶ Close Sync
@@ -6,10 +6,17 @@
 //! ```
 //!
 //! A portal outside a transaction dies at Sync, so Sync is withheld and the stream is a barrier (protocol chapter,
-//! "Extended Query"). At most two batches exist: one being handed out, one that has come or is coming.
+//! "Extended Query"). At most three batches exist: one being handed out, and two that have come or are coming. The second of
+//! these keeps the server from waiting for us between two batches. It is asked for only
+//!
+//! - when a batch has been read and more is wanted: who leaves within the first one has had one more made, not two;
+//! - while batches come quickly: else nothing is gained, and who closes the stream would wait for both;
+//! - from a portal of which Describe said that it has rows. When that has come to its end, an Execute too many is answered by
+//!   an empty CommandComplete. Other portals refuse to run twice ("portal cannot be run"), which would undo the statement.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use pgoxide_protocol::client::{Request, RequestId, Resend, Step};
 use pgoxide_protocol::message::command_complete::CommandComplete;
@@ -19,7 +26,7 @@ use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::arguments::Parameters;
 use crate::async_client::AsyncClient;
@@ -35,8 +42,12 @@ use crate::session::{Session, append_bind, describe_portal};
 use crate::sync::lock;
 use crate::tag::CommandTag;
 
-/// Batches of a portal that have come and were not taken, at most.
-const AHEAD: usize = 1;
+/// Batches of a portal that have been asked for and were not taken, at most.
+const AHEAD: usize = 2;
+
+/// A batch that came within this time came quickly. Asking for it late costs some 50 us, so that little is lost by waiting
+/// for slower ones.
+const QUICK: Duration = Duration::from_millis(20);
 
 /// Batches of a COPY that have come and were not taken, until nothing more is received. They are smaller, and the server
 /// does not wait to be asked.
@@ -51,12 +62,35 @@ pub(crate) enum Flow {
     Copy,
 }
 
+/// What came behind a batch's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchEnd {
+    /// PortalSuspended: there may be more.
+    Suspended,
+    /// There are no more.
+    Complete,
+    /// Whatever it was: a row could not be built. The reader is told once the portal is closed.
+    Unreadable,
+}
+
 struct Inner {
     batches: VecDeque<Vec<Py<PyAny>>>,
-    /// An Execute is unanswered.
-    asked: bool,
-    /// The portal has more rows.
+    /// Unanswered Executes.
+    asked: usize,
+    /// When the server began with the one it is at, as far as is known here.
+    since: Instant,
+    /// The last batch came quickly.
+    quick: bool,
+    /// The portal may be asked for rows behind its last one.
+    repeats: bool,
+    /// A batch has been taken.
+    taken: bool,
+    /// It has been read, and more is wanted.
+    goes_on: bool,
+    /// The portal may have more rows.
     more: bool,
+    /// It has none: all have come.
+    finished: bool,
     /// ReadyForQuery has come, or the connection ended.
     over: bool,
     /// Nobody reads any more.
@@ -79,11 +113,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    const fn new(id: RequestId) -> Self {
+    fn new(id: RequestId) -> Self {
         let inner = Inner {
             batches: VecDeque::new(),
-            asked: true,
+            asked: 1,
+            since: Instant::now(),
+            quick: false,
+            repeats: false,
+            taken: false,
+            goes_on: false,
             more: true,
+            finished: false,
             over: false,
             closed: false,
             cut: false,
@@ -100,6 +140,7 @@ impl Shared {
         let mut inner = lock(&self.inner);
         inner.over = true;
         inner.more = false;
+        inner.finished |= inner.tag.is_some() && error.is_none();
         // What was there first (a deadline) is why the request ended.
         let surplus = if inner.error.is_none() { std::mem::replace(&mut inner.error, error) } else { error };
         let waiting = inner.waiting.take();
@@ -184,7 +225,26 @@ impl Shared {
 impl Inner {
     /// All rows have come and been taken.
     fn complete(&self) -> bool {
-        !self.more && !self.asked && self.batches.is_empty()
+        self.finished && self.batches.is_empty()
+    }
+
+    /// An Execute has been answered.
+    fn answered(&mut self, end: BatchEnd) {
+        self.asked = self.asked.saturating_sub(1);
+        let now = Instant::now();
+        self.quick = now.duration_since(self.since) <= QUICK;
+        self.since = now;
+        self.more = end == BatchEnd::Suspended;
+        self.finished = end == BatchEnd::Complete;
+    }
+
+    /// How many Executes are to be written now; `kept` batches wait to be taken.
+    fn wanted(&self, kept: usize) -> usize {
+        if self.closed || !self.more {
+            return 0;
+        }
+        let ahead = if self.goes_on && self.quick && self.repeats { AHEAD } else { 1 };
+        ahead.saturating_sub(kept + self.asked)
     }
 }
 
@@ -193,6 +253,8 @@ pub(crate) struct StreamState {
     run: Box<Run>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) size: u32,
+    /// The portal has come to its end, or a row of it could not be built.
+    ended: bool,
 }
 
 impl StreamState {
@@ -228,9 +290,17 @@ impl StreamState {
         self.run.refuse_deferred(py).map_err(Fault::Call)
     }
 
-    /// The rows of the batch that just ended.
-    pub(crate) fn take_batch(&mut self) -> Vec<Py<PyAny>> {
-        self.run.take_rows()
+    /// The rows of the batch that just ended, so. None: it was asked for behind the last one.
+    pub(crate) fn take_batch(&mut self, end: BatchEnd) -> Option<Vec<Py<PyAny>>> {
+        if std::mem::replace(&mut self.ended, end != BatchEnd::Suspended) {
+            self.ended = true;
+            return None;
+        }
+        Some(self.run.take_rows())
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
     }
 }
 
@@ -261,24 +331,24 @@ impl Session {
         execute::write(&mut bytes, b"", size).map_err(|e| error::encode_error(py, &e))?;
         flush::write(&mut bytes);
         steps.push(Step::Execute);
-        let kind = Kind::Stream(StreamState { run, shared: Arc::clone(&shared), size });
+        lock(&shared.inner).repeats = prepared.command == Command::Plain && described.plan.is_some();
+        let kind = Kind::Stream(StreamState { run, shared: Arc::clone(&shared), size, ended: false });
         let job = Job::new(kind, None).of_stream(shared).closing(closing);
         let resend = if prepared.command == Command::Plain { Resend::Passive } else { Resend::Never };
         Ok(Request { id, bytes, steps, barrier: true, open: true, resend, job })
     }
 
-    /// A batch has come: keeps it, asks for the next one, or ends the portal. Who waits is to be woken.
+    /// A batch has come: keeps it, asks for more, or ends the portal. Who waits is to be woken.
     pub(crate) fn stream_batch(
         &self,
         id: RequestId,
         shared: &Shared,
         rows: Vec<Py<PyAny>>,
-        more: bool,
+        end: BatchEnd,
         size: u32,
     ) -> Option<Py<Awaitable>> {
         let mut inner = lock(&shared.inner);
-        inner.asked = false;
-        inner.more = more;
+        inner.answered(end);
         let unwanted = if inner.closed || rows.is_empty() {
             Some(rows)
         } else {
@@ -288,24 +358,39 @@ impl Session {
         let wake = if inner.batches.is_empty() { None } else { inner.waiting.take() };
         // One that waits takes the batch at once.
         let kept = inner.batches.len() - usize::from(wake.is_some() && !inner.batches.is_empty());
-        if inner.closed || !more {
+        if inner.closed || !inner.more {
             self.close_portal(id);
-        } else if kept < AHEAD {
-            inner.asked = self.ask_for_batch(id, size);
+        } else {
+            self.ask_for_batches(id, size, &mut inner, kept);
         }
         drop(inner);
         drop(unwanted);
         wake
     }
 
-    fn ask_for_batch(&self, id: RequestId, size: u32) -> bool {
-        let mut bytes = Vec::with_capacity(24);
-        // Neither the empty name nor the number can be refused.
-        if execute::write(&mut bytes, b"", size).is_err() {
+    /// Asks for as many batches as may be asked for while `kept` wait to be taken. True when something was written.
+    fn ask_for_batches(&self, id: RequestId, size: u32, inner: &mut Inner, kept: usize) -> bool {
+        let wanted = inner.wanted(kept);
+        if wanted == 0 {
             return false;
         }
+        let mut bytes = Vec::with_capacity(40);
+        let steps: SmallVec<[Step; AHEAD]> = smallvec![Step::Execute; wanted];
+        for _ in 0..wanted {
+            // Neither the empty name nor the number can be refused.
+            if execute::write(&mut bytes, b"", size).is_err() {
+                return false;
+            }
+        }
         flush::write(&mut bytes);
-        lock(&self.state).conn.extend(id, &bytes, &[Step::Execute])
+        let written = lock(&self.state).conn.extend(id, &bytes, &steps);
+        if written {
+            if inner.asked == 0 {
+                inner.since = Instant::now();
+            }
+            inner.asked += wanted;
+        }
+        written
     }
 
     /// Ends the portal, unless that has been done: nothing is appended to a request that has its Sync.
@@ -364,19 +449,15 @@ impl Stream {
     fn take_batch(&self, py: Python<'_>) -> PyResult<(Option<Vec<Py<PyAny>>>, bool)> {
         let (batch, over, asked, receives) = {
             let mut inner = lock(&self.shared.inner);
+            inner.goes_on = inner.taken;
             let batch = inner.batches.pop_front();
+            inner.taken |= batch.is_some();
             let asks = match self.flow {
-                Flow::Portal(size)
-                    if batch.is_some()
-                        && inner.more
-                        && !inner.asked
-                        && !inner.closed
-                        && inner.batches.len() < AHEAD =>
-                {
-                    inner.asked = self.session().ask_for_batch(self.id, size);
-                    true
+                Flow::Portal(size) => {
+                    let kept = inner.batches.len();
+                    self.session().ask_for_batches(self.id, size, &mut inner, kept)
                 }
-                Flow::Portal(_) | Flow::Copy => false,
+                Flow::Copy => false,
             };
             let over = inner.batches.is_empty() && (inner.over || inner.closed);
             (batch, over, asks, inner.batches.len() <= COPIES_AHEAD / 2)

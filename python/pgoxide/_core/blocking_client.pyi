@@ -449,7 +449,7 @@ class Client:
         """Rows as they come, in bounded memory: for results that need not fit.
 
         statement, args, named, params, into, types: as for `fetch_all`.
-        batch: rows asked for at a time, 1 to 1 000 000. Two batches are held at most.
+        batch: rows asked for at a time, 1 to 1 000 000. Besides the batch being read, two are held at most.
         timeout: seconds until the last row has been taken; without it the connection's `command_timeout`.
 
         What comes back is an iterator and a context manager: leave its block, or end the loop, and the statement ends. The

@@ -14,9 +14,10 @@ _R_co = TypeVar("_R_co", covariant=True)
 class Stream(Generic[_R_co]):
     """Rows of a statement as they come, in bounded memory; what `stream()` returns. Iterate it once.
 
-    Leaving its block, `break`, or dropping it ends the statement and frees the connection. At most two batches exist: the
-    one being handed out, and the one after it. On an asynchronous connection it is iterated with `async for`, and
-    `next_batch` and `close` are awaited.
+    Leaving its block, `break`, or dropping it ends the statement and frees the connection. The server works ahead of the
+    reader: on the batch after the one being read, and while batches come quickly on one more, so that functions with effects
+    may have been called for rows that are never read. More is not held. On an asynchronous connection it is iterated with
+    `async for`, and `next_batch` and `close` are awaited.
 
     Once it has failed, or a read was cancelled, every further read raises; so does reading on after `close` when rows are
     left. One task reads it: a second one gets InterfaceError while the first waits.

@@ -194,8 +194,8 @@ impl AsyncClient {
                 let yes = true.into_pyobject(py)?.to_owned().into_any().unbind();
                 if started.get().settle(Ok(yes)) { Awaitable::wake(started.into_bound(py), direct) } else { Ok(()) }
             }
-            Outcome::Batch { id, shared, rows, more, size } => {
-                match self.session.stream_batch(id, &shared, rows, more, size) {
+            Outcome::Batch { id, shared, rows, end, size } => {
+                match self.session.stream_batch(id, &shared, rows, end, size) {
                     Some(waiting) if waiting.get().settle(Ok(py.None())) => {
                         Awaitable::wake(waiting.into_bound(py), direct)
                     }

@@ -469,8 +469,8 @@ impl BlockingClient {
                     }
                 }
                 Outcome::Started | Outcome::FeedStarted(_) => {}
-                Outcome::Batch { id, shared, rows, more, size } => {
-                    self.session.stream_batch(id, &shared, rows, more, size);
+                Outcome::Batch { id, shared, rows, end, size } => {
+                    self.session.stream_batch(id, &shared, rows, end, size);
                 }
                 Outcome::Copied { shared, batch, failure, .. } => {
                     shared.copied(batch, failure);

@@ -20,7 +20,7 @@ use crate::error::{self};
 use crate::job::{self, Fault, Job, Kind};
 use crate::plan::SentAs;
 use crate::portal::no_transaction;
-use crate::stream::Shared;
+use crate::stream::{BatchEnd, Shared};
 use crate::sync::lock;
 
 impl Session {
@@ -73,11 +73,13 @@ impl Session {
             Event::Complete(complete) if self.runs_stream() => {
                 // How many rows there were, the reader has counted.
                 self.with_job(|job| {
-                    if let Some(statement) = job.statement() {
+                    // Of a batch asked for behind the last one the tag says nothing.
+                    let said = matches!(&job.kind, Kind::Stream(stream) if stream.has_ended());
+                    if !said && let Some(statement) = job.statement() {
                         statement.completed(complete.tag);
                     }
                 });
-                self.batch_ended(false, out);
+                self.batch_ended(BatchEnd::Complete, out);
             }
             Event::Complete(complete) => {
                 match self.copying_out() {
@@ -89,7 +91,7 @@ impl Session {
                     self.statements.all_dropped(py)?;
                 }
             }
-            Event::Empty if self.runs_stream() => self.batch_ended(false, out),
+            Event::Empty if self.runs_stream() => self.batch_ended(BatchEnd::Complete, out),
             Event::Empty => self.completed(None),
             Event::Suspended => {
                 self.with_job(|job| {
@@ -99,7 +101,7 @@ impl Session {
                         portal.executed(true);
                     }
                 });
-                self.batch_ended(true, out);
+                self.batch_ended(BatchEnd::Suspended, out);
             }
             Event::Parsed => self.with_job(Job::parsed),
             Event::ParameterDescription(description) => {
@@ -258,14 +260,13 @@ impl Session {
     }
 
     /// A stream's Execute has been answered.
-    fn batch_ended(&self, more: bool, out: &mut Vec<Outcome>) {
+    fn batch_ended(&self, end: BatchEnd, out: &mut Vec<Outcome>) {
         let mut state = lock(&self.state);
         let id = state.conn.running_id();
         if let (Some(id), Some(Job { kind: Kind::Stream(stream), error, .. })) = (id, state.conn.running()) {
-            let rows = stream.take_batch();
-            // A row that could not be built is the end: its reader is told once the portal is closed.
-            let more = more && error.is_none();
-            out.push(Outcome::Batch { id, shared: Arc::clone(&stream.shared), rows, more, size: stream.size });
+            let end = if error.is_none() { end } else { BatchEnd::Unreadable };
+            let Some(rows) = stream.take_batch(end) else { return };
+            out.push(Outcome::Batch { id, shared: Arc::clone(&stream.shared), rows, end, size: stream.size });
         }
     }
 

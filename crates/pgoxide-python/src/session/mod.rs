@@ -54,7 +54,7 @@ use crate::held::{Held, HeldCalls};
 use crate::job::{Job, Kind};
 use crate::outsiders::{Outsider, Outsiders};
 use crate::prepared::{Keep, Prepared, Statements};
-use crate::stream::Shared;
+use crate::stream::{BatchEnd, Shared};
 use crate::sync::lock;
 
 /// Everything behind the lock.
@@ -92,7 +92,7 @@ pub(crate) enum Outcome {
         id: RequestId,
         shared: Arc<Shared>,
         rows: Vec<Py<PyAny>>,
-        more: bool,
+        end: BatchEnd,
         size: u32,
     },
     /// Data of a COPY to us has come; `failure`: the next value could not be read.
