@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import gc
 import io
+import os
 import shutil
 import tempfile
 import tracemalloc
@@ -193,6 +195,61 @@ async def test_sinks(db: Any, tmp_path: Path) -> None:
     await is_free(db)
 
 
+REFUSED: list[tuple[type[Exception], dict[str, Any]]] = [
+    (UndefinedTable, {"query": "select * from not_there"}),
+    (SyntaxErrorOrAccessRuleViolation, {"query": "selec 1"}),
+    (SyntaxErrorOrAccessRuleViolation, {"query": "select 1", "nonsense": 1}),
+    (DivisionByZero, {"query": "select 1 / 0"}),
+    (QueryTimeout, {"query": "select pg_sleep(100)", "timeout": 0.2}),
+]
+
+
+@pytest.mark.row("Y01", "Y05")
+@pytest.mark.parametrize(("error", "arguments"), REFUSED, ids=range(len(REFUSED)))
+async def test_a_refused_copy_leaves_the_file_as_it_was(
+    db: Any, tmp_path: Path, error: type[Exception], arguments: dict[str, Any]
+) -> None:
+    """The server has accepted it when its first data come."""
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.write_bytes(b"what was there before")
+    for path in (there, new):
+        with pytest.raises(error):
+            await db.copy_out(**arguments, format="csv", to=path)
+        await is_free(db)
+    assert there.read_bytes() == b"what was there before"
+    assert not new.exists()
+    assert (await db.copy_out(query="select 1 where false", format="csv", to=there)).rows_affected == 0
+    assert (await db.copy_out(query="select 1 where false", format="csv", to=new)).rows_affected == 0
+    assert there.read_bytes() == new.read_bytes() == b""
+
+
+@pytest.mark.row("Y05")
+async def test_a_path_that_cannot_be_written_is_told_before_anything_is_sent(db: Any, tmp_path: Path) -> None:
+    """So that a transaction goes on."""
+    await db.execute("begin")
+    for error, path in ((FileNotFoundError, tmp_path / "no" / "file"), (IsADirectoryError, tmp_path)):
+        with pytest.raises(error):
+            await db.copy_out(query="select 1", format="csv", to=path)
+    assert db.transaction_status == "in transaction"
+    await db.execute("rollback")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.row("Y01")
+async def test_pipes_and_links_are_sinks_too(db: Any, tmp_path: Path) -> None:
+    """Nothing of a pipe can be emptied, and what a link leads to is made."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "made")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        await db.copy_out(query="select generate_series(1, 3)", format="csv", to=pipe)
+        assert read.result(PATIENCE) == b"1\n2\n3\n"
+    await db.copy_out(query="select generate_series(1, 3)", format="csv", to=link)
+    assert (tmp_path / "made").read_bytes() == b"1\n2\n3\n"
+    assert link.is_symlink()
+
+
 @ASYNC
 @pytest.mark.row("Y01")
 async def test_asynchronous_sinks_are_awaited(db: Any, tmp_path: Path) -> None:
@@ -289,6 +346,19 @@ async def test_break_frees_the_connection(db: Any, form: str | None) -> None:
         del copied
         gc.collect()
         await is_free(db)
+
+
+@pytest.mark.row("Y03")
+@pytest.mark.parametrize("form", [None, "csv"])
+async def test_closed_behind_its_end_it_is_at_its_end(db: Any, form: str | None) -> None:
+    """Nothing is missing."""
+    copied = db.copy_out(query="select generate_series(1, 10)", format=form)
+    copied = copied.blocks() if form else copied
+    while await copied.next_batch():
+        pass
+    await copied.close()
+    assert await copied.next_batch() == []
+    await is_free(db)
 
 
 @pytest.mark.row("Y06")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from errno import EAGAIN
 from functools import partial
 from io import RawIOBase
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pgoxide.errors import InterfaceError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from io import BufferedWriter
+    from types import TracebackType
 
-__all__ = ["Pieces", "Reader", "Writer", "is_raw", "reading", "writing"]
+__all__ = ["Pieces", "Reader", "Sink", "Writer", "is_raw", "reading", "writing"]
 
 SIZE = 64 * 1024
 """Bytes that are read or cut off at a time."""
@@ -42,31 +46,81 @@ def _path(thing: object) -> Path | None:
     return None if path is None else Path(cast("Callable[[], str]", path)())
 
 
-@contextmanager
-def writing(
-    sink: os.PathLike[str] | Writer | Callable[[bytes], object],
-) -> Generator[tuple[Callable[[bytes], object], Callable[[], object] | None]]:
-    """The function that takes a block, and the one to be called behind it, if the sink has one (`drain`).
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where blocks go."""
 
-    A path's file is made or emptied, and closed in the end.
+    write: Callable[[bytes], object]
+    """Takes a block."""
+    drain: Callable[[], object] | None = None
+    """To be called behind each block, if there is one."""
+    begin: Callable[[], None] | None = None
+    """To be called in front of the first block, also if none comes, if there is one."""
+
+
+@contextmanager
+def writing(sink: os.PathLike[str] | Writer | Callable[[bytes], object]) -> Generator[Sink]:
+    """What is to be done with blocks.
+
+    A path's file is emptied, or made, when they begin, and closed in the end.
     """
     path = _path(sink)
     if path is not None:
-        with path.open("wb") as file:
-            yield file.write, None
+        file = _File(path)
+        with file:
+            yield Sink(file.write, begin=file.begin)
         return
     if isinstance(sink, RawIOBase):
-        yield partial(_write_all, sink), None
+        yield Sink(partial(_write_all, sink))
         return
     write = getattr(sink, "write", None)
     if write is not None:
-        yield cast("Callable[[bytes], object]", write), getattr(sink, "drain", None)
+        yield Sink(cast("Callable[[bytes], object]", write), getattr(sink, "drain", None))
     elif callable(sink):
-        yield sink, None
+        yield Sink(sink)
     else:
         raise InterfaceError(
             f"to={sink!r}: a pathlib.Path, something with write(), or a function; a path is not given as str"
         )
+
+
+class _File:
+    """A path's file. What it holds stays until `begin`, which makes it if it is not there.
+
+    It is opened at once all the same: who may not write it is told so before the server is asked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BufferedWriter | None = None
+        try:
+            self._file = open(path, "wb", opener=_as_it_is)  # noqa: SIM115  Path.open has no opener; closed at the end
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+
+    def begin(self) -> None:
+        if self._file is None:
+            self._file = self._path.open("wb")
+        elif S_ISREG(os.fstat(self._file.fileno()).st_mode):  # a pipe has nothing to be emptied of
+            self._file.truncate(0)
+
+    def write(self, block: bytes) -> int:
+        assert self._file is not None  # begun
+        return self._file.write(block)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    return os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC))
 
 
 def _write_all(file: RawIOBase, block: bytes) -> None:

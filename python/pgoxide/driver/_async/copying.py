@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgoxide._core.stream import AsyncStream
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.driver.copying import CopyFormat
-    from pgoxide.driver.sinks import Writer
+    from pgoxide.driver.sinks import Sink, Writer
 
 __all__ = ["AsyncCopyOut", "CopySource", "save"]
 
@@ -215,22 +215,25 @@ async def save(
 async def _save(
     copy: AsyncCopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]
 ) -> CommandTag:
-    with writing(sink) as (write, drain):
-        await _move(copy, write, drain)
+    with writing(sink) as to:
+        await _move(copy, to)
     tag = copy.tag
     assert tag is not None  # all of it has come
     return tag
 
 
-async def _move(
-    copy: AsyncCopyOut[bytes], write: Callable[[bytes], object], drain: Callable[[], object] | None
-) -> None:
+async def _move(copy: AsyncCopyOut[bytes], to: Sink) -> None:
     async with copy:
-        while batch := await copy.next_batch():
+        batch = await copy.next_batch()
+        # Not before: a COPY that is refused leaves the sink as it was.
+        if to.begin is not None:
+            to.begin()
+        while batch:
             for block in batch:
-                await _settle(write(block))
-                if drain is not None:
-                    await _settle(drain())
+                await _settle(to.write(block))
+                if to.drain is not None:
+                    await _settle(to.drain())
+            batch = await copy.next_batch()
 
 
 async def _settle(result: object) -> None:

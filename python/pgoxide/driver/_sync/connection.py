@@ -472,9 +472,10 @@ class Connection(_core.Client):
         table: a name, "schema.name" or (schema, name); quoted, so case counts. query: SQL instead, for views and for a part of
         a table. COPY takes no parameters, so neither does this: never build the query from outside data.
         columns: of the table, by default all but generated ones, in the table's order.
-        into: the rows' type, as for `fetch_all`. to: where the raw data goes: a pathlib.Path (made, or emptied first), a
-        binary file or anything else with `write`, or a function that takes bytes; on an asynchronous connection what they
-        return is awaited, if it can be (and `drain()`, if there is one). A file is written on this thread.
+        into: the rows' type, as for `fetch_all`. to: where the raw data goes: a pathlib.Path (made or emptied once the first
+        data have come: a COPY that is refused leaves it as it was), a binary file or anything else with `write`, or a
+        function that takes bytes; on an asynchronous connection what they return is awaited, if it can be (and `drain()`, if
+        there is one). A file is written on this thread.
         format: "binary", "csv" or "text". Rows come in binary by default; raw data must be asked for in one of them.
         timeout: seconds until all of it has been taken; without it the connection's `command_timeout`.
         options: COPY's own, by name: `header=True`, `delimiter=";"`, `force_quote=["name"]`, …; see `CopyOutOptions`.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pgoxide._core.stream import Stream
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.driver.copying import CopyFormat
-    from pgoxide.driver.sinks import Writer
+    from pgoxide.driver.sinks import Sink, Writer
 
 __all__ = ["CopyOut", "CopySource", "save"]
 
@@ -203,20 +203,25 @@ def save(
 
 
 def _save(copy: CopyOut[bytes], sink: os.PathLike[str] | Writer | Callable[[bytes], object]) -> CommandTag:
-    with writing(sink) as (write, drain):
-        _move(copy, write, drain)
+    with writing(sink) as to:
+        _move(copy, to)
     tag = copy.tag
     assert tag is not None  # all of it has come
     return tag
 
 
-def _move(copy: CopyOut[bytes], write: Callable[[bytes], object], drain: Callable[[], object] | None) -> None:
+def _move(copy: CopyOut[bytes], to: Sink) -> None:
     with copy:
-        while batch := copy.next_batch():
+        batch = copy.next_batch()
+        # Not before: a COPY that is refused leaves the sink as it was.
+        if to.begin is not None:
+            to.begin()
+        while batch:
             for block in batch:
-                _settle(write(block))
-                if drain is not None:
-                    _settle(drain())
+                _settle(to.write(block))
+                if to.drain is not None:
+                    _settle(to.drain())
+            batch = copy.next_batch()
 
 
 def _settle(result: object) -> None:
