@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+import sys
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ import pytest
 
 import pgoxide
 from fixtures.fix_script import error, send
-from pgoxide.errors import Error
+from pgoxide.errors import DataError, Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,3 +269,149 @@ async def test_a_task_that_waits_for_a_stream(connect: Any) -> None:
     await db.fetch_value("select 1")
     gc.collect()
     assert alive(references) == 0
+
+
+# ---- large results
+
+CONTAINERS = """select array[g, g + 1] as ints, array[[g::text], [null]] as texts, '10.0.0.1/24'::inet as net,
+    jsonb_build_object('id', g, 'tags', jsonb_build_array('a', g), 'inner', '{"a": {"b": 1}}'::jsonb) as doc,
+    row(g, array[g]) as anonymous, array[row(1, g)] as records, '{[1,2),[5,6)}'::int4multirange as spans
+    from generate_series(1, 3000) g"""
+COLUMNS = ("ints", "texts", "net", "doc", "anonymous", "records", "spans")
+
+
+@dataclass
+class Whole:
+    ints: list[int]
+    texts: list[list[str | None]]
+    net: Any
+    doc: dict[str, Any]
+    anonymous: tuple[Any, ...]
+    records: list[tuple[Any, ...]]
+    spans: Any
+
+
+@dataclass
+class Looked(Whole):
+    def __post_init__(self) -> None:
+        assert gc.is_tracked(self.ints)
+        assert gc.is_tracked(self.doc)
+
+
+def looked(row: Any) -> Any:
+    assert gc.is_tracked(row)
+    assert gc.is_tracked(row.texts)
+    assert gc.is_tracked(row.texts[0])
+    return row
+
+
+def unknown(value: Any, told: Callable[[Any], bool] = gc.is_tracked) -> list[Any]:
+    """Containers in it that the collector must know and does not."""
+    if isinstance(value, dict):
+        holds = any(isinstance(item, (dict, list)) for item in value.values())
+        inner = [left for item in value.values() for left in unknown(item)]
+        return [value, *inner] if holds and not told(value) else inner
+    if isinstance(value, (list, tuple)):
+        inner = [left for item in value for left in unknown(item)]
+        scalar = isinstance(value, tuple) and not any(isinstance(item, (dict, list)) for item in value)
+        return inner if scalar or told(value) else [value, *inner]
+    return []
+
+
+def values(row: Any) -> Any:
+    if isinstance(row, dict):
+        return tuple(row.values())
+    return row if isinstance(row, tuple) else tuple(getattr(row, name) for name in COLUMNS)
+
+
+@pytest.mark.parametrize("into", [None, tuple, dict, Whole, Looked, looked])
+async def test_the_collector_knows_a_large_result(db: Any, into: Any) -> None:
+    rows = await (db.fetch_all(CONTAINERS) if into is None else db.fetch_all(CONTAINERS, into=into))
+    assert len(rows) == 3000
+    for number, row in enumerate(rows, 1):
+        found = values(row)
+        assert found[0] == [number, number + 1]
+        assert found[3]["inner"] == {"a": {"b": 1}}
+        assert unknown(found) == []
+        assert gc.is_tracked(row)
+
+
+async def test_the_collector_knows_columns_streams_and_batches(db: Any) -> None:
+    column = await db.fetch_column("select array[g] from generate_series(1, 3000) g")
+    assert len(column) == 3000
+    assert unknown(column) == []
+    async with db.stream(CONTAINERS, batch=700) as stream:
+        async for row in stream:
+            assert unknown(row) == []
+    async with db.batch() as batch:
+        first, second = batch.fetch_all(CONTAINERS), batch.fetch_all(CONTAINERS)
+    assert unknown(first.result()) == unknown(second.result()) == []
+
+
+async def test_a_cycle_through_a_large_result_is_found(db: Any) -> None:
+    rows = await db.fetch_all(CONTAINERS)
+    marks = [Marked(), Marked(), Marked()]
+    references = [weakref.ref(mark) for mark in marks]
+    for container, mark in zip((rows[0].ints, rows[1].texts[1], rows[2].doc["tags"]), marks, strict=True):
+        container.append([rows, mark])
+    marks.clear()
+    del rows, container, mark
+    gc.collect()
+    assert alive(references) == 0
+
+
+async def test_users_see_only_what_the_collector_knows(connect: Any) -> None:
+    seen = []
+
+    def decode(value: Any) -> Any:
+        seen.append(gc.is_tracked(value))
+        return value
+
+    codec = pgoxide.types.Codec(decode, format="value")
+    db = await connect(codecs={"int4[]": codec})
+    await db.fetch_all("select array[g::int4] as ints from generate_series(1, 2000) g")
+    assert len(seen) == 2000
+    assert all(seen)
+
+
+async def test_a_large_result_that_fails_leaves_nothing(db: Any) -> None:
+    failing = """select array[g], ('{"a": [1], "' || case when g < 2900 then 'b' else 'a' end || '": {}}')::json
+        from generate_series(1, 3000) g"""
+    for attempt in range(12):
+        if attempt == 4:
+            gc.collect()
+            before = sys.getallocatedblocks()
+        with pytest.raises(DataError, match="more than once"):
+            await db.fetch_all(failing)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 3_000  # of one attempt 20 000
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_the_collector_is_the_users(db: Any, enabled: bool) -> None:
+    """It runs while a large result is made, when it is enabled, and finds what is garbage elsewhere."""
+    sql = "select array[g] from generate_series(1, 50000) g"
+    await db.fetch_all(sql)
+    runs: list[str] = []
+
+    def count(phase: str, _info: Any) -> None:
+        runs.append(phase)
+
+    gc.collect()
+    mark = Marked()
+    mark.itself = mark  # type: ignore[attr-defined]
+    reference = weakref.ref(mark)
+    del mark
+    gc.callbacks.append(count)
+    if not enabled:
+        gc.disable()
+    try:
+        rows = await db.fetch_all(sql)
+        assert gc.isenabled() == enabled
+        found = reference() is None
+    finally:
+        gc.enable()
+        gc.callbacks.remove(count)
+    assert len(rows) == 50_000
+    assert bool(runs) == enabled
+    assert found == enabled

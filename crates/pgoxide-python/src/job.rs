@@ -20,6 +20,7 @@ use crate::convert::{Rules, short_repr};
 use crate::copy_out::CopyOut;
 use crate::error;
 use crate::feed::Fed;
+use crate::ffi::unborn::Unborn;
 use crate::introspect::{Deferred, Introspect, Undescribed};
 use crate::known::Known;
 use crate::plan::{Described, Frames, Plan, SentAs};
@@ -143,6 +144,8 @@ pub(crate) struct Run {
     plan: Option<Arc<Plan>>,
     target: Option<Arc<Into>>,
     rows: Vec<Py<PyAny>>,
+    /// Containers of these rows that the collector does not know yet.
+    unborn: Unborn,
     count: u64,
     tag: Option<CommandTag>,
     /// Rows that cannot be read before their types are known.
@@ -168,6 +171,7 @@ impl Run {
             plan: None,
             target: None,
             rows: Vec::new(),
+            unborn: Unborn::default(),
             count: 0,
             tag: None,
             deferred: None,
@@ -331,6 +335,21 @@ impl Run {
             return Ok(());
         }
         self.rows.reserve(wanted);
+        // A few are made faster than they are held back.
+        const FEW: usize = 32;
+        let hidden = wanted > FEW && plan.is_plain() && self.target.as_ref().is_none_or(|into| into.is_plain());
+        if !hidden {
+            return self.build_all(py, frames, count, wanted);
+        }
+        let mut unborn = std::mem::take(&mut self.unborn);
+        let built = unborn.hold_back(|| self.build_all(py, frames, count, wanted));
+        self.unborn = unborn;
+        built
+    }
+
+    /// The first `wanted` rows of a run of `count`, which have been counted.
+    fn build_all(&mut self, py: Python<'_>, frames: &[u8], count: usize, wanted: usize) -> Result<(), Fault> {
+        let Some(plan) = &self.plan else { return Ok(()) };
         let single = self.verb.wants_one_column();
         let before = self.count - count as u64;
         let mut scratch = Vec::new();
@@ -379,6 +398,11 @@ impl Run {
         Ok(row.ok_or_else(|| malformed(body))?.unbind())
     }
 
+    /// What has come so far will be handed out before the end.
+    pub(crate) fn publish(&mut self, py: Python<'_>) {
+        self.unborn.publish(py);
+    }
+
     /// What has come so far, for who takes rows in batches.
     pub(crate) fn take_rows(&mut self) -> Vec<Py<PyAny>> {
         std::mem::take(&mut self.rows)
@@ -399,6 +423,7 @@ impl Run {
     /// It will run a second time.
     pub(crate) fn restart(&mut self) {
         self.rows.clear();
+        self.unborn = Unborn::default();
         self.count = 0;
         self.tag = None;
         self.deferred = None;
@@ -418,6 +443,7 @@ impl Run {
         if let Some(portal) = self.opening.take() {
             return Ok(portal.into_any());
         }
+        self.unborn.publish(py);
         match self.verb {
             Verb::All | Verb::Column => Ok(PyList::new(py, std::mem::take(&mut self.rows))?.into_any().unbind()),
             Verb::Execute => {

@@ -14,6 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::convert::user::Codecs;
 use crate::convert::{Decoder, Encoder, Rules};
 use crate::error;
 use crate::ffi::tuple::TupleBuilder;
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) rules: Arc<Rules>,
     /// No value of any column can refer to other objects.
     scalar: bool,
+    /// No value is made by code of the user's, nor by such of ours as makes one container of another.
+    plain: bool,
     /// A name that two columns have, where the rules forbid it.
     pub(crate) duplicate: Option<usize>,
     /// Row types asked for with `into=`, by identity: a handful for one statement.
@@ -79,7 +82,7 @@ impl Plan {
                 decoder: Decoder::of(column.type_oid, rules),
             })
             .collect();
-        Self::of(py, columns, rules)
+        Self::of(py, columns, rules, &rules.codecs)
     }
 
     /// The same columns, read by what is known about their types now.
@@ -89,7 +92,7 @@ impl Plan {
             decoder: Decoder::of(column.type_oid, &self.rules),
             ..*column
         });
-        Self::of(py, columns.collect(), &self.rules)
+        Self::of(py, columns.collect(), &self.rules, &self.rules.codecs)
     }
 
     /// The same columns, read by the codecs of one statement; `columns` is a `pgoxide.types.Columns`.
@@ -108,7 +111,7 @@ impl Plan {
             decoder: Decoder::of_column(&column.name, column.type_oid, &self.rules, &codecs),
             ..*column
         });
-        let made = Arc::new(Self::of(py, read.collect(), &self.rules)?);
+        let made = Arc::new(Self::of(py, read.collect(), &self.rules, &codecs)?);
         let displaced = {
             let mut coded = lock(&self.coded);
             let displaced = (coded.len() >= MOST).then(|| coded.swap_remove(0));
@@ -132,12 +135,13 @@ impl Plan {
         self.rules.types.unknown(self.columns.iter().map(|column| column.type_oid))
     }
 
-    fn of(py: Python<'_>, columns: Box<[Column]>, rules: &Arc<Rules>) -> PyResult<Self> {
+    fn of(py: Python<'_>, columns: Box<[Column]>, rules: &Arc<Rules>, codecs: &Codecs) -> PyResult<Self> {
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         Ok(Self {
             formats: columns.iter().map(|column| column.decoder.format()).collect(),
             row_type: row::row_type(py, &names)?,
             scalar: columns.iter().all(|column| column.decoder.is_scalar()),
+            plain: codecs.is_empty() && !rules.keep_array_bounds,
             duplicate: if rules.unique_columns { duplicate(&names) } else { None },
             columns,
             rules: Arc::clone(rules),
@@ -169,6 +173,11 @@ impl Plan {
     /// No value of any column can refer to other objects.
     pub(crate) const fn is_scalar(&self) -> bool {
         self.scalar
+    }
+
+    /// Containers made for its values are seen by nobody before their row is handed out.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Raises for columns of one name, where the connection's rules say so.

@@ -41,6 +41,10 @@ imported! {
     surroundings = "pgoxide.driver.explaining", "Surroundings";
     /// `copy.deepcopy`, for arguments that must be frozen before their types are known.
     deepcopy = "copy", "deepcopy";
+    gc_is_enabled = "gc", "isenabled";
+    gc_count = "gc", "get_count";
+    gc_threshold = "gc", "get_threshold";
+    gc_collect = "gc", "collect";
     warn = "warnings", "warn_explicit";
     copy_context = "contextvars", "copy_context";
     current_task = "asyncio", "current_task";

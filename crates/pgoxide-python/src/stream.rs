@@ -287,6 +287,7 @@ impl StreamState {
             return Ok(());
         }
         self.run.rows(py, frames, count)?;
+        self.run.publish(py);
         self.run.refuse_deferred(py).map_err(Fault::Call)
     }
 

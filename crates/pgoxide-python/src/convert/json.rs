@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 use smallvec::SmallVec;
 
 use super::{Converted, JsonAs, MAX_DEPTH, Rules, plain_text, refuse, short_repr, wrong_type};
-use crate::ffi::unicode;
+use crate::ffi::{unborn, unicode};
 use crate::sync::lock;
 use crate::{error, pyimport};
 
@@ -99,6 +99,7 @@ impl wire::Sink for Builder<'_> {
     fn end_array(&mut self) -> Result<(), Fault> {
         let begin = self.open.pop().unwrap_or(0);
         let list = PyList::new(self.py, self.values.drain(begin..))?;
+        unborn::hold_back(&list);
         self.put(list.into_any());
         Ok(())
     }
@@ -119,6 +120,7 @@ impl wire::Sink for Builder<'_> {
             return Err(Fault::Python(repeated(self.py, members)));
         }
         self.values.truncate(begin);
+        unborn::hold_back(&dict);
         self.put(dict.into_any());
         Ok(())
     }

@@ -7,7 +7,7 @@ use pyo3::types::PyTuple;
 
 use super::{Converted, Decoder, Rules, inside, refuse};
 use crate::error;
-use crate::ffi::unicode;
+use crate::ffi::{unborn, unicode};
 use crate::registry::is_static;
 
 /// In binary each field says its type.
@@ -23,7 +23,9 @@ pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Convert
         });
     }
     fields.finish().map_err(|e| refuse(py, &e))?;
-    Ok(PyTuple::new(py, values)?.into_any())
+    let record = PyTuple::new(py, values)?.into_any();
+    unborn::hold_back(&record);
+    Ok(record)
 }
 
 fn field<'py>(py: Python<'py>, type_oid: u32, raw: &[u8], rules: &Rules) -> Converted<'py> {

@@ -97,7 +97,7 @@ impl Codecs {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_oid.is_empty() && self.by_name.is_empty()
+        self.by_oid.is_empty() && self.by_name.is_empty() && self.by_column.is_empty()
     }
 
     /// By OID, by name with schema, by name: the most exact.

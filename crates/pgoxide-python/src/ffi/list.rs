@@ -4,6 +4,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::unborn;
+
 /// A list under construction. Its items are NULL until pushed; it is invisible to Python and to the garbage collector until
 /// [`finish`](Self::finish), and frees what it holds when dropped half-way.
 pub(crate) struct ListBuilder<'py> {
@@ -47,8 +49,9 @@ impl<'py> ListBuilder<'py> {
         std::mem::forget(self);
         // SAFETY: we own the only reference, to a list whose items are all set.
         unsafe {
-            ffi::PyObject_GC_Track(object.cast());
-            Bound::from_owned_ptr(py, object).cast_into_unchecked()
+            let list = Bound::from_owned_ptr(py, object);
+            unborn::finished(&list);
+            list.cast_into_unchecked()
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `tuple.rs` | allocating and filling instances of tuple, of row types and of named tuples |
 //! | `list.rs` | lists filled item by item in memory of their final size |
+//! | `unborn.rs` | containers kept from the collector until they are handed out |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
 //! | `nesting.rs` | deallocation of rows in rows in rows, on a bounded stack |
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
@@ -34,5 +35,6 @@ pub(crate) mod slots;
 pub(crate) mod subtype;
 pub(crate) mod task;
 pub(crate) mod tuple;
+pub(crate) mod unborn;
 pub(crate) mod unicode;
 pub(crate) mod version;

@@ -4,6 +4,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::unborn;
+
 /// Bytes in front of an object that the garbage collector may know.
 #[cfg(not(any(Py_GIL_DISABLED, Py_3_15)))]
 const HEAD: usize = 2 * size_of::<usize>();
@@ -179,10 +181,11 @@ impl<'py> TupleBuilder<'py> {
         std::mem::forget(self);
         // SAFETY: we own the only reference; all items are set, so the collector may traverse it.
         unsafe {
+            let made = Bound::from_owned_ptr(py, object);
             if !scalar {
-                ffi::PyObject_GC_Track(object.cast());
+                unborn::finished(&made);
             }
-            Bound::from_owned_ptr(py, object)
+            made
         }
     }
 }

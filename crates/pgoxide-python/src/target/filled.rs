@@ -7,6 +7,7 @@ use pyo3::types::{PyString, PyType};
 
 use super::Row;
 use crate::ffi::slots::{self, Slot};
+use crate::ffi::unborn;
 
 /// Where a class keeps a field.
 enum Place {
@@ -115,6 +116,11 @@ impl Filled {
         })
     }
 
+    /// No code of the user's runs while one is built.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.post_init && !self.steps.iter().any(|(_, source)| matches!(source, Source::Factory(_)))
+    }
+
     #[inline]
     pub(super) fn build<'py>(&self, row: &mut Row<'_, 'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = row.py;
@@ -137,6 +143,7 @@ impl Filled {
         if self.post_init {
             made.call_method0(intern!(py, "__post_init__"))?;
         }
+        unborn::hold_back(&made);
         Ok(Some(made))
     }
 }

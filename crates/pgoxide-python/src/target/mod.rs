@@ -128,6 +128,15 @@ impl Into {
         }
     }
 
+    /// No code of the user's runs while a row is built.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &self.target {
+            Target::Tuple | Target::Dict(_) | Target::NamedTuple(_) | Target::Scalar(_) => true,
+            Target::Filled(filled) => filled.is_plain(),
+            Target::Model(_) | Target::Called(_) | Target::Row(_) => false,
+        }
+    }
+
     /// For the garbage collector, called by the only owner.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some((class, _)) = &self.seen {
