@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import pickle
 import socket
@@ -12,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fixtures.elsewhere import cancel_by as use
 from fixtures.fix_script import answer, authentication, greeting, ones, open_at, ready, send
+from fixtures.tcp_relay import TcpRelay
 from pgoxide import AsyncCancelToken, CancelToken, errors
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ async def cancelled_in(db: Any, face: str, call: Callable[[], Any]) -> None:
 async def test_by_tcp(face: str, runner: Any, server: Any) -> None:
     """A relay stands for a TCP server: the token goes to the address the session has, not to a name."""
     config = server.config()
-    with Relay(f"{config.host}/.s.PGSQL.{config.port}") as relay:
+    with TcpRelay(f"{config.host}/.s.PGSQL.{config.port}") as relay:
         db = await open_at(
             face,
             {
@@ -146,47 +146,6 @@ async def test_by_tcp(face: str, runner: Any, server: Any) -> None:
         assert token.address[0] in ("127.0.0.1", "::1")
         await cancelled_by(db, face, in_a_thread)
         await db.close()
-
-
-class Relay:
-    """Any number of TCP connections to one Unix socket."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._lines: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for line in (self._listener, *self._lines):
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-            line.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self._target)
-            self._lines += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 # ---- the value

@@ -637,6 +637,9 @@ class Reader:
     def flush(self) -> None:
         """The loop's turn has come for what was asked in it."""
 
+    def turn(self) -> None:
+        """The turn that the loop was kept awake for: an answer is about to come."""
+
     def pause(self) -> None:
         """The transport holds as many bytes as it wants to."""
 

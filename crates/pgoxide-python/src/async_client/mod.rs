@@ -54,6 +54,7 @@ use crate::pool::PoolRouter;
 use crate::prepared::{Entry, Keep};
 use crate::registry::TypeRegistry;
 use crate::session::{Options, Place, Session};
+use crate::spin::Wakeful;
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
 use crate::transaction::Via;
@@ -95,6 +96,8 @@ pub(crate) struct AsyncClient {
     write_armed: AtomicBool,
     /// The transport holds as many bytes as it wants to.
     transport_full: AtomicBool,
+    /// With a descriptor of our own.
+    wakeful: OnceLock<Wakeful>,
     /// The loop has been asked not to tell what arrives.
     deaf: AtomicBool,
     deadlines: Mutex<BinaryHeap<Deadline>>,
@@ -255,6 +258,7 @@ impl AsyncClient {
             flush_armed: AtomicBool::new(false),
             write_armed: AtomicBool::new(false),
             transport_full: AtomicBool::new(false),
+            wakeful: OnceLock::new(),
             deaf: AtomicBool::new(false),
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
@@ -639,7 +643,11 @@ impl AsyncClient {
         if !fresh {
             return Err(error::interface_error(py, "the connection has been opened before"));
         }
-        *lock(&this.line) = descriptor.map_or(Line::Transport, |fd| Line::Descriptor(Socket::new(fd)));
+        let socket = descriptor.map(Socket::new);
+        if let Some(socket) = socket {
+            this.wakeful.get_or_init(|| Wakeful::new(socket));
+        }
+        *lock(&this.line) = socket.map_or(Line::Transport, Line::Descriptor);
         Ok(reader)
     }
 

@@ -61,6 +61,18 @@ impl Reader {
         client.get().flush(py)
     }
 
+    /// The turn it was kept awake for.
+    fn turn(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(client) = self.client(py)? else { return Ok(()) };
+        let client = client.get();
+        let unfinished = lock(&client.session.state).conn.unfinished();
+        if client.wakeful.get().is_some_and(|wakeful| wakeful.turn(unfinished)) {
+            client.one_more_turn(py)
+        } else {
+            Ok(())
+        }
+    }
+
     /// The transport holds as many bytes as it wants to.
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(client) = self.client(py)? {

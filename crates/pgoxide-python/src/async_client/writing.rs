@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 use super::{AsyncClient, Line};
 use crate::awaitable::Awaitable;
 use crate::io::{Moved, Socket};
+use crate::spin::Wakeful;
 use crate::sync::lock;
 
 /// What a transport is given at a time: it says that it holds enough only between two writes.
@@ -72,6 +73,7 @@ impl AsyncClient {
     }
 
     pub(super) fn flush_descriptor(&self, py: Python<'_>, socket: Socket) -> PyResult<()> {
+        let mut alone = false;
         let outcome = {
             let mut state = lock(&self.session.state);
             loop {
@@ -79,6 +81,7 @@ impl AsyncClient {
                 if state.conn.outgoing().is_empty() {
                     break Ok(false);
                 }
+                alone = state.conn.unfinished() == 1;
                 match socket.send(state.conn.outgoing()) {
                     Ok(Moved::Bytes(count)) => state.conn.sent(count),
                     Ok(Moved::WouldBlock | Moved::End) => break Ok(true),
@@ -89,10 +92,23 @@ impl AsyncClient {
         match outcome {
             Ok(more) => {
                 self.want_write(py, more)?;
-                if more { Ok(()) } else { self.tell_of_room(py) }
+                if more {
+                    return Ok(());
+                }
+                if alone && self.wakeful.get().is_some_and(Wakeful::asked) {
+                    self.one_more_turn(py)?;
+                }
+                self.tell_of_room(py)
             }
             Err(cause) => self.lost(py, cause.into()),
         }
+    }
+
+    /// Keeps the loop awake for an answer that is about to come: `Reader::turn` follows.
+    pub(super) fn one_more_turn(&self, py: Python<'_>) -> PyResult<()> {
+        let turn = self.reader(py)?.getattr(intern!(py, "turn"))?;
+        self.event_loop(py)?.call_method1(intern!(py, "call_soon"), (turn,))?;
+        Ok(())
     }
 
     /// Lets a forgotten connection be collected once nothing is in flight.

@@ -1,0 +1,112 @@
+"""An event loop is kept awake for an answer that is about to come, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pgoxide
+from fixtures.tcp_relay import TcpRelay
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from pgoxide.embedded import EmbeddedServer
+
+pytestmark = pytest.mark.pg
+
+SEVERAL = len(os.sched_getaffinity(0)) > 1
+WAITS = 200
+
+
+@contextmanager
+def turns() -> Iterator[Callable[[], int]]:
+    """How many turns connections have asked the running loop for."""
+    loop: Any = asyncio.get_running_loop()
+    real, asked = loop.call_soon, 0
+
+    def call_soon(callback: Callable[..., object], *args: object, **options: Any) -> object:
+        nonlocal asked
+        asked += getattr(callback, "__name__", "") == "turn"
+        return real(callback, *args, **options)
+
+    loop.call_soon = call_soon
+    try:
+        yield lambda: asked
+    finally:
+        del loop.call_soon
+
+
+async def waits_awake(ask: Callable[[], Awaitable[object]]) -> int:
+    """In how many of 200 waits the loop was asked for turns."""
+    awake = 0
+    with turns() as asked:
+        for _ in range(WAITS):
+            before = asked()
+            await ask()
+            awake += asked() > before
+    return awake
+
+
+@pytest.mark.parametrize("face", ["async"])
+async def test_for_the_first_answer_if_the_server_is_next_door(connect):
+    db = await connect()
+    awake = await waits_awake(lambda: db.fetch_value("select 1"))
+    assert (awake > 0) is SEVERAL
+
+
+@pytest.mark.parametrize("face", ["async"])
+async def test_hardly_ever_for_statements_that_take_long(connect):
+    """After each wait in vain twice as many are slept through: 9 of 200, if nothing else slows the loop down."""
+    db = await connect()
+    await db.fetch_value("select 1")
+    assert await waits_awake(lambda: db.fetch_value("select pg_sleep(0.001)")) < 40
+
+
+def test_not_over_the_network(server: EmbeddedServer):
+    config = server.config()
+
+    async def main(port: int) -> int:
+        async with pgoxide.AsyncConnection.connect(
+            host="127.0.0.1", port=port, user=config.user, database=config.database
+        ) as db:
+            return await waits_awake(lambda: db.fetch_value("select 1"))
+
+    with TcpRelay(f"{config.host}/.s.PGSQL.{config.port}") as relay:
+        assert asyncio.run(main(relay.port)) == 0
+
+
+@pytest.mark.parametrize("face", ["async"])
+async def test_not_by_one_of_many_in_flight(connect):
+    """Nobody sleeps there, so nobody is to be kept awake: only the first of each hundred asks while it is alone."""
+    db = await connect()
+    await db.fetch_value("select 1")
+    with turns() as asked:
+        for _ in range(20):
+            await asyncio.gather(*(db.fetch_value("select 1") for _ in range(100)))
+    assert asked() <= 20, asked()
+
+
+def test_a_loop_that_stops_meanwhile(server: EmbeddedServer):
+    """It goes on later as if nothing had happened."""
+    loop = asyncio.new_event_loop()
+    complaints: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def main() -> object:
+        async with pgoxide.AsyncConnection.connect(server.dsn()) as db:
+            await db.fetch_value("select 1")
+            reply = db.fetch_value("select 1")
+            loop.stop()  # this turn is the last
+            return await reply
+
+    task = loop.create_task(main())
+    with pytest.raises(RuntimeError, match="stopped before"):
+        loop.run_until_complete(task)
+    assert loop.run_until_complete(task) == 1
+    loop.close()
+    assert complaints == []
