@@ -20,6 +20,11 @@ Rules for a Plan: use the helpers of this module with `yield from`, never a bare
 the `yield from`. When the caller is cancelled, `PlanCancelled` is raised there, and from then on only clean-up may be
 requested: `rollback`, `release`, `execute`, and a `batch` of them. The cancellation cannot be swallowed.
 
+A transaction costs no flight of its own: BEGIN travels with the first statement behind `begin()`, and COMMIT with the last one
+where the plan writes `batch(execute(...), commit())`. Between `begin()` and `commit()` or `rollback()` everything the plan asks
+for is in the transaction, also behind an error it has caught: when the server refused a statement, the transaction has failed,
+and takes no more until it is rolled back.
+
 Who may use it: every room above the driver, which it keeps from importing the driver. It imports `errors` and nothing else.
 Whoever writes an executor uses `drive` or `drive_async`, or `PlanRunner` for full control.
 """
@@ -315,12 +320,20 @@ def execute(statement: Statement[object]) -> Plan[CommandTag]:
 def begin(
     isolation: Isolation | None = None, *, read_only: bool | None = None, deferrable: bool | None = None
 ) -> Plan[None]:
-    """Start a transaction."""
+    """Start a transaction. Nothing is sent: BEGIN travels with the next statement, and without one there is none.
+
+    From here on the connection is the plan's alone: a call from elsewhere raises, as with a transaction block.
+    """
     yield Begin(isolation, read_only, deferrable)
 
 
 def commit() -> Plan[None]:
-    """End the transaction. `batch(execute(...), commit())` sends both together."""
+    """End the transaction. `batch(execute(...), commit())` sends both together, in one round trip.
+
+    Raises UnexpectedRollback when a statement had failed, so that the server rolled back, the error of a deferred constraint,
+    and TransactionOutcomeUnknown when the connection is lost meanwhile. A flight with a commit that is given up (cancelled, out
+    of time) ends the transaction all the same: what it has not committed by then is undone.
+    """
     yield Commit()
 
 
@@ -371,7 +384,8 @@ def batch(*plans: Plan[Any]) -> Plan[tuple[Any, ...]]:
     """Several requests in one flight under one Sync: `rows, tag = yield from batch(fetch_all(a), execute(b))`.
 
     Each plan must make exactly one request, as the helpers of this module do. When one fails, those after it do not run,
-    and outside a transaction those before it are undone too: the server treats the flight as one transaction.
+    and outside a transaction those before it are undone too: the server treats the flight as one transaction. For the same
+    reason a `begin()` among them takes in what stands before it.
     """
     flight: list[Batchable] = []
     try:

@@ -22,11 +22,13 @@ from fixtures.fix_script import (
     send,
 )
 from pgoxide.errors import ConnectionClosed, TransactionOutcomeUnknown
+from pgoxide.statement import Statement, batch, begin, commit, execute, rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.fix_script import Line
+    from pgoxide.statement import Plan
 
 
 class Server:
@@ -102,6 +104,32 @@ async def test_lost_during_the_commit_of_a_batch(face: str, runner: Any, peer: C
     with pytest.raises(TransactionOutcomeUnknown):
         async with db.transaction() as tx, tx.batch(commit=True) as batch:
             batch.execute("insert")
+
+
+@pytest.mark.row("X08")
+@pytest.mark.parametrize("last", [True, False], ids=["with its statement", "alone"])
+@pytest.mark.parametrize("at", ["commit", "insert"])
+async def test_lost_in_a_plan(face: str, runner: Any, peer: Callable[..., Any], last: bool, at: str) -> None:
+    """Only COMMIT under way leaves a doubt. There is nothing to undo."""
+
+    def plan() -> Plan[None]:
+        try:
+            yield from begin()
+            insert = execute(Statement("insert"))
+            if last:
+                yield from batch(insert, commit())
+            else:
+                yield from insert
+                yield from commit()
+        except BaseException:
+            yield from rollback()
+            raise
+
+    db = await opened(face, peer, Server(at))
+    # Where COMMIT travels behind the statement, that may have been done, and COMMIT too.
+    with pytest.raises(TransactionOutcomeUnknown if at == "commit" or last else ConnectionClosed):
+        await db.run(plan())
+    assert db.closed
 
 
 @pytest.mark.row("X08")

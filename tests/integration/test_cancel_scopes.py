@@ -230,12 +230,15 @@ async def test_clean_up_has_an_end(
 ) -> None:
     """The server says nothing more: the shield ends, the connection is given up."""
     monkeypatch.setattr(running, "CLEANUP_TIMEOUT", 0.3)
-    begun = PARSED + parameter_types() + NO_DATA + BOUND + complete("BEGIN") + ready("T")
-    at = peer([send(greeting()), expect("PDBES"), send(begun), stall], lenient=True)
+    begun = PARSED + BOUND + complete("BEGIN") + PARSED + parameter_types() + NO_DATA + ready("T")
+    done = BOUND + complete("INSERT 0 1") + ready("T")
+    script = [send(greeting()), expect("PBEPDS"), send(begun), expect("BES"), send(done), stall]
+    at = peer(script, lenient=True)
     db = await open_at(face, at.where)
 
     def steps() -> Plan[None]:
         yield from begin()
+        yield from execute(Statement("insert"))
         began.append(1)
         yield from sleep(30)
 

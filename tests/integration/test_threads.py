@@ -19,6 +19,8 @@ import pytest
 import pgoxide
 from fixtures.fix_script import greeting, send, stall
 from pgoxide import errors
+from pgoxide._core import TransactionBlock
+from pgoxide.driver._sync import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -327,17 +329,21 @@ def test_a_feed_that_is_dropped(shared: Any, verb: str, records: int) -> None:
 
 @pytest.mark.row("K05", face="blocking")
 @pytest.mark.parametrize("at", ["before", "after"])
-def test_ctrl_c_while_a_plan_begins_to_own(server: EmbeddedServer, at: str) -> None:
+def test_ctrl_c_while_a_plan_begins_to_own(
+    server: EmbeddedServer, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody owns the connection afterwards: it takes calls from everywhere."""
 
-    class Interrupted(pgoxide.Connection):
-        _own = _interrupts(pgoxide.Connection._own, at)
+    class Interrupted(TransactionBlock):
+        _enter = _interrupts(TransactionBlock._enter, at)
+
+    monkeypatch.setattr(running, "TransactionBlock", Interrupted)
 
     def plan() -> pgoxide.statement.Plan[None]:
         yield pgoxide.statement.Begin()
         yield pgoxide.statement.Commit()
 
-    with Interrupted.connect(server.config()) as db:
+    with pgoxide.Connection.connect(server.config()) as db:
         with pytest.raises(KeyboardInterrupt):
             db.run(plan())
         assert db.fetch_value("select 1") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 from functools import partial
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pgoxide
-from pgoxide.driver._sync import transaction
+from pgoxide.driver._sync import running, transaction
+from pgoxide.statement import Plan, Statement, batch, begin, commit, execute, rollback, savepoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,13 +55,41 @@ def streaming(db: pgoxide.Connection) -> None:
         raise pgoxide.Rollback
 
 
+def planned(*requests: Callable[[], Plan[Any]]) -> Plan[None]:
+    yield from begin()
+    for request in requests:
+        yield from request()
+
+
+def insert() -> Plan[Any]:
+    return execute(Statement(INSERT, (1,)))
+
+
+def committed(db: pgoxide.Connection) -> None:
+    db.run(planned(insert, commit))
+
+
+def undone(db: pgoxide.Connection) -> None:
+    db.run(planned(insert, rollback))
+
+
+def in_one_flight(db: pgoxide.Connection) -> None:
+    db.run(planned(lambda: batch(insert(), commit()), begin, lambda: batch(savepoint("one"), rollback())))
+
+
+def left_open(db: pgoxide.Connection) -> None:
+    with contextlib.suppress(pgoxide.errors.InterfaceError):
+        db.run(planned(insert))
+
+
 def interrupted(work: Callable[[], object], at: int) -> bool:
-    """Runs it; KeyboardInterrupt comes after the call from transaction.py of this number. False when there were fewer."""
+    """Runs it; KeyboardInterrupt comes after the call from our files of this number. False when there were fewer."""
     left = at
+    files = {transaction.__file__, running.__file__}
 
     def look(frame: FrameType, event: str, _: Any) -> None:
         nonlocal left
-        if event != "c_return" or frame.f_code.co_filename != transaction.__file__:
+        if event != "c_return" or frame.f_code.co_filename not in files:
             return
         left -= 1
         if left == -1:
@@ -77,7 +107,9 @@ def interrupted(work: Callable[[], object], at: int) -> bool:
     return left < 0
 
 
-@pytest.mark.parametrize("work", [plain, last, nested, failing, streaming])
+@pytest.mark.parametrize(
+    "work", [plain, last, nested, failing, streaming, committed, undone, in_one_flight, left_open]
+)
 def test_nothing_stays_open(server: EmbeddedServer, work: Callable[[pgoxide.Connection], None]) -> None:
     with pgoxide.Connection.connect(server.config()) as other:
         other.execute_script("drop table if exists interrupted; create table interrupted (n int4)")

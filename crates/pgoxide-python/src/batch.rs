@@ -357,6 +357,8 @@ pub(crate) struct BatchBuilder {
     client: Client,
     /// The token of the transaction block it was made through.
     pub(crate) via: Option<Py<PyAny>>,
+    /// It may hold BEGIN, COMMIT and ROLLBACK where a block is open: a plan's own.
+    by_hand: bool,
     /// Gone once the batch has been submitted.
     batch: Mutex<Option<Box<Batch>>>,
 }
@@ -379,7 +381,9 @@ impl BatchBuilder {
         let py = asked.sql.py();
         let place = session.admit(py, self.via.as_ref())?;
         let prepared = asked.prepared(session)?;
-        if let Place::Now(standing) = place {
+        if let Place::Now(standing) = place
+            && !self.by_hand
+        {
             session.refuse_by_hand(py, &prepared, standing)?;
         }
         let run = Run::new(prepared, verb, asked.into, asked.arguments.len());
@@ -404,13 +408,13 @@ fn closed(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl BatchBuilder {
     #[new]
-    #[pyo3(signature = (client, token=None))]
-    fn new(client: &Bound<'_, PyAny>, token: Option<Py<PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (client, token=None, by_hand=false))]
+    fn new(client: &Bound<'_, PyAny>, token: Option<Py<PyAny>>, by_hand: bool) -> PyResult<Self> {
         let client = match client.cast::<AsyncClient>() {
             Ok(client) => Client::Async(client.clone().unbind()),
             Err(_) => Client::Blocking(client.cast::<BlockingClient>()?.clone().unbind()),
         };
-        Ok(Self { client, via: token, batch: Mutex::new(Some(Box::new(Batch::new()))) })
+        Ok(Self { client, via: token, by_hand, batch: Mutex::new(Some(Box::new(Batch::new()))) })
     }
 
     /// How many statements have been added.

@@ -122,6 +122,8 @@ struct Parts {
     /// The savepoint's name, quoted.
     name: Option<String>,
     others: Others,
+    /// It is a plan's, in words.
+    plan: Option<String>,
     /// The token of the block it was made through: it is a savepoint in that one.
     parent: Option<Py<PyAny>>,
     entered: AtomicBool,
@@ -135,10 +137,11 @@ impl Parts {
         name: Option<String>,
         others: &str,
         parent: Option<Py<PyAny>>,
+        plan: Option<String>,
     ) -> PyResult<Self> {
         let token = py.get_type::<PyAny>().call0()?.unbind();
         let others = Others::from_word(py, others)?;
-        Ok(Self { token, begin, modes, name, others, parent, entered: AtomicBool::new(false) })
+        Ok(Self { token, begin, modes, name, others, plan, parent, entered: AtomicBool::new(false) })
     }
 
     /// What is needed to enter it, once.
@@ -157,6 +160,7 @@ impl Parts {
             others: self.others,
             who: (!who.is_none()).then(|| who.clone().unbind()),
             site: CallSite::of_user(py),
+            plan: self.plan.clone(),
         };
         Ok((entry, Caller::here(py, self.parent.as_ref())?))
     }
@@ -196,7 +200,8 @@ macro_rules! block {
         #[pymethods]
         impl $class {
             #[new]
-            #[pyo3(signature = (client, begin, *, modes, name, others, parent))]
+            #[pyo3(signature = (client, begin, *, modes, name, others, parent, plan=None))]
+            #[expect(clippy::too_many_arguments, reason = "what a block is made of")]
             fn new(
                 py: Python<'_>,
                 client: Py<$client>,
@@ -205,8 +210,9 @@ macro_rules! block {
                 name: Option<String>,
                 others: &str,
                 parent: Option<Py<PyAny>>,
+                plan: Option<String>,
             ) -> PyResult<Self> {
-                Ok(Self { client, parts: Parts::new(py, begin, modes, name, others, parent)? })
+                Ok(Self { client, parts: Parts::new(py, begin, modes, name, others, parent, plan)? })
             }
 
             #[pyo3(signature = (statement, /, *args, into=None, timeout=None, types=None, isolate=false, params=None, commit=false, **named))]
@@ -391,10 +397,22 @@ macro_rules! block {
                 Ok(entered)
             }
 
-            /// Ends the block well. None: there is nothing to send.
-            fn _end(&self, py: Python<'_>) -> PyResult<Option<$reply>> {
+            /// Ends the block well, within so many seconds. None: there is nothing to send.
+            #[pyo3(signature = (timeout=None))]
+            fn _end(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<$reply>> {
                 self.client.bind(py).get().session.check_home(py)?;
-                <$client>::end_block(self.client.bind(py), &self.parts.token)
+                <$client>::end_block(self.client.bind(py), &self.parts.token, timeout)
+            }
+
+            /// The flight that was to bring its end has failed before that: it takes statements again.
+            fn _go_on(&self, py: Python<'_>) {
+                self.client.bind(py).get().session.give_end_back(&self.parts.token);
+            }
+
+            /// It is to be ended: it is open, or may be, or the next statement opens it.
+            #[getter]
+            fn _stands(&self, py: Python<'_>) -> bool {
+                self.client.bind(py).get().session.stands(&self.parts.token)
             }
 
             /// Undoes what was done in the block, within so many seconds. None: there is nothing to undo.

@@ -515,7 +515,7 @@ class AsyncClient:
         blocks of the raw data.
         """
 
-    def _execute_many(self, prepared: Prepared, last: bool, commit: object | None) -> Feed:
+    def _execute_many(self, prepared: Prepared, last: bool, commit: object | None = None) -> Feed:
         """Begins a statement with many parameter sets. `last`: when it turns out to be lost, that is an error. `commit`: the token
         of the transaction block whose end it is to bring.
         """
@@ -535,18 +535,9 @@ class AsyncClient:
         ...     await db.execute("alter type pg_temp.address add attribute country text")
         ...     db.reload_types()
         """
-    def _own(self, token: object, holder: str) -> None:
-        """From now on only calls whose context holds `token` are taken: `holder` has a transaction open.
-
-
-        Raises InterfaceError when another has one.
-        """
 
     def _explain_pool(self, pool: Callable[[], str | None] | None) -> None:
         """For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back."""
-
-    def _disown(self, token: object) -> None:
-        """The transaction of `token` is over; another's goes on."""
 
     def _run_batch(self, batch: BatchBuilder, timeout: float | None, commit: bool = False) -> Reply[None]:
         """Submits a collected batch; the reply settles when all of it has run."""

@@ -29,8 +29,12 @@ class BatchReply(Generic[_R_co]):
 class BatchBuilder:
     """Collects the statements of a batch: what `Batch` and `AsyncBatch` inherit their verbs from."""
 
-    def __new__(cls, client: AsyncClient | Client, token: object | None = None) -> Self:
-        """An empty batch for this connection, or for its transaction block of this token."""
+    def __new__(
+        cls, client: AsyncClient | Client, token: object | None = None, by_hand: bool = False
+    ) -> Self:
+        """An empty batch for this connection, or for its transaction block of this token. `by_hand`: it may hold BEGIN, COMMIT and
+        ROLLBACK all the same.
+        """
 
     def __len__(self) -> int:
         """How many statements have been added."""

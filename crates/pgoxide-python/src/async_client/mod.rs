@@ -589,6 +589,7 @@ impl AsyncClient {
 
     /// Begins a statement with many parameter sets; it has been described. `commit`: the token of the transaction block whose
     /// end it is to bring.
+    #[pyo3(signature = (prepared, last, commit=None))]
     fn _execute_many(slf: &Bound<'_, Self>, prepared: &Entry, last: bool, commit: Option<Py<PyAny>>) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
@@ -609,21 +610,9 @@ impl AsyncClient {
         self.session.options.rules.types.forget();
     }
 
-    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
-    /// has one.
-    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
-        self.session.own(py, token, holder)
-    }
-
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
     fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
         self.session.surroundings.set_pool(pool);
-    }
-
-    /// The transaction of `token` is over.
-    fn _disown(slf: &Bound<'_, Self>, token: &Bound<'_, PyAny>) -> PyResult<()> {
-        slf.get().session.disown(token);
-        Self::let_in(slf)
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

@@ -30,7 +30,11 @@ impl AsyncClient {
     }
 
     /// Ends the block of `token` well. None: there is nothing to end.
-    pub(crate) fn end_block(slf: &Bound<'_, Self>, token: &Py<PyAny>) -> PyResult<Option<Py<Awaitable>>> {
+    pub(crate) fn end_block(
+        slf: &Bound<'_, Self>,
+        token: &Py<PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Py<Awaitable>>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_caller(py)?;
         let Some(level) = this.session.leaving_well(py, token)? else { return Ok(None) };
@@ -39,7 +43,7 @@ impl AsyncClient {
         reply.get().close_unseen();
         let (request, standing) = this.session.end_request(id, level, Some(reply.clone_ref(py)));
         Self::submit(slf, request, Place::Now(standing))?;
-        this.set_deadline(py, None, id)?;
+        this.set_deadline(py, timeout, id)?;
         Ok(Some(reply))
     }
 
@@ -68,7 +72,12 @@ impl AsyncClient {
 
     /// The block of `token` has been left: who waited for that goes on.
     pub(crate) fn leave_block(slf: &Bound<'_, Self>, token: &Py<PyAny>) -> PyResult<()> {
-        slf.get().session.disown(token.bind(slf.py()));
+        let session = &slf.get().session;
+        if !session.home.is_elsewhere() {
+            // What was never begun, or has been ended by a statement inside, goes without a word.
+            session.leaving(token);
+        }
+        session.disown(token.bind(slf.py()));
         Self::let_in(slf)
     }
 

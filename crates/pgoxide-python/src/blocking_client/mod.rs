@@ -458,6 +458,7 @@ impl BlockingClient {
 
     /// Begins a statement with many parameter sets; it has been described. `commit`: the token of the transaction block whose
     /// end it is to bring.
+    #[pyo3(signature = (prepared, last, timeout, commit=None))]
     fn _execute_many(
         slf: &Bound<'_, Self>,
         prepared: &Entry,
@@ -486,20 +487,9 @@ impl BlockingClient {
         self.session.options.rules.types.forget();
     }
 
-    /// From now on only calls whose context holds `token` are taken: `holder` has a transaction open. Raises when another
-    /// has one.
-    fn _own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
-        self.session.own(py, token, holder)
-    }
-
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
     fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
         self.session.surroundings.set_pool(pool);
-    }
-
-    /// The transaction of `token` is over.
-    fn _disown(&self, token: &Bound<'_, PyAny>) {
-        self.session.disown(token);
     }
 
     // ---- for the transport -----------------------------------------------------------------------------------

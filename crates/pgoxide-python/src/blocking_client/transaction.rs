@@ -100,12 +100,16 @@ impl BlockingClient {
     }
 
     /// Ends the block of `token` well. None: there was nothing to end.
-    pub(crate) fn end_block(slf: &Bound<'_, Self>, token: &Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    pub(crate) fn end_block(
+        slf: &Bound<'_, Self>,
+        token: &Py<PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
         if this.session.is_ended() {
             return this.session.leaving_well(py, token).map(|_| None);
         }
-        let deadline = Deadline::after(this.default_timeout);
+        let deadline = Deadline::after(timeout.or(this.default_timeout));
         let _turn = this.take_turn(py, deadline)?;
         let Some(level) = this.session.leaving_well(py, token)? else { return Ok(None) };
         let (request, standing) = this.session.end_request(this.session.next_id(), level, None);

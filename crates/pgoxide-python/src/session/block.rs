@@ -33,6 +33,8 @@ pub(crate) struct Entry {
     /// The task or thread that enters.
     pub(crate) who: Option<Py<PyAny>>,
     pub(crate) site: Option<CallSite>,
+    /// It is a plan that enters, in words.
+    pub(crate) plan: Option<String>,
 }
 
 impl Entry {
@@ -68,7 +70,12 @@ pub(crate) enum Leaving {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     Refused(Verdict),
+    /// A block where a plan's transaction is open.
     Plan,
+    /// A plan's transaction where its own is open.
+    Nested,
+    /// That, where a block is.
+    Block,
     ByHand,
     /// A name for a transaction.
     Name,
@@ -113,13 +120,16 @@ impl Session {
             if owners.len() != depth {
                 continue;
             }
-            let planned = owners.last().is_some_and(|top| top.level.is_none());
+            let (planned, plan) = (owners.last().is_some_and(Owner::is_plan), entry.plan.is_some());
             let obstacle = match verdict(py, &owners, &caller) {
-                Verdict::Wait => {
+                Verdict::Wait if !plan => {
                     drop(owners);
                     return Ok(Entered::Later(caller, entry));
                 }
-                Verdict::Outside if planned => Some(Obstacle::Plan),
+                Verdict::Inside(_) if plan && planned => Some(Obstacle::Nested),
+                Verdict::Inside(_) if plan => Some(Obstacle::Block),
+                Verdict::Inside(_) if planned => Some(Obstacle::Plan),
+                Verdict::Outside if by_hand && plan => Some(Obstacle::Nested),
                 Verdict::Outside if by_hand => Some(Obstacle::ByHand),
                 Verdict::Outside if entry.name.is_some() => Some(Obstacle::Name),
                 Verdict::Inside(_) if entry.modes => Some(Obstacle::Modes),
@@ -128,11 +138,11 @@ impl Session {
             };
             let Some(obstacle) = obstacle else {
                 let id = self.next_id();
-                let Entry { token, others, who, site, .. } = entry;
+                let Entry { token, others, who, site, plan, .. } = entry;
                 owners.push(Owner {
                     token,
-                    level: Some(id),
-                    holder: Holder::At { who, site },
+                    level: id,
+                    holder: plan.map_or_else(|| Holder::At { who, site }, Holder::Plan),
                     others,
                     end: level.end,
                     ending: false,
@@ -153,6 +163,10 @@ impl Session {
         let text = match obstacle {
             Obstacle::Refused(verdict) => return self.refusal(py, verdict),
             Obstacle::Plan => "a plan's transaction is open: a plan nests with Savepoint",
+            Obstacle::Nested => "a transaction is open already: a plan nests with Savepoint",
+            Obstacle::Block => {
+                "a transaction block is open: a plan that runs inside it nests with Savepoint, and neither begins nor commits"
+            }
             Obstacle::ByHand => {
                 "a transaction is open already, begun by hand: end it first, or use savepoints in it by hand"
             }
@@ -178,7 +192,7 @@ impl Session {
                 Some(owner) if owner.ending => Err(Verdict::Ending),
                 Some(owner) => {
                     owner.ending = true;
-                    Ok((owner.level.unwrap_or(0), owner.end.clone(), at == Some(0)))
+                    Ok((owner.level, owner.end.clone(), at == Some(0)))
                 }
             }
         };
@@ -191,7 +205,7 @@ impl Session {
         })
     }
 
-    /// The statement that was to bring the end of the block was never made.
+    /// The statement that was to bring the end of the block was never made, or has not brought it.
     pub(crate) fn give_end_back(&self, token: &Py<PyAny>) {
         if let Some(owner) = lock(&self.owners).iter_mut().find(|owner| owner.token.is(token)) {
             owner.ending = false;
@@ -202,7 +216,7 @@ impl Session {
     pub(crate) fn leaving(&self, token: &Py<PyAny>) -> Leaving {
         let owner =
             lock(&self.owners).iter().find(|owner| owner.token.is(token)).map(|owner| (owner.level, owner.failed));
-        let Some((Some(level), failed)) = owner else { return Leaving::Nothing };
+        let Some((level, failed)) = owner else { return Leaving::Nothing };
         let mut state = lock(&self.state);
         let ended = state.ended.is_some();
         match state.conn.stage(level) {
@@ -224,13 +238,21 @@ impl Session {
     pub(crate) fn fate(&self, token: &Py<PyAny>) -> &'static str {
         let owner =
             lock(&self.owners).iter().find(|owner| owner.token.is(token)).map(|owner| (owner.level, owner.failed));
-        let Some((Some(level), failed)) = owner else { return "open" };
+        let Some((level, failed)) = owner else { return "open" };
         let state = lock(&self.state);
         match state.conn.stage(level) {
             None if !failed => "done",
             Some(_) if state.conn.is_over(level) => "over",
             _ => "open",
         }
+    }
+
+    /// The block of `token` is to be ended: it is open, or may be, or the next statement opens it.
+    pub(crate) fn stands(&self, token: &Py<PyAny>) -> bool {
+        let level = lock(&self.owners).iter().find(|owner| owner.token.is(token)).map(|owner| owner.level);
+        let Some(level) = level else { return false };
+        let state = lock(&self.state);
+        state.ended.is_none() && state.conn.stage(level).is_some() && !state.conn.is_over(level)
     }
 
     /// The block of `token` is a savepoint.
@@ -251,7 +273,7 @@ impl Session {
 
     /// The end of a level was refused, or answered by ROLLBACK.
     pub(super) fn end_failed(&self, level: LevelId) {
-        if let Some(owner) = lock(&self.owners).iter_mut().find(|owner| owner.level == Some(level)) {
+        if let Some(owner) = lock(&self.owners).iter_mut().find(|owner| owner.level == level) {
             owner.failed = true;
         }
     }
@@ -265,7 +287,7 @@ impl Session {
     ) -> (Request<Job>, Standing) {
         let (commands, commits) = {
             let owners = lock(&self.owners);
-            let at = owners.iter().position(|owner| owner.level == Some(level));
+            let at = owners.iter().position(|owner| owner.level == level);
             let owner = at.and_then(|at| owners.get(at));
             (owner.map(|owner| owner.end.clone()).unwrap_or_default(), at == Some(0))
         };
@@ -318,14 +340,15 @@ impl Session {
         if !pgoxide_sqltext::begins_or_ends_transaction(prepared.text(py)?) {
             return Ok(());
         }
-        Err(error::interface_error(
-            py,
-            format!(
-                "{}: a transaction block is open, which begins and ends by itself: leave it to commit, raise pgoxide.Rollback \
-                 or set rollback_only to undo it, or begin and end by hand without a block",
-                crate::convert::short_repr(prepared.original().bind(py))
-            ),
-        ))
+        let planned = lock(&self.owners).last().is_some_and(Owner::is_plan);
+        let advice = if planned {
+            "a plan's transaction is open: it ends by `yield from commit()` or `rollback()`"
+        } else {
+            "a transaction block is open, which begins and ends by itself: leave it to commit, raise pgoxide.Rollback or set \
+             rollback_only to undo it, or begin and end by hand without a block"
+        };
+        let text = crate::convert::short_repr(prepared.original().bind(py));
+        Err(error::interface_error(py, format!("{text}: {advice}")))
     }
 }
 

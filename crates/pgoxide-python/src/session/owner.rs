@@ -1,6 +1,7 @@
 //! Whose transaction is open: a stack of tokens, of which calls must hold the topmost one.
 //!
-//! A transaction block, or a plan, puts its token on the stack before anything is sent, and a block its savepoints above it.
+//! A transaction block, or a plan that begins, puts its token on the stack before anything is sent, and a block its savepoints
+//! above it.
 //! A call belongs to the block when it is made through the block's own object, or in a context that holds the topmost token,
 //! child tasks included. What becomes of others' calls the topmost block says: they raise, wait, or join it.
 
@@ -39,8 +40,8 @@ impl Others {
 
 /// Who has it open, for those who meet it.
 pub(crate) enum Holder {
-    /// In words.
-    Named(String),
+    /// A plan, in words.
+    Plan(String),
     /// A task or thread, and where it entered the block.
     At { who: Option<Py<PyAny>>, site: Option<CallSite> },
 }
@@ -48,7 +49,7 @@ pub(crate) enum Holder {
 impl Holder {
     fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
-            Self::Named(name) => Self::Named(name.clone()),
+            Self::Plan(name) => Self::Plan(name.clone()),
             Self::At { who, site } => Self::At {
                 who: who.as_ref().map(|who| who.clone_ref(py)),
                 site: site.as_ref().map(|site| site.clone_ref(py)),
@@ -59,7 +60,7 @@ impl Holder {
     /// `task 'name' (transaction at file:line)`.
     fn in_words(&self, py: Python<'_>) -> String {
         let (who, site) = match self {
-            Self::Named(name) => return name.clone(),
+            Self::Plan(name) => return name.clone(),
             Self::At { who, site } => (who, site),
         };
         let who = match who.as_ref().map(|who| who.bind(py)).filter(|who| !who.is_none()) {
@@ -83,8 +84,8 @@ impl Holder {
 /// One entry of the stack.
 pub(crate) struct Owner {
     pub(crate) token: Py<PyAny>,
-    /// Its level of the transaction block; None for a plan, whose BEGIN is a statement like others.
-    pub(crate) level: Option<LevelId>,
+    /// Its level of the transaction block.
+    pub(crate) level: LevelId,
     pub(crate) holder: Holder,
     pub(crate) others: Others,
     /// What ends its level well: COMMIT, or RELEASE.
@@ -97,6 +98,11 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// It is a plan's, which nests and ends by requests of its own.
+    pub(crate) const fn is_plan(&self) -> bool {
+        matches!(self.holder, Holder::Plan(_))
+    }
+
     /// For the garbage collector.
     pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.token)?;
@@ -148,7 +154,7 @@ impl Place {
 /// What the stack says of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nobody has a transaction open, or a plan, to which the caller belongs.
+    /// Nobody has a transaction open.
     Outside,
     /// It belongs to the topmost block, which is this level.
     Inside(LevelId),
@@ -169,14 +175,13 @@ pub(crate) fn verdict(py: Python<'_>, owners: &[Owner], caller: &Caller) -> Verd
     let mine = caller.holds(py, &top.token);
     // A block that lets strangers wait does so too while a savepoint is open inside it; its own tasks are told.
     let waits = |first: &Owner| first.others == Others::Wait && !owners.iter().any(|one| caller.holds(py, &one.token));
-    match (mine, top.level, top.others) {
-        (true, None, _) => Verdict::Outside,
-        (true, Some(_), _) | (false, _, Others::Join) if top.ending => Verdict::Ending,
-        (true, Some(level), _) | (false, Some(level), Others::Join) => Verdict::Inside(level),
+    match (mine, top.others) {
+        (true, _) | (false, Others::Join) if top.ending => Verdict::Ending,
+        (true, _) | (false, Others::Join) => Verdict::Inside(top.level),
         // Through its own object a call of an outer block does not wait for the inner one: that may wait for it.
-        (false, _, Others::Wait) if caller.via.is_none() => Verdict::Wait,
-        (false, _, Others::Raise) if caller.via.is_none() && owners.first().is_some_and(waits) => Verdict::Wait,
-        (false, ..) => Verdict::Refuse,
+        (false, Others::Wait) if caller.via.is_none() => Verdict::Wait,
+        (false, Others::Raise) if caller.via.is_none() && owners.first().is_some_and(waits) => Verdict::Wait,
+        (false, _) => Verdict::Refuse,
     }
 }
 
@@ -221,42 +226,6 @@ impl Session {
                 owned(py, &holder)
             }
         }
-    }
-
-    /// Makes the holder of `token`, a plan, the only one whose calls are taken. Raises when another has a transaction open.
-    pub(crate) fn own(&self, py: Python<'_>, token: Py<PyAny>, holder: String) -> PyResult<()> {
-        let owner = Owner {
-            token,
-            level: None,
-            holder: Holder::Named(holder),
-            others: Others::Raise,
-            end: Commands::default(),
-            ending: false,
-            failed: false,
-            thread: std::thread::current().id(),
-        };
-        let caller = Caller::here(py, None)?;
-        let unused = {
-            let mut owners = lock(&self.owners);
-            match owners.last() {
-                Some(other) if !other.token.is(&owner.token) => Some(owner),
-                _ => {
-                    let earlier = owners.pop();
-                    owners.push(owner);
-                    drop(owners);
-                    drop(earlier);
-                    return Ok(());
-                }
-            }
-        };
-        drop(unused);
-        if matches!(verdict(py, &lock(&self.owners), &caller), Verdict::Inside(_)) {
-            return Err(error::interface_error(
-                py,
-                "a transaction block is open: a plan that runs inside it nests with Savepoint, and neither begins nor commits",
-            ));
-        }
-        Err(self.refusal(py, Verdict::Refuse))
     }
 
     /// The transaction of `token` is over, and whatever is above it. One that is another's goes on.

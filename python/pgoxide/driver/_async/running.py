@@ -9,12 +9,13 @@ import time
 from contextlib import suppress
 
 # async-only: end
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pgoxide._core import AsyncTransactionBlock, BatchBuilder
 from pgoxide.driver.commands import begin
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS, place
-from pgoxide.errors import DatabaseError, InterfaceError, QueryTimeout
+from pgoxide.errors import Error, InterfaceError, QueryTimeout
 from pgoxide.statement import (
     Begin,
     Commit,
@@ -29,7 +30,6 @@ from pgoxide.statement import (
 )
 
 if TYPE_CHECKING:
-    from pgoxide.driver._async.batch import AsyncBatch
     from pgoxide.driver._async.connection import AsyncConnection
     from pgoxide.statement import Batchable, Flight, Plan
 
@@ -38,7 +38,7 @@ __all__ = ["run"]
 R = TypeVar("R")
 
 CLEANUP_TIMEOUT = 10.0
-"""Seconds each clean-up request of a cancelled plan may take, and a ROLLBACK when the plan's own time is over."""
+"""Seconds each clean-up request of a cancelled plan may take, and a ROLLBACK."""
 
 
 async def run(connection: AsyncConnection, plan: Plan[R], timeout: float | None) -> R:
@@ -67,13 +67,14 @@ async def run(connection: AsyncConnection, plan: Plan[R], timeout: float | None)
 
 
 class _Running:
-    """One plan on one connection: performs its requests, owns the transaction it opens.
+    """One plan on one connection: performs its requests, owns the transaction it begins.
 
-        idle ──own──▶ BEGIN under way ──answered──▶ open ──COMMIT, ROLLBACK answered──▶ idle
-                        │                            └──COMMIT, ROLLBACK given up──▶ unsure
-                        └──given up: it still takes effect, or does not──▶ unsure ──ROLLBACK answered──▶ idle
+        idle ──Begin──▶ pending ──the next request brings BEGIN──▶ open ──Commit, Rollback──▶ idle
 
-    The connection is owned from before BEGIN is written until the server has said that it is idle.
+    The transaction is a block of the connection, entered by Begin: from then on it is the plan's alone, and what a block keeps
+    to holds for it. BEGIN travels with the first statement; should that fail, or be refused before it runs, the plan is in a
+    failed transaction, as the server is; whatever the plan catches, nothing of it runs outside. A flight that was to end the
+    transaction and is given up (cancelled, out of time) has its outcome waited for, and what it has not ended is undone.
     """
 
     def __init__(self, connection: AsyncConnection, plan: Plan[Any], timeout: float | None) -> None:
@@ -81,9 +82,10 @@ class _Running:
         self._plan = plan
         self._until = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
-        self._token = object()
-        self._owns = False
-        self._unsure = False
+        self._block: AsyncTransactionBlock | None = None
+        """Its transaction."""
+        self._tokens: set[object] = set()
+        """Those of its transactions."""
 
     # async-only: begin
     async def clean_up(self, request: Flight) -> Any:
@@ -120,20 +122,20 @@ class _Running:
             return await getattr(self._connection, request.verb)(request.statement, timeout=self._left())
         if isinstance(request, Execute):
             return await self._connection.execute(request.statement, timeout=self._left())
+        return await self._command(request)
+
+    async def _command(self, request: Begin | Savepoint | Release | Rollback | Commit) -> Any:
+        """A command of the transaction."""
         limit = self._grace() if isinstance(request, Rollback | Release) else self._left()
         if isinstance(request, Begin):
-            self._own()
-        elif isinstance(request, Rollback) and not self._is_open():
+            return self._begin(request)
+        if self._block is not None and isinstance(request, Commit):
+            return await self._commit(self._block, limit)
+        if self._block is not None and request == Rollback():
+            return await self._undo(self._block)
+        if isinstance(request, Rollback) and self._block is None and not self._is_open():
             return None  # a plan may put Begin inside its try: then there is nothing to undo
-        try:
-            result = await self._connection.execute(_sql(request), timeout=limit)
-        except BaseException as error:
-            self._came_to(error)
-            raise
-        self._came_to(None)
-        if isinstance(request, Commit) and result.text == "ROLLBACK":
-            raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
-        return result
+        return await self._connection.execute(_sql(request), timeout=limit)
 
     async def _sleep(self, seconds: float) -> None:
         # async-only: begin
@@ -157,31 +159,149 @@ class _Running:
         """Seconds for what tidies up: it gets some even when the plan's own time is over."""
         return None if self._until is None else max(self._until - time.monotonic(), CLEANUP_TIMEOUT)
 
-    async def _batch(self, requests: list[Batchable]) -> list[Any]:
-        """Several requests in one flight: the list of their results."""
-        limit = self._left()
-        ends = [one for one in requests if isinstance(one, Begin | Commit) or one == Rollback()]
-        if ends and isinstance(ends[0], Begin):
-            self._own()
+    # -- its transaction ---------------------------------------------------------------------------------------
+
+    def _begin(self, request: Begin) -> None:
+        """From now on nobody may slip in between. Nothing is sent.
+
+        Raises InterfaceError when a transaction is open, another's or one that was begun by hand.
+        """
+        if self._block is not None:
+            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
+        # Known here before it is entered: a signal may come in between.
+        self._block = AsyncTransactionBlock(
+            self._connection,
+            _sql(request),
+            modes=False,
+            name=None,
+            others="raise",
+            parent=None,
+            plan=_holder(self._plan),
+        )
+        self._tokens.add(self._block._token)
         try:
-            async with self._connection.batch(timeout=limit) as batch:
-                replies = [_add(batch, request) for request in requests]
-        except BaseException as error:
-            self._came_to(error)
+            self._block._enter()
+        except BaseException:
+            self._leave(self._block)
             raise
-        self._came_to(None)
+
+    async def _commit(self, block: AsyncTransactionBlock, limit: float | None) -> None:
+        try:
+            # async-only: begin
+            if (end := block._end(limit)) is not None:
+                await end
+            # async-only: end
+            # sync: block._end(limit)
+        except BaseException as error:
+            await self._not_ended(block, error)
+            raise
+        self._leave(block)
+
+    async def _undo(self, block: AsyncTransactionBlock) -> None:
+        """ROLLBACK, if there is something to undo. When that cannot be done the connection is aborted."""
+        try:
+            # async-only: begin
+            if (undo := block._undo(CLEANUP_TIMEOUT)) is not None:
+                await undo
+            # async-only: end
+            # sync: block._undo(CLEANUP_TIMEOUT)
+        except Error as failure:
+            self._connection.abort(failure)
+            raise
+        finally:
+            self._leave(block)
+
+    async def _not_ended(self, block: AsyncTransactionBlock, error: BaseException) -> None:
+        """What was to end the transaction raised `error`.
+
+        Who gave it up does not know how the session stands: that is waited for, and what is still open is undone. Else the
+        server has said so, or nothing was sent: a transaction that is open goes on.
+        """
+        if isinstance(error, GeneratorExit):
+            return
+        if isinstance(error, QueryTimeout) or not isinstance(error, Exception):
+            try:
+                await self._undo(block)
+            except Error as failure:
+                error.add_note(f"ROLLBACK failed, so the connection was closed: {failure}")
+        elif block._stands:
+            block._go_on()
+        else:
+            self._leave(block)
+
+    def _leave(self, block: AsyncTransactionBlock) -> None:
+        """It is over: others may use the connection."""
+        block._leave()
+        self._block = None
+
+    def _is_open(self) -> bool:
+        """Whether a transaction is open, whoever began it."""
+        return not self._connection.closed and self._connection.transaction_status != "idle"
+
+    # -- several requests in one flight ------------------------------------------------------------------------
+
+    async def _batch(self, requests: list[Batchable]) -> list[Any]:
+        """Several requests in one flight: the list of their results.
+
+        A Begin among them, where no transaction is open, takes in those before it, as it does at the server: they have not
+        been committed yet.
+        """
+        limit = self._left()
+        begin = next((at for at, one in enumerate(requests) if isinstance(one, Begin)), None)
+        ended = next((at + 1 for at, one in enumerate(requests[:begin]) if _ends(one)), None)
+        if begin is None and self._block is None:
+            return await self._fly(BatchBuilder(self._connection), requests, limit, False)
+        if self._block is None and ended is not None:  # what no plan has begun
+            return await self._batch(requests[:ended]) + await self._batch(requests[ended:])
+        if begin is None or ended is not None:
+            return await self._inside(requests, limit)
+        self._begin(cast("Begin", requests[begin]))
+        results = await self._inside(requests[:begin] + requests[begin + 1 :], limit)
+        results.insert(begin, None)
+        return results
+
+    async def _inside(self, requests: list[Batchable], limit: float | None) -> list[Any]:
+        """A flight in the plan's transaction. COMMIT at its end ends the block; other commands go as they are."""
+        block = cast("AsyncTransactionBlock", self._block)
+        commit = bool(requests) and isinstance(requests[-1], Commit)
+        body = requests[:-1] if commit else requests
+        by_hand = any(isinstance(one, Begin) or _ends(one) for one in body)
+        if by_hand:
+            body, commit = requests, False
+        if not body:
+            if commit:
+                await self._commit(block, limit)
+            return [None] * commit
+        batch = BatchBuilder(self._connection, block._token, by_hand)
+        if not (commit or by_hand):
+            return await self._fly(batch, body, limit, False)
+        try:
+            results = await self._fly(batch, body, limit, commit)
+        except BaseException as error:
+            await self._not_ended(block, error)
+            raise
+        if not block._stands:
+            self._leave(block)
+        return results + [None] * commit
+
+    async def _fly(
+        self, batch: BatchBuilder, requests: list[Batchable], limit: float | None, commit: bool
+    ) -> list[Any]:
+        replies = [_add(batch, request) for request in requests]
+        await self._connection._run_batch(batch, limit, commit)
         return [reply.result() for reply in replies]
+
+    # -- the end -----------------------------------------------------------------------------------------------
 
     async def end(self, failure: BaseException | None) -> None:
         """The plan is through, by `failure` or not. A transaction it left open is undone, or ends with the connection."""
-        left_open = self._owns and self._is_open()
-        undone = "it was rolled back"
+        left_open, undone = False, "it was rolled back"
         try:
+            left_open = self._block is not None and self._block._stands
             if left_open:
                 # async-only: begin
                 await self.clean_up(Rollback())
                 # async-only: end
-                # sync: self._until = time.monotonic()
                 # sync: self.perform(Rollback())
         except BaseException as error:
             undone = f"ROLLBACK failed, so the connection was closed: {error}"
@@ -189,8 +309,10 @@ class _Running:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._disown()
-            TOKENS.set(tuple(token for token in TOKENS.get() if token is not self._token))
+            if self._block is not None:
+                self._leave(self._block)
+            # Who cleaned up did so in another context.
+            TOKENS.set(tuple(token for token in TOKENS.get() if token not in self._tokens))
         if not left_open:
             return
         told = f"the plan ({place(self._plan)}) ended with its transaction open; {undone}"
@@ -201,52 +323,11 @@ class _Running:
     # async-only: begin
     def forsake(self) -> None:
         """Nothing can be sent any more: a transaction that may be open ends with the connection."""
-        if self._owns:
+        if self._block is not None:
             self._connection.abort()
-            self._disown()
+            self._leave(self._block)
 
     # async-only: end
-    def _own(self) -> None:
-        """Before BEGIN is sent: nobody may slip in between.
-
-        Raises InterfaceError when a transaction is open, another's or one that was begun by hand.
-        """
-        if self._owns:
-            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
-        self._connection._own(self._token, _holder(self._plan))
-        self._owns = True
-        if self._connection.transaction_status != "idle":
-            self._disown()
-            raise InterfaceError(
-                "a transaction is open already, begun outside the plan: a plan nests with Savepoint"
-            )
-        TOKENS.set((*TOKENS.get(), self._token))
-
-    def _came_to(self, error: BaseException | None) -> None:
-        """What may have begun or ended the transaction has succeeded, or failed with `error`.
-
-        The server's answer tells how the session stands. Who was cancelled or timed out has none: what was written still
-        takes effect, or does not. Anything else never reached the server.
-        """
-        if error is None or (isinstance(error, DatabaseError) and error.sqlstate is not None):
-            self._unsure = False
-        # async-only: begin
-        elif isinstance(error, QueryTimeout) or not isinstance(error, Exception):
-            self._unsure = True
-        # async-only: end
-        # sync: # A call that is given up has been drained: the session stands as it says.
-        if not self._is_open():
-            self._disown()
-
-    def _is_open(self) -> bool:
-        """Whether a transaction is open, or may be."""
-        return not self._connection.closed and (self._unsure or self._connection.transaction_status != "idle")
-
-    def _disown(self) -> None:
-        # Whatever `_owns` says: a signal may have come between the connection's knowing it and ours. Another's token is
-        # not touched.
-        self._connection._disown(self._token)
-        self._owns = False
 
 
 def _holder(plan: Plan[Any]) -> str:
@@ -261,7 +342,12 @@ def _holder(plan: Plan[Any]) -> str:
     return f"{who} (plan {place(plan)})"
 
 
-def _add(batch: AsyncBatch, request: Batchable) -> Any:
+def _ends(request: Batchable) -> bool:
+    """It ends a transaction."""
+    return isinstance(request, Commit) or request == Rollback()
+
+
+def _add(batch: BatchBuilder, request: Batchable) -> Any:
     if isinstance(request, Fetch):
         return getattr(batch, request.verb)(request.statement)
     if isinstance(request, Execute):

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pgoxide._core import BatchBuilder, TransactionBlock
 from pgoxide.driver.commands import begin
 from pgoxide.driver.names import quoted
 from pgoxide.driver.ownership import TOKENS, place
-from pgoxide.errors import DatabaseError, InterfaceError, QueryTimeout
+from pgoxide.errors import Error, InterfaceError, QueryTimeout
 from pgoxide.statement import (
     Begin,
     Commit,
@@ -26,7 +27,6 @@ from pgoxide.statement import (
 )
 
 if TYPE_CHECKING:
-    from pgoxide.driver._sync.batch import Batch
     from pgoxide.driver._sync.connection import Connection
     from pgoxide.statement import Batchable, Flight, Plan
 
@@ -35,7 +35,7 @@ __all__ = ["run"]
 R = TypeVar("R")
 
 CLEANUP_TIMEOUT = 10.0
-"""Seconds each clean-up request of a cancelled plan may take, and a ROLLBACK when the plan's own time is over."""
+"""Seconds each clean-up request of a cancelled plan may take, and a ROLLBACK."""
 
 
 def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
@@ -58,13 +58,14 @@ def run(connection: Connection, plan: Plan[R], timeout: float | None) -> R:
 
 
 class _Running:
-    """One plan on one connection: performs its requests, owns the transaction it opens.
+    """One plan on one connection: performs its requests, owns the transaction it begins.
 
-        idle ──own──▶ BEGIN under way ──answered──▶ open ──COMMIT, ROLLBACK answered──▶ idle
-                        │                            └──COMMIT, ROLLBACK given up──▶ unsure
-                        └──given up: it still takes effect, or does not──▶ unsure ──ROLLBACK answered──▶ idle
+        idle ──Begin──▶ pending ──the next request brings BEGIN──▶ open ──Commit, Rollback──▶ idle
 
-    The connection is owned from before BEGIN is written until the server has said that it is idle.
+    The transaction is a block of the connection, entered by Begin: from then on it is the plan's alone, and what a block keeps
+    to holds for it. BEGIN travels with the first statement; should that fail, or be refused before it runs, the plan is in a
+    failed transaction, as the server is; whatever the plan catches, nothing of it runs outside. A flight that was to end the
+    transaction and is given up (cancelled, out of time) has its outcome waited for, and what it has not ended is undone.
     """
 
     def __init__(self, connection: Connection, plan: Plan[Any], timeout: float | None) -> None:
@@ -72,9 +73,10 @@ class _Running:
         self._plan = plan
         self._until = None if timeout is None else time.monotonic() + timeout
         self._timeout = timeout
-        self._token = object()
-        self._owns = False
-        self._unsure = False
+        self._block: TransactionBlock | None = None
+        """Its transaction."""
+        self._tokens: set[object] = set()
+        """Those of its transactions."""
 
     def perform(self, request: Flight) -> Any:
         """The result of one flight."""
@@ -90,20 +92,20 @@ class _Running:
             return getattr(self._connection, request.verb)(request.statement, timeout=self._left())
         if isinstance(request, Execute):
             return self._connection.execute(request.statement, timeout=self._left())
+        return self._command(request)
+
+    def _command(self, request: Begin | Savepoint | Release | Rollback | Commit) -> Any:
+        """A command of the transaction."""
         limit = self._grace() if isinstance(request, Rollback | Release) else self._left()
         if isinstance(request, Begin):
-            self._own()
-        elif isinstance(request, Rollback) and not self._is_open():
+            return self._begin(request)
+        if self._block is not None and isinstance(request, Commit):
+            return self._commit(self._block, limit)
+        if self._block is not None and request == Rollback():
+            return self._undo(self._block)
+        if isinstance(request, Rollback) and self._block is None and not self._is_open():
             return None  # a plan may put Begin inside its try: then there is nothing to undo
-        try:
-            result = self._connection.execute(_sql(request), timeout=limit)
-        except BaseException as error:
-            self._came_to(error)
-            raise
-        self._came_to(None)
-        if isinstance(request, Commit) and result.text == "ROLLBACK":
-            raise InterfaceError("COMMIT rolled back: a statement of the transaction had failed")
-        return result
+        return self._connection.execute(_sql(request), timeout=limit)
 
     def _sleep(self, seconds: float) -> None:
         left = self._left()
@@ -123,28 +125,138 @@ class _Running:
         """Seconds for what tidies up: it gets some even when the plan's own time is over."""
         return None if self._until is None else max(self._until - time.monotonic(), CLEANUP_TIMEOUT)
 
-    def _batch(self, requests: list[Batchable]) -> list[Any]:
-        """Several requests in one flight: the list of their results."""
-        limit = self._left()
-        ends = [one for one in requests if isinstance(one, Begin | Commit) or one == Rollback()]
-        if ends and isinstance(ends[0], Begin):
-            self._own()
+    # -- its transaction ---------------------------------------------------------------------------------------
+
+    def _begin(self, request: Begin) -> None:
+        """From now on nobody may slip in between. Nothing is sent.
+
+        Raises InterfaceError when a transaction is open, another's or one that was begun by hand.
+        """
+        if self._block is not None:
+            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
+        # Known here before it is entered: a signal may come in between.
+        self._block = TransactionBlock(
+            self._connection,
+            _sql(request),
+            modes=False,
+            name=None,
+            others="raise",
+            parent=None,
+            plan=_holder(self._plan),
+        )
+        self._tokens.add(self._block._token)
         try:
-            with self._connection.batch(timeout=limit) as batch:
-                replies = [_add(batch, request) for request in requests]
-        except BaseException as error:
-            self._came_to(error)
+            self._block._enter()
+        except BaseException:
+            self._leave(self._block)
             raise
-        self._came_to(None)
+
+    def _commit(self, block: TransactionBlock, limit: float | None) -> None:
+        try:
+            block._end(limit)
+        except BaseException as error:
+            self._not_ended(block, error)
+            raise
+        self._leave(block)
+
+    def _undo(self, block: TransactionBlock) -> None:
+        """ROLLBACK, if there is something to undo. When that cannot be done the connection is aborted."""
+        try:
+            block._undo(CLEANUP_TIMEOUT)
+        except Error as failure:
+            self._connection.abort(failure)
+            raise
+        finally:
+            self._leave(block)
+
+    def _not_ended(self, block: TransactionBlock, error: BaseException) -> None:
+        """What was to end the transaction raised `error`.
+
+        Who gave it up does not know how the session stands: that is waited for, and what is still open is undone. Else the
+        server has said so, or nothing was sent: a transaction that is open goes on.
+        """
+        if isinstance(error, GeneratorExit):
+            return
+        if isinstance(error, QueryTimeout) or not isinstance(error, Exception):
+            try:
+                self._undo(block)
+            except Error as failure:
+                error.add_note(f"ROLLBACK failed, so the connection was closed: {failure}")
+        elif block._stands:
+            block._go_on()
+        else:
+            self._leave(block)
+
+    def _leave(self, block: TransactionBlock) -> None:
+        """It is over: others may use the connection."""
+        block._leave()
+        self._block = None
+
+    def _is_open(self) -> bool:
+        """Whether a transaction is open, whoever began it."""
+        return not self._connection.closed and self._connection.transaction_status != "idle"
+
+    # -- several requests in one flight ------------------------------------------------------------------------
+
+    def _batch(self, requests: list[Batchable]) -> list[Any]:
+        """Several requests in one flight: the list of their results.
+
+        A Begin among them, where no transaction is open, takes in those before it, as it does at the server: they have not
+        been committed yet.
+        """
+        limit = self._left()
+        begin = next((at for at, one in enumerate(requests) if isinstance(one, Begin)), None)
+        ended = next((at + 1 for at, one in enumerate(requests[:begin]) if _ends(one)), None)
+        if begin is None and self._block is None:
+            return self._fly(BatchBuilder(self._connection), requests, limit, False)
+        if self._block is None and ended is not None:  # what no plan has begun
+            return self._batch(requests[:ended]) + self._batch(requests[ended:])
+        if begin is None or ended is not None:
+            return self._inside(requests, limit)
+        self._begin(cast("Begin", requests[begin]))
+        results = self._inside(requests[:begin] + requests[begin + 1 :], limit)
+        results.insert(begin, None)
+        return results
+
+    def _inside(self, requests: list[Batchable], limit: float | None) -> list[Any]:
+        """A flight in the plan's transaction. COMMIT at its end ends the block; other commands go as they are."""
+        block = cast("TransactionBlock", self._block)
+        commit = bool(requests) and isinstance(requests[-1], Commit)
+        body = requests[:-1] if commit else requests
+        by_hand = any(isinstance(one, Begin) or _ends(one) for one in body)
+        if by_hand:
+            body, commit = requests, False
+        if not body:
+            if commit:
+                self._commit(block, limit)
+            return [None] * commit
+        batch = BatchBuilder(self._connection, block._token, by_hand)
+        if not (commit or by_hand):
+            return self._fly(batch, body, limit, False)
+        try:
+            results = self._fly(batch, body, limit, commit)
+        except BaseException as error:
+            self._not_ended(block, error)
+            raise
+        if not block._stands:
+            self._leave(block)
+        return results + [None] * commit
+
+    def _fly(
+        self, batch: BatchBuilder, requests: list[Batchable], limit: float | None, commit: bool
+    ) -> list[Any]:
+        replies = [_add(batch, request) for request in requests]
+        self._connection._run_batch(batch, limit, commit)
         return [reply.result() for reply in replies]
+
+    # -- the end -----------------------------------------------------------------------------------------------
 
     def end(self, failure: BaseException | None) -> None:
         """The plan is through, by `failure` or not. A transaction it left open is undone, or ends with the connection."""
-        left_open = self._owns and self._is_open()
-        undone = "it was rolled back"
+        left_open, undone = False, "it was rolled back"
         try:
+            left_open = self._block is not None and self._block._stands
             if left_open:
-                self._until = time.monotonic()
                 self.perform(Rollback())
         except BaseException as error:
             undone = f"ROLLBACK failed, so the connection was closed: {error}"
@@ -152,52 +264,16 @@ class _Running:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._disown()
-            TOKENS.set(tuple(token for token in TOKENS.get() if token is not self._token))
+            if self._block is not None:
+                self._leave(self._block)
+            # Who cleaned up did so in another context.
+            TOKENS.set(tuple(token for token in TOKENS.get() if token not in self._tokens))
         if not left_open:
             return
         told = f"the plan ({place(self._plan)}) ended with its transaction open; {undone}"
         if failure is None:
             raise InterfaceError(told)
         failure.add_note(told)
-
-    def _own(self) -> None:
-        """Before BEGIN is sent: nobody may slip in between.
-
-        Raises InterfaceError when a transaction is open, another's or one that was begun by hand.
-        """
-        if self._owns:
-            raise InterfaceError("a transaction is open already: a plan nests with Savepoint")
-        self._connection._own(self._token, _holder(self._plan))
-        self._owns = True
-        if self._connection.transaction_status != "idle":
-            self._disown()
-            raise InterfaceError(
-                "a transaction is open already, begun outside the plan: a plan nests with Savepoint"
-            )
-        TOKENS.set((*TOKENS.get(), self._token))
-
-    def _came_to(self, error: BaseException | None) -> None:
-        """What may have begun or ended the transaction has succeeded, or failed with `error`.
-
-        The server's answer tells how the session stands. Who was cancelled or timed out has none: what was written still
-        takes effect, or does not. Anything else never reached the server.
-        """
-        if error is None or (isinstance(error, DatabaseError) and error.sqlstate is not None):
-            self._unsure = False
-        # A call that is given up has been drained: the session stands as it says.
-        if not self._is_open():
-            self._disown()
-
-    def _is_open(self) -> bool:
-        """Whether a transaction is open, or may be."""
-        return not self._connection.closed and (self._unsure or self._connection.transaction_status != "idle")
-
-    def _disown(self) -> None:
-        # Whatever `_owns` says: a signal may have come between the connection's knowing it and ours. Another's token is
-        # not touched.
-        self._connection._disown(self._token)
-        self._owns = False
 
 
 def _holder(plan: Plan[Any]) -> str:
@@ -206,7 +282,12 @@ def _holder(plan: Plan[Any]) -> str:
     return f"{who} (plan {place(plan)})"
 
 
-def _add(batch: Batch, request: Batchable) -> Any:
+def _ends(request: Batchable) -> bool:
+    """It ends a transaction."""
+    return isinstance(request, Commit) or request == Rollback()
+
+
+def _add(batch: BatchBuilder, request: Batchable) -> Any:
     if isinstance(request, Fetch):
         return getattr(batch, request.verb)(request.statement)
     if isinstance(request, Execute):
