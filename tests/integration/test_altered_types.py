@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from decimal import Decimal
 
 import pytest
 
-from pgoxide.errors import DataError
+from pgoxide.errors import DataError, InternalErrorXX000, StatementInvalidated
+from pgoxide.types import Array, Codec, PgDate, Range
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("Q21")]
 
@@ -143,6 +145,71 @@ async def test_a_type_made_anew(db, connect, schema):
     assert await until_taken(lambda: db.fetch_value(sql, "x")) == "x"
     await other.execute_script(f"drop domain {schema}.d; create type {schema}.d as (a int4, b text)")
     assert await until_taken(lambda: db.fetch_value(sql, (1, "x"))) == (1, "x")
+
+
+MADE_ANEW = {
+    "composite": ("create type {0}.thing as (a int4, b text)", (1, "x"), (1, "x")),
+    "domain": ("create domain {0}.thing as int4", 7, 7),
+    "enum": ("create type {0}.thing as enum ('x')", "x", "x"),
+    "range": ("create type {0}.thing as range (subtype = float8)", Range(1.5, 2.5), Range(1.5, 2.5)),
+}
+
+
+@pytest.mark.parametrize("kind", MADE_ANEW)
+async def test_a_type_dropped_and_made_anew(db, connect, schema, kind):
+    """The server looks for the old one, in vain, and calls that an internal error: for ever, were the statement kept."""
+    other = await connect()
+    make, value, back = MADE_ANEW[kind]
+    sql = f"select $1::{schema}.thing as one, $2::{schema}.thing[] as many"
+    empty = f"select null::{schema}.thing where $1"
+    for _ in range(3):
+        await other.execute_script(f"drop type if exists {schema}.thing; {make.format(schema)}")
+        for _ in range(2):
+            assert await db.fetch_one(sql, value, [value, None]) == (back, [back, None])
+            assert await db.fetch_all(empty, True) == [(None,)]
+    await db.execute("begin")
+    await other.execute_script(f"drop type {schema}.thing; {make.format(schema)}")
+    await db.fetch_all(f"table {schema}.t")  # a lock is where the server session hears of that
+    with pytest.raises(InternalErrorXX000):
+        await db.fetch_one(sql, value, [value])
+    await db.execute("rollback")
+    assert await db.fetch_one(sql, value, [value]) == (back, [back])
+
+
+cents = Codec(encode=lambda count: Decimal(count) / 100, format="value")
+
+UNREADABLE = {
+    "a float4, whose digits are not known": ("domain", "float4", "float8", 0.1, "0.1", {}),
+    "bounds that the connection does not keep": ("domain", "int4[]", "int8[]", Array([1, 2], [0]), "[0:1]={1,2}", {}),
+    "a date that it clamps": ("type", "(d date)", "(d date)", (PgDate.infinity,), "(infinity)", {"beyond": "clamp"}),
+    "what a codec makes of it": ("domain", "numeric", "numeric", 150, "1.5", {"codecs": {"thing": cents}}),
+}
+
+
+@pytest.mark.row("Q14")
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_parameter_that_cannot_be_read_back(connect, schema, what):
+    """A call is made again with its parameters in their new types only if they are certain to be those that were given."""
+    kind, before, now, value, expected, options = UNREADABLE[what]
+    db, other = await connect(**options), await connect()
+    sql = f"select $1::{schema}.thing::text"
+    await other.execute(f"create {kind} {schema}.thing as {before}")
+    assert await db.fetch_value(sql, value) == expected
+    await other.execute_script(f"drop {kind} {schema}.thing; create {kind} {schema}.thing as {now}")
+    with pytest.raises(StatementInvalidated, match="argument 1 cannot be read back as it was given; nothing of it has run"):
+        await db.fetch_value(sql, value)
+    for _ in range(2):
+        assert await db.fetch_value(sql, value) == expected
+
+
+@pytest.mark.row("Q14")
+async def test_a_float4_of_few_digits_can_be_read_back(db, connect, schema):
+    other = await connect()
+    sql = f"select $1::{schema}.thing::text"
+    await other.execute(f"create domain {schema}.thing as float4")
+    assert await db.fetch_value(sql, 1.5) == "1.5"
+    await other.execute_script(f"drop domain {schema}.thing; create domain {schema}.thing as float8")
+    assert await db.fetch_value(sql, 1.5) == "1.5"
 
 
 @pytest.mark.row("Q29")

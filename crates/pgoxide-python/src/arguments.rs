@@ -1,6 +1,8 @@
 //! Arguments whose types the server has not told yet: frozen in the call, encoded when they are known. And arguments that
 //! were encoded, for a statement that has to be prepared anew.
 
+use std::sync::Arc;
+
 use pgoxide_protocol::codes::{Format, frontend};
 use pgoxide_protocol::message::bind::Bind;
 use pyo3::buffer::PyBuffer;
@@ -10,7 +12,8 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
 
-use crate::convert::{Decoder, MAX_DEPTH, Rules, short_repr};
+use crate::convert::{MAX_DEPTH, Rules, short_repr};
+use crate::plan::Described;
 use crate::prepared::Prepared;
 use crate::{error, pyimport};
 
@@ -57,39 +60,45 @@ pub(crate) enum Arguments<'a, 'py> {
 pub(crate) struct Encoded {
     bind: Box<[u8]>,
     /// What they were encoded for.
-    pub(crate) parameter_oids: Box<[u32]>,
+    by: Arc<Described>,
 }
 
 impl Encoded {
     /// From the next Bind in `frames`, which is moved behind it. None when there is none.
-    pub(crate) fn next(frames: &mut &[u8], parameter_oids: &[u32]) -> Option<Self> {
+    pub(crate) fn next(frames: &mut &[u8], by: Arc<Described>) -> Option<Self> {
         loop {
             let length = frames.get(1..5)?;
             let size = 1 + u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
             let (frame, rest) = frames.split_at_checked(size)?;
             *frames = rest;
             if frame.first() == Some(&frontend::BIND) {
-                return Some(Self { bind: frame.get(5..)?.into(), parameter_oids: parameter_oids.into() });
+                return Some(Self { bind: frame.get(5..)?.into(), by });
             }
         }
     }
 
-    /// The values, as they are read back: for parameters of other types.
+    /// They are good for these types as they are.
+    pub(crate) fn are_for(&self, parameter_oids: &[u32]) -> bool {
+        *self.by.parameter_oids == *parameter_oids
+    }
+
+    /// The values, as they are read back: for parameters of other types. Raises unless what is read is certain to be what was
+    /// given, or as good: encoded again it gives the same bytes.
     pub(crate) fn values<'py>(&self, py: Python<'py>, rules: &Rules) -> PyResult<Bound<'py, PyTuple>> {
         let bind = Bind::decode(&self.bind).map_err(|e| error::protocol_error(py, &e.into()))?;
-        let formats: Vec<Format> = bind.parameter_formats.iter().collect();
-        let format_of = |index: usize| match &formats[..] {
-            [] => Format::Text,
-            [all] => *all,
-            each => each.get(index).copied().unwrap_or(Format::Text),
-        };
         let value = |(index, raw): (usize, Option<&[u8]>)| {
             let Some(raw) = raw else { return Ok(py.None().into_bound(py)) };
-            let decoder = Decoder::of(self.parameter_oids.get(index).copied().unwrap_or(0), rules);
-            match format_of(index) {
-                Format::Text => decoder.text(py, raw, rules),
-                Format::Binary => decoder.binary(py, raw, rules),
-            }
+            let read = self.by.read_back(py, index, raw, rules);
+            read.ok_or_else(|| {
+                error::statement_invalidated(
+                    py,
+                    format!(
+                        "the parameters of this statement have other types than when it was prepared, and argument {} cannot be \
+                         read back as it was given; nothing of it has run: run it again",
+                        index + 1
+                    ),
+                )
+            })
         };
         PyTuple::new(py, bind.parameters.iter().enumerate().map(value).collect::<PyResult<Vec<_>>>()?)
     }

@@ -18,7 +18,7 @@ use crate::convert::user::Codecs;
 use crate::convert::{Decoder, Encoder, Rules};
 use crate::error;
 use crate::ffi::tuple::TupleBuilder;
-use crate::registry::Catalog;
+use crate::registry::{Catalog, is_static};
 use crate::row;
 use crate::sync::lock;
 use crate::target::Into;
@@ -352,6 +352,8 @@ pub(crate) struct Described {
     /// Their names, for messages.
     pub(crate) parameter_types: Box<[String]>,
     pub(crate) encoders: Box<[Encoder]>,
+    /// How parameters of types that are not built in are read back: by what was known of them then.
+    own_decoders: Box<[Option<Decoder>]>,
     pub(crate) parameter_formats: Box<[Format]>,
     /// `None`: it returns no rows.
     pub(crate) plan: Option<Arc<Plan>>,
@@ -362,7 +364,10 @@ impl Described {
         let encoders: Box<[Encoder]> = parameter_oids.iter().map(|&oid| Encoder::of(oid, rules)).collect();
         let columns = plan.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
         let catalog = rules.types.catalog_of(columns.chain(parameter_oids.iter().copied()));
+        let own = |&oid| (!is_static(oid)).then(|| Decoder::of(oid, rules));
+        let has_own = parameter_oids.iter().any(|oid| !is_static(*oid));
         Self {
+            own_decoders: if has_own { parameter_oids.iter().map(own).collect() } else { Box::default() },
             outdated: AtomicBool::new(false),
             made: Instant::now(),
             catalog,
@@ -372,6 +377,34 @@ impl Described {
             parameter_oids: parameter_oids.into(),
             plan,
         }
+    }
+
+    /// The value of a parameter that was encoded by it. None: it may be another one than was given, when it is read by a user's
+    /// codec, or is a float4, of which nobody knows how many digits were meant, or what an option makes of it cannot be undone.
+    #[cold]
+    pub(crate) fn read_back<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        raw: &[u8],
+        rules: &Rules,
+    ) -> Option<Bound<'py, PyAny>> {
+        let plain;
+        let decoder = match self.own_decoders.get(index).and_then(Option::as_ref) {
+            Some(own) => own,
+            None => {
+                plain = Decoder::of(*self.parameter_oids.get(index)?, rules);
+                &plain
+            }
+        };
+        let text = *self.parameter_formats.get(index)? == Format::Text;
+        if !decoder.tells_exactly(raw, text) {
+            return None;
+        }
+        let value = if text { decoder.text(py, raw, rules) } else { decoder.binary(py, raw, rules) }.ok()?;
+        let mut again = Vec::with_capacity(raw.len());
+        self.encoders.get(index)?.encode(&value, rules, &mut again).ok()?;
+        (again == raw).then_some(value)
     }
 
     #[inline]

@@ -222,6 +222,11 @@ impl Prepared {
         self.described.get().map(|described| &**described)
     }
 
+    /// The same, to be kept.
+    pub(crate) fn description(&self) -> Option<Arc<Described>> {
+        self.described.get().cloned()
+    }
+
     /// Its description came. A second one (a first flight sent again) changes nothing.
     pub(crate) fn set_described(&self, described: Described) {
         let _ = self.described.set(Arc::new(described));

@@ -39,6 +39,13 @@ pub(super) fn decode_float4_shortest<'py>(py: Python<'py>, raw: &[u8]) -> Conver
     Ok(PyFloat::new(py, wire::f32_shortest_as_f64(value)).into_any())
 }
 
+/// A float4 whose shortest digits are all it has: 1.5, and not 0.1.
+pub(super) fn is_short(raw: &[u8]) -> bool {
+    #[expect(clippy::float_cmp, reason = "one number or another")]
+    wire::decode_binary_f32(raw)
+        .is_ok_and(|value| value.is_nan() || wire::f32_shortest_as_f64(value) == f64::from(value))
+}
+
 /// By way of the float4: a low `extra_float_digits` cuts the text, and both formats must agree where it does not.
 pub(super) fn decode_float4_shortest_text<'py>(py: Python<'py>, raw: &[u8]) -> Converted<'py> {
     let value = wire::decode_text_f32(raw).map_err(|e| refuse(py, &e))?;

@@ -306,6 +306,26 @@ impl Decoder {
         }
     }
 
+    /// The value read from `raw` is what was encoded as that, in any of Python's terms.
+    pub(crate) fn tells_exactly(&self, raw: &[u8], text: bool) -> bool {
+        match self {
+            Self::Float4 | Self::Float4Shortest => !text && float::is_short(raw),
+            Self::Unknown => text,
+            _ => self.has_no_float4(),
+        }
+    }
+
+    /// Nor a user's codec.
+    fn has_no_float4(&self) -> bool {
+        match self {
+            Self::Float4 | Self::Float4Shortest | Self::User(_) | Self::Record => false,
+            Self::Array(array) => array.element.has_no_float4(),
+            Self::Range(inner) | Self::Multirange(inner) | Self::InText(inner) => inner.has_no_float4(),
+            Self::Composite(composite) => composite.fields.iter().all(|field| field.codec.has_no_float4()),
+            _ => true,
+        }
+    }
+
     /// One value in binary format of the types that most columns have, small enough to be compiled into the loop over
     /// a row. `None`: see [`binary`](Self::binary), which also explains a wrong length.
     #[inline(always)]

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   Bind ──0A000 of RevalidateCachedQuery: other columns──▶ changed ─┐
-//!        ──42…: its plan was made anew, and could not be──▶ changed ─┼▶ forgotten ──nothing has run──▶ described, run again
+//!        ──42…: its plan was made anew, and could not be──▶ changed ─┤
+//!        ──XX000: a type of its own is there no more──────▶ changed ─┼▶ forgotten ──nothing has run──▶ described, run again
 //!        ──26000: DISCARD ALL, another server session──▶ gone ───────┘           └──else──▶ StatementInvalidated
 //!   COPY of records ──other columns than were looked up, ended by CopyFail──▶ changed
 //! ```
 //!
 //! An error at Bind means that nothing of the statement has run. Inside a transaction that has failed all the same; outside,
 //! the call is made once more, behind what had been written after it. Its parameters are taken from its Bind.
+
+use std::sync::Arc;
 
 use pgoxide_protocol::client::Step;
 use pgoxide_protocol::codes::TransactionStatus;
@@ -22,6 +25,7 @@ use crate::error;
 use crate::held::{BatchCall, Call};
 use crate::job::{Job, Kind, Run};
 use crate::plan::Described;
+use crate::prepared::Prepared;
 use crate::stream::StreamCall;
 use crate::sync::lock;
 
@@ -68,7 +72,23 @@ impl Lost {
                 (refusal.fields.find(fields::ROUTINE) == Some(b"RevalidateCachedQuery")).then_some(Self::Changed)
             }
             INSUFFICIENT_PRIVILEGE => None,
+            // "cache lookup failed for type": that was dropped. The server takes it for an error of its own.
+            b"XX000" => statement(kind)?.described()?.has_own_types().then_some(Self::Refused),
             code => code.starts_with(b"42").then_some(Self::Refused),
+        }
+    }
+}
+
+/// The statement that a request runs, of those that can be lost.
+fn statement(kind: &Kind) -> Option<&Arc<Prepared>> {
+    match kind {
+        Kind::Run(run) => Some(&run.prepared),
+        Kind::Stream(stream) => Some(stream.statement()),
+        Kind::Batch(batch) => batch.statement(),
+        Kind::Fed(fed) => fed.statement(),
+        Kind::CopyOut(copy) => copy.statement(),
+        Kind::Prepare(_) | Kind::Script(_) | Kind::Introspect(_) | Kind::Ending(_) | Kind::Opening(_) | Kind::Taken => {
+            None
         }
     }
 }
@@ -77,19 +97,7 @@ impl Session {
     /// The head was refused because its statement is lost: nobody gets that any more. What was written for the head, when it
     /// may be asked again; whether it will be is known with its ReadyForQuery.
     pub(super) fn lose(&self, py: Python<'_>, lost: Lost, kind: &Kind) -> PyResult<Option<Box<[u8]>>> {
-        let statement = match kind {
-            Kind::Run(run) => Some(&run.prepared),
-            Kind::Stream(stream) => Some(stream.statement()),
-            Kind::Batch(batch) => batch.statement(),
-            Kind::Fed(fed) => fed.statement(),
-            Kind::CopyOut(copy) => copy.statement(),
-            Kind::Prepare(_)
-            | Kind::Script(_)
-            | Kind::Introspect(_)
-            | Kind::Ending(_)
-            | Kind::Opening(_)
-            | Kind::Taken => None,
-        };
+        let statement = statement(kind);
         match (lost, statement) {
             // The columns of a COPY are looked up each time.
             (Lost::Changed, None) => {}
@@ -176,9 +184,10 @@ impl Session {
 
     /// Gives a run the statement to be used now. Its parameters, from the next Bind in `frames`.
     fn renew(&self, py: Python<'_>, run: &mut Run, frames: &mut &[u8]) -> PyResult<Parameters> {
-        let described = run.prepared.described();
-        let oids = described.map_or(&run.prepared.declared, |described| &described.parameter_oids);
-        let given = Encoded::next(frames, oids).ok_or_else(|| not_written(py))?;
+        // One that was refused in its first flight went by the types that the caller declared.
+        let declared = || Arc::new(Described::new(run.prepared.declared.to_vec(), None, &self.options.rules));
+        let described = run.prepared.description().unwrap_or_else(declared);
+        let given = Encoded::next(frames, described).ok_or_else(|| not_written(py))?;
         let current = self.statements.current(py, &run.prepared)?;
         run.start_again(current);
         Ok(Parameters::Encoded(given))

@@ -232,7 +232,7 @@ pub(crate) fn append_bind(
 ) -> PyResult<()> {
     let arguments = match arguments {
         Arguments::Values(arguments) => arguments,
-        Arguments::Encoded(encoded) if encoded.parameter_oids == described.parameter_oids => {
+        Arguments::Encoded(encoded) if encoded.are_for(&described.parameter_oids) => {
             return encoded.append(py, &prepared.name, result_formats, bytes);
         }
         Arguments::Encoded(encoded) => &encoded.values(py, rules)?,
