@@ -180,8 +180,22 @@ cents = Codec(encode=lambda count: Decimal(count) / 100, format="value")
 
 UNREADABLE = {
     "a float4, whose digits are not known": ("domain", "float4", "float8", 0.1, "0.1", {}),
-    "bounds that the connection does not keep": ("domain", "int4[]", "int8[]", Array([1, 2], [0]), "[0:1]={1,2}", {}),
-    "a date that it clamps": ("type", "(d date)", "(d date)", (PgDate.infinity,), "(infinity)", {"beyond": "clamp"}),
+    "bounds that the connection does not keep": (
+        "domain",
+        "int4[]",
+        "int8[]",
+        Array([1, 2], [0]),
+        "[0:1]={1,2}",
+        {},
+    ),
+    "a date that it clamps": (
+        "type",
+        "(d date)",
+        "(d date)",
+        (PgDate.infinity,),
+        "(infinity)",
+        {"beyond": "clamp"},
+    ),
     "what a codec makes of it": ("domain", "numeric", "numeric", 150, "1.5", {"codecs": {"thing": cents}}),
 }
 
@@ -196,7 +210,9 @@ async def test_a_parameter_that_cannot_be_read_back(connect, schema, what):
     await other.execute(f"create {kind} {schema}.thing as {before}")
     assert await db.fetch_value(sql, value) == expected
     await other.execute_script(f"drop {kind} {schema}.thing; create {kind} {schema}.thing as {now}")
-    with pytest.raises(StatementInvalidated, match="argument 1 cannot be read back as it was given; nothing of it has run"):
+    with pytest.raises(
+        StatementInvalidated, match="argument 1 cannot be read back as it was given; nothing of it has run"
+    ):
         await db.fetch_value(sql, value)
     for _ in range(2):
         assert await db.fetch_value(sql, value) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import gc
 import resource
 import sys
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 import pgoxide
+from fixtures.fix_faces import Blocking
 from fixtures.fix_script import error, send
 from pgoxide.errors import DataError, Error
+from pgoxide.types import Codec, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -415,3 +418,50 @@ async def test_the_collector_is_the_users(db: Any, enabled: bool) -> None:
     assert len(rows) == 50_000
     assert bool(runs) == enabled
     assert found == enabled
+
+
+# ---- codecs
+
+
+@pytest.mark.row("T05")
+@pytest.mark.usefixtures("runner")
+@pytest.mark.parametrize("how", ["connection", "enum", "columns", "prepared"])
+async def test_codecs_and_classes_that_lead_to_their_connection(server, face, how):
+    """A service that holds its connection, and whose methods are the connection's codecs."""
+
+    async def use() -> weakref.ref[Any]:
+        service = Marked()
+        codec = Codec(
+            lambda value, service=service: value, lambda value, service=service: value, format="value"
+        )
+        mood = enum.Enum("Mood", {"SAD": "sad"})
+        mood.service = service
+        codecs = {"connection": {"int4": codec}, "enum": {"collected_mood": mood}}.get(how, {})
+        db: Any
+        if face == "async":
+            db = await pgoxide.AsyncConnection.connect(server.dsn(), codecs=codecs)
+        else:
+            db = Blocking(pgoxide.Connection.connect(server.dsn(), codecs=codecs))
+        service.db = db
+        await db.execute("create type pg_temp.collected_mood as enum ('sad')")
+        for _ in range(2):
+            if how == "columns":
+                await db.fetch_value("select 1 as a", into=Columns({"a": codec}))
+            elif how == "enum":
+                assert await db.fetch_value("select $1::pg_temp.collected_mood", mood.SAD) is mood.SAD
+            else:
+                assert await db.fetch_value("select $1::int4", 1) == 1
+                assert await db.fetch_value("select $1::int4[]", [1]) == [1]
+        if how == "prepared":
+            made = dataclass(type("Made", (), {"__annotations__": {"a": int}}))
+            made.statement = await db.prepare("select 1 as a", into=made)
+            made.service = service
+        await db.close()
+        return weakref.ref(service)
+
+    service = await use()
+    if face == "async":
+        await asyncio.sleep(0.05)  # what the event loop still has to call
+    for _ in range(3):
+        gc.collect()
+    assert service() is None

@@ -65,6 +65,8 @@ pub(crate) struct Plan {
     targets: Mutex<Vec<(Py<PyAny>, Arc<Into>)>>,
     /// The same columns by other codecs, likewise.
     coded: Mutex<Vec<(Py<PyAny>, Arc<Self>)>>,
+    /// Those of its own, if it is one of these.
+    codecs: Codecs,
 }
 
 impl Plan {
@@ -111,7 +113,8 @@ impl Plan {
             decoder: Decoder::of_column(&column.name, column.type_oid, &self.rules, &codecs),
             ..*column
         });
-        let made = Arc::new(Self::of(py, read.collect(), &self.rules, &codecs)?);
+        let made = Self::of(py, read.collect(), &self.rules, &codecs)?;
+        let made = Arc::new(Self { codecs, ..made });
         let displaced = {
             let mut coded = lock(&self.coded);
             let displaced = (coded.len() >= MOST).then(|| coded.swap_remove(0));
@@ -147,6 +150,7 @@ impl Plan {
             rules: Arc::clone(rules),
             targets: Mutex::new(Vec::new()),
             coded: Mutex::new(Vec::new()),
+            codecs: Codecs::default(),
         })
     }
 
@@ -203,6 +207,7 @@ impl Plan {
 
     /// For the garbage collector, called by the only owner.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.codecs.visit(visit)?;
         let Ok(targets) = self.targets.try_lock() else { return Ok(()) };
         for (into, target) in &*targets {
             visit.call(into)?;

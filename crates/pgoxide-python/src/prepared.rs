@@ -166,6 +166,15 @@ impl Drop for Describing {
 }
 
 impl Prepared {
+    /// Row types asked for with `into=` may lead anywhere. What is shared is visited by its last owner, so that no reference
+    /// is counted twice.
+    pub(crate) fn visit(self: &Arc<Self>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.described().and_then(|described| described.plan.as_ref()) {
+            Some(plan) if Arc::strong_count(self) == 1 && Arc::strong_count(plan) == 1 => plan.visit(visit),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::New,
@@ -281,13 +290,8 @@ impl Entry {
         plan.is_some_and(|plan| plan.formats.iter().all(|format| *format == Format::Binary))
     }
 
-    /// Row types asked for with `into=` may lead anywhere. What is shared is visited by its last owner, so that no reference
-    /// is counted twice.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.0.described().and_then(|described| described.plan.as_ref()) {
-            Some(plan) if Arc::strong_count(&self.0) == 1 && Arc::strong_count(plan) == 1 => plan.visit(&visit),
-            _ => Ok(()),
-        }
+        self.0.visit(&visit)
     }
 
     fn __clear__(&self) {

@@ -103,7 +103,9 @@ impl Own {
     }
 
     fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.into.iter().try_for_each(|into| visit.call(into))
+        self.into.iter().try_for_each(|into| visit.call(into))?;
+        let Ok(prepared) = self.prepared.try_lock() else { return Ok(()) };
+        prepared.iter().try_for_each(|prepared| prepared.visit(visit))
     }
 }
 

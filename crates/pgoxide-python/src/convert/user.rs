@@ -1,17 +1,19 @@
 //! Users' codecs: a pair of Python functions in front of, or in place of, the driver's own codec of a type.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use pgoxide_protocol::codes::Format;
 use pgoxide_types::oid;
 use pyo3::buffer::PyBuffer;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyTuple};
 
 use super::{Converted, Decoder, Encoder, Rules, text, wrong_type};
 use crate::call::type_oid;
 use crate::registry::{TypeInfo, TypeKind};
+use crate::sync::lock;
 use crate::{error, pyimport};
 
 /// What a codec's functions take and give.
@@ -33,6 +35,30 @@ struct Given {
     form: Form,
     decodes: bool,
     encodes: bool,
+    /// Its functions, for each use of it. They may lead to the connection, so they are kept where the garbage collector is told
+    /// of each once.
+    made: Mutex<Vec<Arc<Functions>>>,
+}
+
+impl Given {
+    fn keep(&self, functions: Functions) -> Arc<Functions> {
+        let functions = Arc::new(functions);
+        let unused: Vec<_> = {
+            let mut made = lock(&self.made);
+            let (used, unused) = std::mem::take(&mut *made).into_iter().partition(|one| Arc::strong_count(one) > 1);
+            *made = used;
+            made.push(Arc::clone(&functions));
+            unused
+        };
+        drop(unused);
+        functions
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.object)?;
+        let Ok(made) = self.made.try_lock() else { return Ok(()) };
+        made.iter().flat_map(|one| one.0.iter().chain(&one.1)).try_for_each(|function| visit.call(function))
+    }
 }
 
 /// One entry as `pgoxide.types._codec.listed` gives it: key, codec or class, form, and which of the two functions it has.
@@ -46,6 +72,8 @@ pub(crate) struct Codecs {
     by_name: HashMap<String, Arc<Given>>,
     /// Of one statement's result.
     by_column: HashMap<String, Arc<Given>>,
+    /// Those that are not another's.
+    own: Vec<Arc<Given>>,
 }
 
 impl Codecs {
@@ -58,7 +86,8 @@ impl Codecs {
                 "value" => Form::Value,
                 _ => Form::Text,
             };
-            let given = Arc::new(Given { object, form, decodes, encodes });
+            let given = Arc::new(Given { object, form, decodes, encodes, made: Mutex::default() });
+            codecs.own.push(Arc::clone(&given));
             if key.is_instance_of::<PyInt>() {
                 codecs.by_oid.insert(key.extract()?, given);
                 continue;
@@ -86,6 +115,7 @@ impl Codecs {
             let name: String = key.extract()?;
             let one = Self::new(vec![(0_u32.into_pyobject(key.py())?.into_any(), object, form, decodes, encodes)])?;
             codecs.by_column.extend(one.by_oid.into_values().map(|given| (name.clone(), given)));
+            codecs.own.extend(one.own);
         }
         for (oid, given) in &self.by_oid {
             codecs.by_oid.entry(*oid).or_insert_with(|| Arc::clone(given));
@@ -94,6 +124,11 @@ impl Codecs {
             codecs.by_name.entry(name.clone()).or_insert_with(|| Arc::clone(given));
         }
         Ok(codecs)
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.own.iter().try_for_each(|given| given.visit(visit))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -151,7 +186,7 @@ pub(crate) struct UserCodec<C> {
     subject: Subject,
     own: C,
     /// Decode and encode, as the codec or class says when it is first used.
-    functions: OnceLock<Functions>,
+    functions: OnceLock<Arc<Functions>>,
 }
 
 /// Decode and encode.
@@ -205,7 +240,7 @@ impl<C> UserCodec<C> {
         // Outside the lock: it runs Python.
         let Subject { name, kind, parts, .. } = &self.subject;
         let made = pyimport::codec_functions(py)?.call1((&self.given.object, name, *kind, parts.clone()))?;
-        let made = made.extract()?;
+        let made = self.given.keep(made.extract()?);
         Ok(self.functions.get_or_init(|| made))
     }
 

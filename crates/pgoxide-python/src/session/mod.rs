@@ -338,6 +338,7 @@ impl Session {
     /// For the garbage collector, whom nothing may keep waiting.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.statements.visit(visit)?;
+        self.options.rules.codecs.visit(visit)?;
         self.surroundings.visit(visit)?;
         if let Ok(owners) = self.owners.try_lock() {
             owners.iter().try_for_each(|owner| owner.visit(visit))?;
