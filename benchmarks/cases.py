@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
     "insert": Case("insert", 2000, sql=data.INSERT),
     "txcommit": Case("transactions", 1000, sql=data.INSERT),
     "txblock": Case("transactions", 1000, sql=data.INSERT),
-    "executemany10k": Case("execute_many", 3, "ms", data.INSERT, 10_000),
+    "executemany10k": Case("execute_many", 3, "ms", data.INSERT, 10_000, floor="execute_many"),
     "copyin100k": Case("copy_in", 3, "ms", data.COPY_SQL, data.COPY_ROWS, floor="copyin"),
     "copyout100k": Case("copy_out", 10, "ms", data.COPY_OUT_SQL, data.COPY_ROWS, floor="copyout"),
     "stream1m": Case("stream", 1, "ms", data.STREAM, data.STREAM_ROWS),

@@ -255,7 +255,7 @@ LINES: list[Line] = [
         "execute_many, 10 000 rows",
         "executemany10k",
         [(ASYNCPG, "asyncpg", 0.55), (PEER, "fastpg", 0.90)],
-        also=("psycopg_async",),
+        also=("psycopg_async", "floor"),
     ),
     _line(
         "COPY in, 100 000 tuples",

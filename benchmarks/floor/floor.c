@@ -94,7 +94,7 @@ static int fd;
 static unsigned char in[RECEIVE_BUFFER];
 static unsigned char header[5];
 static size_t header_have, body_left;
-static long rows, ready, copy_ready;
+static long rows, ready, copy_ready, completed;
 
 static void walk(const unsigned char *at, size_t size) {
     while (size) {
@@ -117,6 +117,7 @@ static void walk(const unsigned char *at, size_t size) {
         switch (header[0]) {
         case 'D': rows++; break;
         case 'Z': ready++; break;
+        case 'C': completed++; break;
         case 'G': copy_ready++; break;
         case 'E': die("server", size ? (const char *)at : "error");
         }
@@ -256,6 +257,58 @@ static void copy_in(const char *sql, const unsigned char *stream, size_t size) {
     until_ready(1);
 }
 
+/* data.written(): the INSERT's rows, bound one by one to a statement that is prepared already; one Sync. */
+static void put_inserts(long count) {
+    for (int32_t i = 0; i < count; i++) {
+        char text[32];
+        int length = snprintf(text, sizeof text, "name-%011d", i % 1000);
+        double value = i * 0.5;
+        uint64_t bits;
+        memcpy(&bits, &value, 8);
+        size_t at = begin_message('B');
+        put_text(""), put_text("s");
+        put16(1), put16(1); /* all parameters binary */
+        put16(3);
+        put32(4), put32(i);
+        put32(length), put(text, (size_t)length);
+        put32(8), put64(bits);
+        put16(0);
+        end_message(at);
+        at = begin_message('E');
+        put_text("");
+        put32(0);
+        end_message(at);
+    }
+    put_sync();
+}
+
+static void execute_many(const char *sql, long count, long operations) {
+    size_t at = begin_message('P');
+    put_text("s");
+    put_text(sql);
+    put16(0); /* the server says int4, text, float8 */
+    end_message(at);
+    put_sync();
+    flush();
+    until_ready(1);
+    double wall = 0, cpu = 0;
+    for (long i = -1; i < operations; i++) { /* the first one warms up */
+        simple_query("truncate bench_write");
+        flush();
+        until_ready(1);
+        Clock start = clock_now();
+        put_inserts(count);
+        flush_and_receive();
+        until_ready(1);
+        Clock end = clock_now();
+        if (completed != count + 1) die("wrong answer", "number of inserts"); /* and TRUNCATE's */
+        completed = 0;
+        if (i >= 0) wall += end.wall - start.wall, cpu += end.cpu - start.cpu;
+    }
+    Clock now = clock_now(), start = {now.wall - wall, now.cpu - cpu};
+    print_result(start, operations);
+}
+
 static long setting(const char *name) {
     const char *text = getenv(name);
     if (!text) die("missing in the environment", name);
@@ -286,6 +339,11 @@ int main(int count, char **words) {
         }
         Clock now = clock_now(), start = {now.wall - wall, now.cpu - cpu};
         print_result(start, operations);
+        return 0;
+    }
+
+    if (!strcmp(which, "execute_many")) {
+        execute_many(sql, rows_each, operations);
         return 0;
     }
 
