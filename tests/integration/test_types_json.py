@@ -503,3 +503,84 @@ async def test_big_numbers_are_exact(db):
     for text in ("12345678901234567890123", "-12345678901234567890123456789012345678901234567890"):
         found = await same(db, f"'{text}'::jsonb")
         assert (type(found), found) == (int, int(text))
+
+
+# ---- many documents: names and short texts that they have in common are made once
+
+
+def text_of(value):
+    """Without `json.dumps`' escapes, and now and then with others, and white space."""
+    return st.one_of(
+        st.just(json.dumps(value)),
+        st.just(json.dumps(value, ensure_ascii=False)),
+        st.just(json.dumps(value, indent=1)),
+        st.just(json.dumps(value, separators=(",", ":"))),
+    )
+
+
+ALIKE = [
+    "a",
+    "ab",
+    "b",
+    'a"b',
+    "a\\b",
+    "a\nb",
+    "",
+    "é",
+    "aé",
+    "x" * 7,
+    "x" * 8,
+    "x" * 9,
+    "abcdefg",
+    "abcdefgh",
+]
+NAMES = st.sampled_from([*ALIKE, "n" * 30, "n" * 31, "n" * 32, "n" * 40, "n" * 30 + "m"])
+TEXTS = st.sampled_from([
+    *ALIKE, "ö", "ööö", "x" * 15 + "y", "x" * 16, "x" * 17, "x" * 20, "12345678-12345678", "12345678912345678", "1234567812345678",
+]) | st.text("ab", max_size=18)  # fmt: skip
+TREES = st.recursive(
+    TEXTS | st.integers(-9, 99_999) | st.none() | st.booleans() | st.decimals(-999, 999, places=3).map(float),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+def test_many_documents_are_each_what_they_are(runner, db):
+    @given(st.lists(TREES, min_size=1, max_size=12), st.data())
+    @settings(max_examples=100, deadline=None)
+    def check(trees, data):
+        texts = [data.draw(text_of(tree)) for tree in trees] * 6
+
+        async def body():
+            return await db.fetch_column("select unnest($1::text[])::json", texts)
+
+        rows = runner.run(body())
+        assert rows == [json.loads(text) for text in texts]
+        assert [json.dumps(row) for row in rows] == [json.dumps(json.loads(text)) for text in texts]
+
+    check()
+
+
+async def test_a_name_is_not_expected_where_it_would_be_malformed(connect, proxy):
+    """The names of earlier documents have a quote; in one it comes without its backslash."""
+    damaged = False
+
+    def alter(kind, body):
+        return body.replace(rb'"a\"b"', b'"a"b" ') if kind == b"D" and damaged else body
+
+    db = await connect(to=proxy(alter=alter))
+    sql = r"""select ('{"a\"b": ' || g || ', "b": 2}')::json from generate_series(1, 200) g"""
+    assert await db.fetch_column(sql) == [{'a"b': n, "b": 2} for n in range(1, 201)]
+    damaged = True
+    with pytest.raises(DataError, match="expected ':'"):
+        await db.fetch_column(sql)
+
+
+async def test_texts_are_not_kept_beyond_their_result(db):
+    sql = "select jsonb_build_object('a', 'secret ' || g % 3) from generate_series(1, 300) g"
+    rows = await db.fetch_all(sql)
+    first, again = rows[0][0]["a"], rows[3][0]["a"]
+    assert first is again
+    other = (await db.fetch_all(sql))[0][0]["a"]
+    assert other == first
+    assert other is not first

@@ -16,7 +16,7 @@ use pyo3::types::PyList;
 
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
-use crate::convert::{Rules, short_repr};
+use crate::convert::{Rules, json, short_repr};
 use crate::copy_out::CopyOut;
 use crate::error;
 use crate::feed::Fed;
@@ -342,7 +342,7 @@ impl Run {
             return self.build_all(py, frames, count, wanted);
         }
         let mut unborn = std::mem::take(&mut self.unborn);
-        let built = unborn.hold_back(|| self.build_all(py, frames, count, wanted));
+        let built = unborn.hold_back(|| json::sharing_texts(|| self.build_all(py, frames, count, wanted)));
         self.unborn = unborn;
         built
     }

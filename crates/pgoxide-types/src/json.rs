@@ -36,6 +36,12 @@ pub trait Sink {
     fn string(&mut self, value: &str) -> Result<(), Self::Error>;
     /// The name of the object member whose value comes next, unescaped. Names may repeat.
     fn key(&mut self, name: &str) -> Result<(), Self::Error>;
+    /// `text` begins behind the opening quote of a name. A sink that finds there a name it expected, and its closing quote, takes
+    /// it, so that it is not read; it says how long it is. Names with escapes, quotes or control characters are not for it.
+    #[inline]
+    fn expected_key(&mut self, _text: &[u8]) -> Option<usize> {
+        None
+    }
     /// `[`.
     fn begin_array(&mut self) -> Result<(), Self::Error>;
     /// `]`.
@@ -79,6 +85,44 @@ enum Container {
     Object,
 }
 
+/// The containers that are open, the innermost in the lowest bit.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    bits: u64,
+    /// Those further out, 64 in each.
+    outer: Vec<u64>,
+}
+
+impl Open {
+    #[inline]
+    fn push(&mut self, container: Container) {
+        if self.depth.is_multiple_of(64) && self.depth > 0 {
+            self.outer.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(container == Container::Object);
+        self.depth += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.bits >>= 1;
+        if self.depth.is_multiple_of(64) && self.depth > 0 {
+            self.bits = self.outer.pop().unwrap_or(0);
+        }
+    }
+
+    #[inline]
+    fn innermost(&self) -> Option<Container> {
+        match self.depth {
+            0 => None,
+            _ if self.bits & 1 == 1 => Some(Container::Object),
+            _ => Some(Container::Array),
+        }
+    }
+}
+
 struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -89,7 +133,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn run<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
-        let mut open: Vec<Container> = Vec::new();
+        let mut open = Open::default();
         self.skip_space();
         'value: loop {
             match self.next() {
@@ -115,7 +159,7 @@ impl<'a> Parser<'a> {
             }
             // Behind a value, or before the end of a container without any.
             loop {
-                match (open.last(), self.next()) {
+                match (open.innermost(), self.next()) {
                     (Some(Container::Object), Some(b',')) => {
                         self.step();
                         self.member(sink, "a member name")?;
@@ -144,7 +188,10 @@ impl<'a> Parser<'a> {
         if self.next() != Some(b'"') {
             return Err(self.unexpected(expected).into());
         }
-        sink.key(self.string()?)?;
+        match sink.expected_key(self.bytes.get(self.at + 1..).unwrap_or_default()) {
+            Some(length) => self.at += length + 2,
+            None => sink.key(self.string()?)?,
+        }
         self.skip_space();
         if self.next() != Some(b':') {
             return Err(self.unexpected("':'").into());
@@ -179,8 +226,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn open(&mut self, open: &mut Vec<Container>, container: Container) -> Result<()> {
-        if open.len() == MAX_DEPTH {
+    fn open(&mut self, open: &mut Open, container: Container) -> Result<()> {
+        if open.depth == MAX_DEPTH {
             return Err(ValueError::out_of_range(NAME, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         open.push(container);
@@ -257,6 +304,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The string at the cursor (on its opening quote), unescaped.
+    #[inline]
     fn string(&mut self) -> Result<&str> {
         self.at += 1;
         let start = self.at;
@@ -265,6 +313,12 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(self.piece(start, self.at - 1));
         }
+        self.unescaped(start)
+    }
+
+    /// The same of a string that begins at `start` and is more than plain characters from the cursor on.
+    #[cold]
+    fn unescaped(&mut self, start: usize) -> Result<&str> {
         self.scratch.clear();
         self.scratch.push_str(self.piece(start, self.at));
         loop {
@@ -414,7 +468,11 @@ const fn stops_in(word: u64) -> u64 {
 #[must_use]
 pub fn float_is_exact(literal: &str) -> Option<f64> {
     let significand = Significand::of(literal.as_bytes())?;
-    let value: f64 = literal.parse().ok()?;
+    let value: f64 = match significand.quotient() {
+        Some(value) if literal.starts_with('-') => -value,
+        Some(value) => value,
+        None => literal.parse().ok()?,
+    };
     if significand.width == 0 {
         return Some(value); // zero of any spelling, with its sign
     }
@@ -485,6 +543,19 @@ impl Significand {
         }
         let width = seen - zeros;
         Some(Self { width, digits, magnitude: if width == 0 { 0 } else { before - 1 + exponent } })
+    }
+
+    /// The float, where one division of exact floats gives it, which rounds as it must: most numbers with a fraction.
+    #[inline]
+    fn quotient(&self) -> Option<f64> {
+        // The powers of ten that are floats.
+        const TENS: [f64; 23] = [
+            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+            1e19, 1e20, 1e21, 1e22,
+        ];
+        // Digits behind the point.
+        let places = usize::try_from(i64::try_from(self.width).ok()? - 1 - self.magnitude).ok()?;
+        (self.width <= 15).then(|| TENS.get(places)).flatten().map(|ten| self.digits as f64 / ten)
     }
 }
 
@@ -677,6 +748,89 @@ mod tests {
         assert!(events(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(matches!(events(nested(MAX_DEPTH + 1).as_bytes()), Err(ValueError::OutOfRange { .. })));
         assert!(events("{\"a\":".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn containers_close_as_they_were_opened() {
+        for depth in [1, 2, 63, 64, 65, 127, 128, 129, 200] {
+            // By turns, by three and all alike: the kinds of 64 fill a word.
+            for period in [1, 2, 3, 300] {
+                let object = |level: usize| level.is_multiple_of(period);
+                let open: String = (0..depth).map(|level| if object(level) { "{\"k\":" } else { "[" }).collect();
+                let closers: Vec<char> = (0..depth).rev().map(|level| if object(level) { '}' } else { ']' }).collect();
+                let text = |closers: &[char]| format!("{open}0{}", closers.iter().collect::<String>());
+                assert!(events(text(&closers).as_bytes()).is_ok(), "{depth} {period}");
+                for at in 0..depth {
+                    let mut wrong = closers.clone();
+                    wrong[at] = if wrong[at] == '}' { ']' } else { '}' };
+                    assert!(events(text(&wrong).as_bytes()).is_err(), "{depth} {period} {at}");
+                }
+            }
+        }
+    }
+
+    /// Expects the name "k", whatever was before.
+    #[derive(Default)]
+    struct Expecting(Log, usize);
+
+    impl Sink for Expecting {
+        type Error = ValueError;
+        fn null(&mut self) -> Result<()> {
+            self.0.null()
+        }
+        fn boolean(&mut self, value: bool) -> Result<()> {
+            self.0.boolean(value)
+        }
+        fn integer(&mut self, literal: &str) -> Result<()> {
+            self.0.integer(literal)
+        }
+        fn number(&mut self, literal: &str) -> Result<()> {
+            self.0.number(literal)
+        }
+        fn string(&mut self, value: &str) -> Result<()> {
+            self.0.string(value)
+        }
+        fn key(&mut self, name: &str) -> Result<()> {
+            self.0.key(name)
+        }
+        fn expected_key(&mut self, text: &[u8]) -> Option<usize> {
+            text.starts_with(b"k\"").then(|| {
+                self.1 += 1;
+                self.0.key("k").unwrap();
+                1
+            })
+        }
+        fn begin_array(&mut self) -> Result<()> {
+            self.0.begin_array()
+        }
+        fn end_array(&mut self) -> Result<()> {
+            self.0.end_array()
+        }
+        fn begin_object(&mut self) -> Result<()> {
+            self.0.begin_object()
+        }
+        fn end_object(&mut self) -> Result<()> {
+            self.0.end_object()
+        }
+    }
+
+    #[test]
+    fn expected_names() {
+        for (text, met) in [
+            (r#"{"k":1}"#, 1),
+            (r#"{ "k" : {"k" :2}, "kk": 3, "\u006b": 4, "": 5}"#, 2),
+            (r#"["k", {"k": "k"}]"#, 1),
+            (r#"{"k"}"#, 1),
+            (r#"{"k" "k"}"#, 1),
+            (r#"{"k"#, 0),
+            (r#"{""#, 0),
+            ("{", 0),
+        ] {
+            let mut sink = Expecting::default();
+            let parsed = parse(text.as_bytes(), &mut sink).map(|()| sink.0.0.trim_end().to_owned());
+            assert_eq!(parsed, events(text.as_bytes()), "{text}");
+            assert_eq!(sink.1, met, "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 use smallvec::SmallVec;
 
 use super::{Converted, JsonAs, MAX_DEPTH, Rules, plain_text, refuse, short_repr, wrong_type};
+use crate::ffi::list::ListBuilder;
 use crate::ffi::{unborn, unicode};
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -38,7 +39,7 @@ struct Builder<'py> {
     values: SmallVec<[Bound<'py, PyAny>; 32]>,
     /// Where among them each container begins that is not closed.
     open: SmallVec<[usize; 8]>,
-    keys: Keys,
+    seen: Seen,
 }
 
 impl<'py> Builder<'py> {
@@ -51,16 +52,19 @@ impl<'py> Builder<'py> {
 impl wire::Sink for Builder<'_> {
     type Error = Fault;
 
+    #[inline]
     fn null(&mut self) -> Result<(), Fault> {
         self.put(self.py.None().into_bound(self.py));
         Ok(())
     }
 
+    #[inline]
     fn boolean(&mut self, value: bool) -> Result<(), Fault> {
         self.put(PyBool::new(self.py, value).to_owned().into_any());
         Ok(())
     }
 
+    #[inline]
     fn integer(&mut self, literal: &str) -> Result<(), Fault> {
         let number = match literal.parse::<i64>() {
             Ok(small) => small.into_pyobject(self.py).map_err(PyErr::from)?.into_any(),
@@ -71,6 +75,7 @@ impl wire::Sink for Builder<'_> {
         Ok(())
     }
 
+    #[inline]
     fn number(&mut self, literal: &str) -> Result<(), Fault> {
         let number = match wire::float_is_exact(literal) {
             Some(float) => PyFloat::new(self.py, float).into_any(),
@@ -80,17 +85,28 @@ impl wire::Sink for Builder<'_> {
         Ok(())
     }
 
+    #[inline]
     fn string(&mut self, value: &str) -> Result<(), Fault> {
-        self.put(unicode::from_utf8(self.py, value.as_bytes())?.into_any());
+        let text = self.seen.text(self.py, value.as_bytes())?;
+        self.put(text.into_any());
         Ok(())
     }
 
+    #[inline]
     fn key(&mut self, value: &str) -> Result<(), Fault> {
-        let key = self.keys.get(self.py, value.as_bytes())?;
+        let key = self.seen.keys.get(self.py, value.as_bytes())?;
         self.put(key.into_any());
         Ok(())
     }
 
+    #[inline]
+    fn expected_key(&mut self, text: &[u8]) -> Option<usize> {
+        let (key, length) = self.seen.keys.expected(self.py, text)?;
+        self.put(key.into_any());
+        Some(length)
+    }
+
+    #[inline]
     fn begin_array(&mut self) -> Result<(), Fault> {
         self.open.push(self.values.len());
         Ok(())
@@ -98,12 +114,13 @@ impl wire::Sink for Builder<'_> {
 
     fn end_array(&mut self) -> Result<(), Fault> {
         let begin = self.open.pop().unwrap_or(0);
-        let list = PyList::new(self.py, self.values.drain(begin..))?;
-        unborn::hold_back(&list);
-        self.put(list.into_any());
+        let mut list = ListBuilder::new(self.py, self.values.len() - begin)?;
+        self.values.drain(begin..).for_each(|value| list.push(value));
+        self.put(list.finish().into_any());
         Ok(())
     }
 
+    #[inline]
     fn begin_object(&mut self) -> Result<(), Fault> {
         self.open.push(self.values.len());
         Ok(())
@@ -126,46 +143,137 @@ impl wire::Sink for Builder<'_> {
     }
 }
 
+/// What earlier documents had. It is taken out by whoever decodes a document; another one meanwhile, started by code that
+/// making an object may run, begins without.
+static SEEN: Mutex<Seen> = Mutex::new(Seen { keys: Keys { known: Vec::new(), last: 0 }, texts: None });
+
+struct Seen {
+    keys: Keys,
+    /// Only while one result is read.
+    texts: Option<Texts>,
+}
+
+impl Seen {
+    fn take() -> Self {
+        let mut seen = lock(&SEEN);
+        Self { keys: std::mem::take(&mut seen.keys), texts: seen.texts.take() }
+    }
+
+    /// For the next document.
+    fn give_back(self) {
+        let replaced = std::mem::replace(&mut *lock(&SEEN), self);
+        drop(replaced);
+    }
+
+    #[inline]
+    fn text<'py>(&mut self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        match &mut self.texts {
+            Some(texts) => texts.get(py, text),
+            None => unicode::from_utf8(py, text),
+        }
+    }
+}
+
+/// Runs `read`, which reads documents of one result: short texts that they have in common are made once.
+pub(crate) fn sharing_texts<R>(read: impl FnOnce() -> R) -> R {
+    lock(&SEEN).texts = Some(Texts::default());
+    let result = read();
+    // No value of the user's is kept.
+    let texts = lock(&SEEN).texts.take();
+    drop(texts);
+    result
+}
+
+/// Texts by their length and their first and last bytes, which is all there is of such short ones.
+#[derive(Default)]
+struct Texts(Vec<Option<(Tag, Py<PyString>)>>);
+
+type Tag = (u64, u64, usize);
+
+impl Texts {
+    const COUNT: usize = 256;
+
+    #[inline]
+    fn get<'py>(&mut self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        let Some(tag) = Self::tag(text) else { return unicode::from_utf8(py, text) };
+        if self.0.is_empty() {
+            self.0.resize_with(Self::COUNT, || None);
+        }
+        let known = &mut self.0[place(text) % Self::COUNT];
+        if let Some((same, text)) = known
+            && *same == tag
+        {
+            return Ok(text.bind(py).clone());
+        }
+        let made = unicode::from_utf8(py, text)?;
+        *known = Some((tag, made.clone().unbind()));
+        Ok(made)
+    }
+
+    #[inline]
+    fn tag(text: &[u8]) -> Option<Tag> {
+        let (first, last) = match text.len() {
+            2..4 => (u16::from_le_bytes(*text.first_chunk()?).into(), u16::from_le_bytes(*text.last_chunk()?).into()),
+            4..8 => (u32::from_le_bytes(*text.first_chunk()?).into(), u32::from_le_bytes(*text.last_chunk()?).into()),
+            8..=16 => (u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?)),
+            _ => return None,
+        };
+        Some((first, last, text.len()))
+    }
+}
+
 /// The names of members seen lately. Documents of one table have the same ones: each is made and hashed once, and dicts
 /// find them by identity. No value of the user's is kept.
 #[derive(Default)]
-struct Keys(Vec<Known>);
+struct Keys {
+    known: Vec<Known>,
+    /// The place of the last one.
+    last: usize,
+}
 
 /// A name, as the bytes of the document and as Python has it.
 #[derive(Default)]
 struct Known {
     length: usize,
-    name: [u8; Keys::LONGEST],
+    /// With its closing quote.
+    name: [u8; Keys::LONGEST + 1],
+    /// It stands in documents as it is.
+    plain: bool,
     key: Option<Py<PyString>>,
+    /// The place of the one that followed it.
+    next: usize,
 }
 
-/// Taken out by whoever decodes a document; another one meanwhile, started by code that making an object may run, makes
-/// its keys anew.
-static KEYS: Mutex<Keys> = Mutex::new(Keys(Vec::new()));
+impl Known {
+    /// `text` begins with it and its closing quote.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        match (text.first_chunk(), self.name.first_chunk()) {
+            (Some(text), Some(name)) if self.length < 8 => {
+                let differs = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*name);
+                differs << (56 - 8 * self.length) == 0
+            }
+            _ => text.starts_with(self.name.get(..=self.length).unwrap_or(b"\"")),
+        }
+    }
+}
 
 impl Keys {
     const COUNT: usize = 512;
-    const LONGEST: usize = 32;
-
-    fn take() -> Self {
-        std::mem::take(&mut *lock(&KEYS))
-    }
-
-    /// For the next document.
-    fn give_back(self) {
-        let replaced = std::mem::replace(&mut *lock(&KEYS), self);
-        drop(replaced);
-    }
+    const LONGEST: usize = 31;
 
     #[inline]
     fn get<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
         if name.len() > Self::LONGEST {
             return unicode::from_utf8(py, name);
         }
-        if self.0.is_empty() {
-            self.0.resize_with(Self::COUNT, Known::default);
+        if self.known.is_empty() {
+            self.known.resize_with(Self::COUNT, Known::default);
         }
-        let known = &mut self.0[place(name) % Self::COUNT];
+        let at = place(name) % Self::COUNT;
+        self.known[self.last].next = at;
+        self.last = at;
+        let known = &mut self.known[at];
         if let Some(key) = &known.key
             && known.name.get(..known.length) == Some(name)
         {
@@ -174,12 +282,28 @@ impl Keys {
         let made = unicode::from_utf8(py, name)?;
         known.length = name.len();
         known.name[..name.len()].copy_from_slice(name);
+        known.name[name.len()] = b'"';
+        known.plain = name.iter().all(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\'));
         known.key = Some(made.clone().unbind());
         Ok(made)
     }
+
+    /// The name that followed the last one before, if `text` begins with it; and its length. Documents of one table have their
+    /// members in the same order, so that most names are only compared.
+    #[inline]
+    fn expected<'py>(&mut self, py: Python<'py>, text: &[u8]) -> Option<(Bound<'py, PyString>, usize)> {
+        let next = self.known.get(self.last)?.next;
+        let known = self.known.get(next)?;
+        let key = known.key.as_ref().filter(|_| known.plain)?;
+        if !known.begins(text) {
+            return None;
+        }
+        self.last = next;
+        Some((key.bind(py).clone(), known.length))
+    }
 }
 
-/// Where a name is kept: by its length, its beginning and its end. A bad choice costs time only: names displace each other.
+/// Where a text is kept: by its length, its beginning and its end. A bad choice costs time only: texts displace each other.
 #[inline]
 fn place(name: &[u8]) -> usize {
     let mix = |one: u64, other: u64| {
@@ -213,9 +337,9 @@ fn repeated(py: Python<'_>, members: &[Bound<'_, PyAny>]) -> PyErr {
 }
 
 pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
-    let mut builder = Builder { py, values: SmallVec::new(), open: SmallVec::new(), keys: Keys::take() };
+    let mut builder = Builder { py, values: SmallVec::new(), open: SmallVec::new(), seen: Seen::take() };
     let parsed = wire::parse(raw, &mut builder);
-    builder.keys.give_back();
+    builder.seen.give_back();
     match parsed {
         Ok(()) => {
             let document = builder.values.pop().unwrap_or_else(|| py.None().into_bound(py));

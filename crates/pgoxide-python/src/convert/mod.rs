@@ -16,7 +16,7 @@ mod hstore;
 mod inet;
 mod int;
 mod interval;
-mod json;
+pub(crate) mod json;
 mod lsn;
 mod macaddr;
 mod money;
