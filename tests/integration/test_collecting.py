@@ -41,8 +41,8 @@ def alive(references: list[weakref.ref[Any]]) -> int:
 class AsyncWatched(pgoxide.AsyncConnection):
     made: ClassVar[list[weakref.ref[Any]]] = []
 
-    def __new__(cls, **options: Any) -> Any:
-        self = super().__new__(cls, **options)
+    def __new__(cls, of: Any, /) -> Any:
+        self = super().__new__(cls, of)
         cls.made.append(weakref.ref(self))
         return self
 
@@ -50,8 +50,8 @@ class AsyncWatched(pgoxide.AsyncConnection):
 class Watched(pgoxide.Connection):
     made: ClassVar[list[weakref.ref[Any]]] = []
 
-    def __new__(cls, **options: Any) -> Any:
-        self = super().__new__(cls, **options)
+    def __new__(cls, of: Any, /) -> Any:
+        self = super().__new__(cls, of)
         cls.made.append(weakref.ref(self))
         return self
 

@@ -379,6 +379,10 @@ impl BatchBuilder {
     fn add(&self, verb: Verb, asked: Asked<'_>) -> PyResult<Py<BatchReply>> {
         let session = self.session();
         let py = asked.sql.py();
+        match &self.client {
+            Client::Async(client) => client.get().check_mine(py)?,
+            Client::Blocking(client) => client.get().check_mine(py)?,
+        }
         let place = session.admit(py, self.via.as_ref())?;
         let prepared = asked.prepared(session)?;
         if let Place::Now(standing) = place

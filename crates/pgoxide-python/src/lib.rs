@@ -7,6 +7,7 @@ mod awaitable;
 mod batch;
 mod blocking_client;
 mod call;
+mod client_options;
 mod convert;
 mod copy_options;
 mod copy_out;
@@ -22,6 +23,7 @@ mod introspect;
 mod io;
 mod job;
 mod known;
+mod lending;
 mod named;
 mod open_streams;
 mod outsiders;
@@ -58,6 +60,8 @@ mod _core {
     use crate::batch::{BatchBuilder, BatchReply};
     #[pymodule_export]
     use crate::blocking_client::BlockingClient;
+    #[pymodule_export]
+    use crate::client_options::ClientOptions;
     #[pymodule_export]
     use crate::convert::table::codecs;
     #[pymodule_export]

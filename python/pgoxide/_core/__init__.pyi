@@ -4,6 +4,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 `from pgoxide._core import …` is how to import from it.
 
 - `async_client.pyi`, `blocking_client.pyi`: the verbs of the two connection classes
+- `client_options.pyi`: what they are made of
 - `awaitable.pyi`: what an asynchronous verb returns
 - `batch.pyi`: several statements in one flight
 - `pool.pyi`: the verbs of the two pools; `arguments.pyi`: arguments that are kept
@@ -23,6 +24,7 @@ from pgoxide._core.async_client import AsyncClient, Reader
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
+from pgoxide._core.client_options import ClientOptions
 from pgoxide._core.copy_text import copy_format, knows_types
 from pgoxide._core.feed import Feed
 from pgoxide._core.fork import forked
@@ -46,6 +48,7 @@ __all__ = [
     "BatchBuilder",
     "BatchReply",
     "Client",
+    "ClientOptions",
     "CommandTag",
     "Feed",
     "PoolCore",

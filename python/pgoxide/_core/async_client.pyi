@@ -6,10 +6,10 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, final, over
 
 from pgoxide._core.awaitable import Reply
 from pgoxide._core.batch import BatchBuilder
+from pgoxide._core.client_options import ClientOptions
 from pgoxide._core.feed import Feed
 from pgoxide._core.portal import AsyncPortal
 from pgoxide._core.prepared import Prepared
-from pgoxide._core.registry import TypeRegistry
 from pgoxide._core.script import ScriptResult
 from pgoxide._core.stream import AsyncStream
 from pgoxide._core.tag import CommandTag
@@ -41,31 +41,8 @@ class AsyncClient:
     in; a call from elsewhere raises InterfaceError.
     """
 
-    def __new__(
-        cls,
-        *,
-        nonce: str,
-        statement_cache_size: int,
-        statement_cache_longest: int,
-        statement_cache_lifetime: float | None,
-        beyond: str,
-        float4: str,
-        timestamptz_zone: object,
-        naive_timestamptz: str,
-        duplicate_columns: str,
-        array_bounds: str,
-        money: int | None,
-        json: str,
-        json_null: str,
-        type_registry: TypeRegistry | None,
-        codecs: Sequence[tuple[str | int, object, str, bool, bool]],
-        max_message: int,
-        max_queued: int,
-        max_queued_hard: int,
-        command_timeout: float | None,
-        stream_wait_warning: float | None,
-    ) -> Self:
-        """Not yet opened. Called by `connect()`, which checks the values: see `pgoxide.driver.options`."""
+    def __new__(cls, of: ClientOptions | AsyncClient, /) -> Self:
+        """Of options: not yet opened. Of a client: the same one, for one acquisition of it from its pool; only the newest counts."""
 
     @overload
     def fetch_all(
@@ -600,6 +577,13 @@ class AsyncClient:
     def transaction_status(self) -> Literal["idle", "in transaction", "failed transaction"]:
         """Where the session stood at the last ReadyForQuery."""
 
+    def _check_mine(self) -> None:
+        """Raises InterfaceError when its user has given it back to its pool."""
+    def _end_lease(self) -> None:
+        """Whoever has it from the pool has it no longer."""
+    @property
+    def _given_back(self) -> bool:
+        """Whether it is a user's who has given it back."""
     @property
     def closed(self) -> bool:
         """Whether the session has ended, by either side."""

@@ -16,7 +16,7 @@ from pgoxide import statement
 if TYPE_CHECKING:
     from pgoxide.statement import Plan
 
-__all__ = ["TOKENS", "place"]
+__all__ = ["TOKENS", "Lease", "place"]
 
 TOKENS: ContextVar[tuple[object, ...]] = ContextVar("pgoxide transactions", default=())
 """Tokens of the transactions this context owns, on any connection."""
@@ -35,3 +35,16 @@ def place(plan: Plan[Any]) -> str:
     code = generator.gi_code
     line = code.co_firstlineno if generator.gi_frame is None else generator.gi_frame.f_lineno
     return f"{generator.__qualname__}, {code.co_filename}:{line}"
+
+
+class Lease:
+    """What is made through a pool's connection, and would outlive its user's having it, asks this whether it still counts."""
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        self.over: bool = False
+
+    def __reduce__(self) -> tuple[type[Lease], tuple[()]]:
+        """Another process cannot know."""
+        return Lease, ()

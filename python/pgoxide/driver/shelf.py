@@ -243,20 +243,23 @@ class Shelf(_core.PoolCore):
 
     def _release(self, db: Connection) -> None:
         """Its user gives it back: the reset is written, and not waited for."""
+        whole = db._whole or db
         with self._lock:
-            member = self._shelf.get(db)
-            if member is None:
-                if db._pool is self:
-                    return  # lost meanwhile, and forgotten
+            member = self._shelf.get(whole)
+            if member is None and db._pool is not self:
                 raise InterfaceError("this connection is not one of the pool's")
-            if member.standing != "used":
+            if db._given_back or (member is not None and member.standing != "used"):
                 raise InterfaceError("this connection has been given back before")
+            whole._end_lease()
+            if member is None:
+                return  # lost meanwhile, and forgotten
             member.standing = "resetting"
-        untouched = db._asked() == member.asked_before
         try:
-            db._park()
-            if not untouched and not db.closed:
-                member.resetting = db._reset(self._settings.reset, RESET_TIMEOUT)
+            whole._park()
+            # A call of another thread that was begun in time runs to its end, and counts.
+            untouched = whole.closed or whole._quiesce(RESET_TIMEOUT) == member.asked_before
+            if not untouched and not whole.closed:
+                member.resetting = whole._reset(self._settings.reset, RESET_TIMEOUT)
         except Error as error:
             self._do_note(error)
             self._give_up(member, "reset failed")
@@ -264,7 +267,7 @@ class Shelf(_core.PoolCore):
         except BaseException as error:
             # A second Ctrl-C: nobody knows how far it came.
             self._give_up(member, "reset failed")
-            db.abort(error)
+            whole.abort(error)
             raise
         self._put_back(member)
 

@@ -25,12 +25,13 @@ mod transaction;
 mod writing;
 
 use std::collections::BinaryHeap;
+use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{CancelDelivered, Limits, RequestId, Standing};
+use pgoxide_protocol::client::{CancelDelivered, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -41,19 +42,19 @@ pub(crate) use self::reader::Reader;
 use crate::awaitable::Awaitable;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
-use crate::convert::user::Listed;
+use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
 use crate::event_loop::LoopTies;
 use crate::feed::{CopyAsked, Feed, Filled};
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::Verb;
+use crate::lending::{Lent, given_back};
 use crate::named::{Given, SqlText};
 use crate::open_streams::OpenStreams;
 use crate::pool::PoolRouter;
 use crate::prepared::{Entry, Keep};
-use crate::registry::TypeRegistry;
-use crate::session::{Options, Place, Session};
+use crate::session::{Place, Session};
 use crate::spin::Wakeful;
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
@@ -78,6 +79,22 @@ enum Line {
 /// The core of `AsyncConnection`: its verbs, and what a transport needs.
 #[pyclass(frozen, subclass, weakref, module = "pgoxide._core")]
 pub(crate) struct AsyncClient {
+    core: Arc<Core>,
+    /// It is a user's of a pool, and whose `core` this is keeps it for the garbage collector.
+    lent: Option<Lent<Self>>,
+}
+
+impl Deref for AsyncClient {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// One connection, whoever has it.
+pub(crate) struct Core {
     pub(crate) session: Session,
     line: Mutex<Line>,
     /// Out while it is read into or decoded from.
@@ -140,9 +157,25 @@ impl AsyncClient {
         self.session.check_home(py)?;
         let running = pyimport::running_loop(py)?.call0()?;
         match self.ties.get() {
-            Some(own) if running.is(own) => Ok(()),
+            Some(own) if running.is(own) => self.check_mine(py),
             own => Err(wrong_loop(py, &running, own.is_some())),
         }
+    }
+
+    /// Raises when it was a user's, who has given it back.
+    #[inline]
+    pub(crate) fn check_mine(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_given_back() { Err(given_back(py)) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.is_over(&self.session))
+    }
+
+    /// They lead to the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 
     /// Raises when the current task has a stream open on this connection.
@@ -205,48 +238,21 @@ fn wrong_loop(py: Python<'_>, running: &Bound<'_, PyAny>, opened: bool) -> PyErr
 #[expect(clippy::too_many_arguments, reason = "Python hands them over by keyword")]
 #[pymethods]
 impl AsyncClient {
+    /// Of `ClientOptions`: a connection. Of a client: the same one, for one acquisition of it from its pool.
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, codecs, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
-    fn new(
-        py: Python<'_>,
-        nonce: String,
-        statement_cache_size: usize,
-        statement_cache_longest: usize,
-        statement_cache_lifetime: Option<f64>,
-        beyond: &str,
-        float4: &str,
-        timestamptz_zone: &Bound<'_, PyAny>,
-        naive_timestamptz: &str,
-        duplicate_columns: &str,
-        array_bounds: &str,
-        money: Option<u8>,
-        json: &str,
-        json_null: &str,
-        type_registry: Option<&Bound<'_, TypeRegistry>>,
-        codecs: Vec<Listed<'_>>,
-        max_message: usize,
-        max_queued: usize,
-        max_queued_hard: usize,
-        command_timeout: Option<f64>,
-        stream_wait_warning: Option<f64>,
-    ) -> PyResult<Self> {
-        let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let forms = call::Forms { array_bounds, money, json, json_null };
-        let rules = call::rules(
-            py,
-            beyond,
-            float4,
-            timestamptz_zone,
-            naive_timestamptz,
-            duplicate_columns,
-            &forms,
-            type_registry,
-            codecs,
-        )?;
-        let options = Options { rules: Arc::new(rules), max_queued_hard };
-        let limits = Limits { message: max_message, send_buffer: max_queued };
-        Ok(Self {
-            session: Session::new(crate::prepared::Statements::new(py, cache, nonce), limits, options),
+    #[pyo3(signature = (of, /))]
+    fn new(of: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = of.py();
+        if let Ok(whole) = of.cast::<Self>() {
+            let core = Arc::clone(&whole.get().core);
+            let lent = Lent::new(whole.clone().unbind(), &core.session);
+            return Ok(Self { core, lent: Some(lent) });
+        }
+        let given = of.cast::<ClientOptions>()?.get().take(py)?;
+        let (max_queued, default_timeout) = (given.max_queued, given.command_timeout);
+        let streaming = OpenStreams::new(given.stream_wait_warning);
+        let core = Core {
+            session: given.session(py),
             line: Mutex::new(Line::None),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             ties: LoopTies::default(),
@@ -263,9 +269,10 @@ impl AsyncClient {
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
             max_queued,
-            streaming: OpenStreams::new(stream_wait_warning),
-            default_timeout: command_timeout,
-        })
+            streaming,
+            default_timeout,
+        };
+        Ok(Self { core: Arc::new(core), lent: None })
     }
 
     // ---- the verbs -------------------------------------------------------------------------------------------
@@ -519,6 +526,9 @@ impl AsyncClient {
     /// now: the next one takes them along.
     pub(crate) fn _close_given_up(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Awaitable>>> {
         let (py, this) = (slf.py(), slf.get());
+        if this.is_given_back() {
+            return Ok(None);
+        }
         this.check_loop(py)?;
         if this.check_stream(py).is_err() || this.session.check_room(py).is_err() {
             return Ok(None);
@@ -606,8 +616,10 @@ impl AsyncClient {
     }
 
     /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.
-    fn reload_types(&self) {
+    fn reload_types(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_mine(py)?;
         self.session.options.rules.types.forget();
+        Ok(())
     }
 
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
@@ -731,24 +743,43 @@ impl AsyncClient {
     // ---- what is known without asking the server -------------------------------------------------------------
 
     /// The value the server last reported for a setting, or None.
-    fn parameter(&self, name: &Bound<'_, PyString>) -> Option<String> {
+    fn parameter(&self, name: &Bound<'_, PyString>) -> PyResult<Option<String>> {
+        self.check_mine(name.py())?;
         // No setting has a name that is no text.
-        name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned))
+        Ok(name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned)))
     }
 
     #[getter]
-    fn backend_pid(&self) -> Option<i32> {
-        lock(&self.session.state).conn.cancel_key().map(|key| key.process_id)
+    fn backend_pid(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        self.check_mine(py)?;
+        Ok(lock(&self.session.state).conn.cancel_key().map(|key| key.process_id))
     }
 
     #[getter]
-    fn transaction_status(&self) -> &'static str {
-        call::status_name(self.session.status())
+    fn transaction_status(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.check_mine(py)?;
+        Ok(call::status_name(self.session.status()))
     }
 
     #[getter]
     fn closed(&self) -> bool {
-        self.session.home.is_elsewhere() || self.session.is_ended()
+        self.session.home.is_elsewhere() || self.is_given_back() || self.session.is_ended()
+    }
+
+    /// Raises InterfaceError when its user has given it back.
+    fn _check_mine(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_mine(py)
+    }
+
+    /// Whoever has it from the pool has it no longer.
+    fn _end_lease(&self) {
+        self.session.lease.end();
+    }
+
+    /// Whether it is a user's who has given it back.
+    #[getter]
+    fn _given_back(&self) -> bool {
+        self.is_given_back()
     }
 
     /// Whether it was opened in a parent of this process.
@@ -759,10 +790,15 @@ impl AsyncClient {
 
     #[getter]
     fn statement_cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.check_mine(py)?;
         call::cache_stats(py, &self.session)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(lent) = &self.lent {
+            // What the connection refers to is its pool's object to visit: once.
+            return visit.call(&lent.whole);
+        }
         if let Some(hooks) = self.hooks.get() {
             visit.call(hooks)?;
         }
@@ -784,6 +820,9 @@ impl AsyncClient {
     }
 
     fn __clear__(&self, py: Python<'_>) {
+        if self.lent.is_some() {
+            return;
+        }
         let starting = lock(&self.starting).take();
         self.streaming.clear();
         let waiting = std::mem::take(&mut *lock(&self.room_wanted));

@@ -23,7 +23,9 @@ impl Reader {
     pub(super) fn keep(&self, client: &Bound<'_, AsyncClient>) {
         let mut busy = lock(&self.busy);
         if busy.is_none() {
-            *busy = Some(client.clone().unbind());
+            // What a pool's user has may be forgotten meanwhile, and says so.
+            let lent = client.get().lent.as_ref().map(|lent| lent.whole.clone_ref(client.py()));
+            *busy = Some(lent.unwrap_or_else(|| client.clone().unbind()));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::awaitable::Awaitable;
 use crate::error;
 use crate::job::{Run, Verb};
 use crate::known::Known;
+use crate::lending::given_back;
 use crate::pool::KeptAsked;
 use crate::session::{Outcome, Place, Session};
 use crate::sync::lock;
@@ -63,6 +64,12 @@ impl AsyncClient {
             Line::Descriptor(socket) => Self::read(slf, socket),
             Line::None | Line::Transport => Ok(()),
         }
+    }
+
+    /// Calls that wait for a block of whoever gave the connection back are not made any more.
+    pub(crate) fn turn_away_outsiders(&self, py: Python<'_>) -> PyResult<()> {
+        let outsiders = lock(&self.session.state).outsiders.take_all();
+        self.settle_held(py, outsiders.into_iter().map(|one| (one.into_job(), Err(given_back(py)))).collect())
     }
 
     /// Ends the streams that are open: their reader gives the connection back.

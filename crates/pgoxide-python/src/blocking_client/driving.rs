@@ -35,7 +35,7 @@ impl BlockingClient {
         if self.turn.keep(py, deadline.at)? { Ok(()) } else { Err(self.session.closed_error(py)) }
     }
 
-    pub(crate) const fn default_timeout(&self) -> Option<f64> {
+    pub(crate) fn default_timeout(&self) -> Option<f64> {
         self.default_timeout
     }
 
@@ -72,7 +72,7 @@ impl BlockingClient {
         via: Option<&Py<PyAny>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_room(py)?;
+        this.check_room(py)?;
         let size = call::batch_size(py, batch)?;
         let deadline = Deadline::after(asked.timeout.or(this.default_timeout));
         let prepared = asked.prepared(&this.session)?;

@@ -18,11 +18,12 @@ mod pooled;
 mod streaming;
 mod transaction;
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use pgoxide_protocol::buffer::RecvBuffer;
-use pgoxide_protocol::client::{Limits, RequestId, Standing};
+use pgoxide_protocol::client::{RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -30,16 +31,16 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use self::feeding::Feeding;
 use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
-use crate::convert::user::Listed;
+use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
 use crate::error;
 use crate::feed::{CopyAsked, Feed, Filled};
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Verb};
+use crate::lending::{Lent, given_back};
 use crate::named::{Given, SqlText};
-use crate::prepared::{Entry, Keep, Statements};
-use crate::registry::TypeRegistry;
-use crate::session::{Options, Reset, Session};
+use crate::prepared::{Entry, Keep};
+use crate::session::{Place, Reset, Session};
 use crate::spin::Spin;
 use crate::stream::{Flow, Stream};
 use crate::sync::lock;
@@ -56,6 +57,22 @@ const SLICE: Duration = Duration::from_millis(100);
 /// The core of `Connection`: its verbs, and what a transport needs.
 #[pyclass(frozen, subclass, weakref, module = "pgoxide._core", name = "Client")]
 pub(crate) struct BlockingClient {
+    core: Arc<Core>,
+    /// It is a user's of a pool, and whose `core` this is keeps it for the garbage collector.
+    lent: Option<Lent<Self>>,
+}
+
+impl Deref for BlockingClient {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// One connection, whoever has it.
+pub(crate) struct Core {
     pub(crate) session: Session,
     /// Locked as long as a system call uses it, so that it is closed, and its number used anew, by nobody meanwhile.
     socket: Mutex<Option<Socket>>,
@@ -98,62 +115,69 @@ impl Deadline {
     }
 }
 
+impl BlockingClient {
+    /// Raises when it was a user's, who has given it back.
+    #[inline]
+    pub(crate) fn check_mine(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_given_back() { Err(given_back(py)) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.is_over(&self.session))
+    }
+
+    /// As the session's own, for whoever has it.
+    #[inline]
+    pub(super) fn check_room(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_mine(py)?;
+        self.session.check_room(py)
+    }
+
+    /// As the session's own, for whoever has it.
+    #[inline]
+    pub(super) fn place(&self, py: Python<'_>, via: Option<&Py<PyAny>>) -> PyResult<Place> {
+        self.check_mine(py)?;
+        self.session.place(py, via)
+    }
+
+    /// As the session's own, for whoever has it.
+    #[inline]
+    pub(super) fn admit(&self, py: Python<'_>, via: Option<&Py<PyAny>>) -> PyResult<Place> {
+        self.check_mine(py)?;
+        self.session.admit(py, via)
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "Python hands them over by keyword")]
 #[pymethods]
 impl BlockingClient {
+    /// Of `ClientOptions`: a connection. Of a client: the same one, for one acquisition of it from its pool.
     #[new]
-    #[pyo3(signature = (*, nonce, statement_cache_size, statement_cache_longest, statement_cache_lifetime, beyond, float4, timestamptz_zone, naive_timestamptz, duplicate_columns, array_bounds, money, json, json_null, type_registry, codecs, max_message, max_queued, max_queued_hard, command_timeout, stream_wait_warning))]
-    fn new(
-        py: Python<'_>,
-        nonce: String,
-        statement_cache_size: usize,
-        statement_cache_longest: usize,
-        statement_cache_lifetime: Option<f64>,
-        beyond: &str,
-        float4: &str,
-        timestamptz_zone: &Bound<'_, PyAny>,
-        naive_timestamptz: &str,
-        duplicate_columns: &str,
-        array_bounds: &str,
-        money: Option<u8>,
-        json: &str,
-        json_null: &str,
-        type_registry: Option<&Bound<'_, TypeRegistry>>,
-        codecs: Vec<Listed<'_>>,
-        max_message: usize,
-        max_queued: usize,
-        max_queued_hard: usize,
-        command_timeout: Option<f64>,
-        stream_wait_warning: Option<f64>,
-    ) -> PyResult<Self> {
-        let cache = call::cache_rules(statement_cache_size, statement_cache_longest, statement_cache_lifetime);
-        let forms = call::Forms { array_bounds, money, json, json_null };
-        let rules = call::rules(
-            py,
-            beyond,
-            float4,
-            timestamptz_zone,
-            naive_timestamptz,
-            duplicate_columns,
-            &forms,
-            type_registry,
-            codecs,
-        )?;
-        let options = Options { rules: Arc::new(rules), max_queued_hard };
-        let limits = Limits { message: max_message, send_buffer: max_queued };
-        Ok(Self {
-            session: Session::new(Statements::new(py, cache, nonce), limits, options),
+    #[pyo3(signature = (of, /))]
+    fn new(of: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = of.py();
+        if let Ok(whole) = of.cast::<Self>() {
+            let core = Arc::clone(&whole.get().core);
+            let lent = Lent::new(whole.clone().unbind(), &core.session);
+            return Ok(Self { core, lent: Some(lent) });
+        }
+        let given = of.cast::<ClientOptions>()?.get().take(py)?;
+        let (turn, default_timeout) = (Turn::new(given.stream_wait_warning), given.command_timeout);
+        let core = Core {
+            session: given.session(py),
             socket: Mutex::new(None),
             line: OnceLock::new(),
             spin: OnceLock::new(),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
-            turn: Turn::new(stream_wait_warning),
+            turn,
             unknown: Mutex::new(None),
             feeding: Mutex::new(None),
             streaming: Mutex::new(None),
             hooks: OnceLock::new(),
-            default_timeout: command_timeout,
-        })
+            default_timeout,
+        };
+        Ok(Self { core: Arc::new(core), lent: None })
     }
 
     // ---- the verbs -------------------------------------------------------------------------------------------
@@ -397,8 +421,11 @@ impl BlockingClient {
 
     /// Has the server close the statements that were let go, unless no call can be made now: the next one takes them along.
     pub(crate) fn _close_given_up(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_given_back() {
+            return Ok(());
+        }
         let Some(_turn) = self.turn.take_if_free() else { return Ok(()) };
-        if self.session.check_room(py).is_err() {
+        if self.check_room(py).is_err() {
             return Ok(());
         }
         match self.session.close_request(py, self.session.next_id(), None)? {
@@ -425,7 +452,7 @@ impl BlockingClient {
         timeout: Option<f64>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_room(py)?;
+        this.check_room(py)?;
         let standing = this.begin_feeding(py, timeout, None)?;
         let asked = CopyAsked { sql: sql.0, columns, format, options, takes_raw, last };
         this.begin(py, Feed::copy(slf.as_any(), asked), standing)
@@ -444,7 +471,7 @@ impl BlockingClient {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_room(py)?;
+        this.check_room(py)?;
         let deadline = Deadline::after(call::timeout(py, timeout)?.or(this.default_timeout));
         let rows = columns.map(|entry| copy_rows(entry, into, format, options)).transpose()?;
         let id = this.session.next_id();
@@ -467,7 +494,7 @@ impl BlockingClient {
         commit: Option<Py<PyAny>>,
     ) -> PyResult<Feed> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_room(py)?;
+        this.check_room(py)?;
         let via = Via { token: commit.as_ref(), commit: commit.is_some() };
         let inside = this.begin_feeding(py, timeout, via.token)?;
         let made = Feed::many(slf.as_any(), Arc::clone(&prepared.0), last).and_then(|(feed, mut request)| {
@@ -483,8 +510,10 @@ impl BlockingClient {
     }
 
     /// What is known about types that are not built in is forgotten: each is asked for again when it is next met.
-    fn reload_types(&self) {
+    fn reload_types(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_mine(py)?;
         self.session.options.rules.types.forget();
+        Ok(())
     }
 
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
@@ -569,9 +598,15 @@ impl BlockingClient {
 
     // ---- for a pool ------------------------------------------------------------------------------------------
 
-    /// Its user gives it back: its verbs raise from now on.
+    /// Nobody has it from now on: a stream of this thread that is open ends.
     fn _park(&self, py: Python<'_>) {
         self.given_back(py);
+    }
+
+    /// Waits until the calls of other threads that were begun while they had it are over. The last request's number then.
+    fn _quiesce(&self, py: Python<'_>, timeout: f64) -> PyResult<RequestId> {
+        let _turn = self.take_turn(py, Deadline::after(Some(timeout)))?;
+        Ok(self.session.last_id())
     }
 
     /// Somebody has it: the pool itself if `routed`, whose statements may leave no transaction open.
@@ -610,31 +645,50 @@ impl BlockingClient {
     // ---- what is known without asking the server -------------------------------------------------------------
 
     /// The value the server last reported for a setting, or None.
-    fn parameter(&self, name: &Bound<'_, PyString>) -> Option<String> {
+    fn parameter(&self, name: &Bound<'_, PyString>) -> PyResult<Option<String>> {
+        self.check_mine(name.py())?;
         // No setting has a name that is no text.
-        name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned))
+        Ok(name.to_str().ok().and_then(|name| lock(&self.session.state).conn.parameter(name).map(str::to_owned)))
     }
 
     #[getter]
-    fn backend_pid(&self) -> Option<i32> {
-        lock(&self.session.state).conn.cancel_key().map(|key| key.process_id)
+    fn backend_pid(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        self.check_mine(py)?;
+        Ok(lock(&self.session.state).conn.cancel_key().map(|key| key.process_id))
     }
 
     #[getter]
-    fn transaction_status(&self) -> &'static str {
-        call::status_name(self.session.status())
+    fn transaction_status(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.check_mine(py)?;
+        Ok(call::status_name(self.session.status()))
     }
 
     /// Looks at the socket: a server that has gone is noticed before the next call.
     #[getter]
     fn closed(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.session.home.is_elsewhere() {
+        if self.session.home.is_elsewhere() || self.is_given_back() {
             return Ok(true);
         }
         if let Some(_turn) = self.turn.take_if_free() {
             self.look(py)?;
         }
         Ok(self.session.is_ended())
+    }
+
+    /// Raises InterfaceError when its user has given it back.
+    fn _check_mine(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_mine(py)
+    }
+
+    /// Whoever has it from the pool has it no longer.
+    fn _end_lease(&self) {
+        self.session.lease.end();
+    }
+
+    /// Whether it is a user's who has given it back.
+    #[getter]
+    fn _given_back(&self) -> bool {
+        self.is_given_back()
     }
 
     /// Whether it was opened in a parent of this process.
@@ -645,10 +699,15 @@ impl BlockingClient {
 
     #[getter]
     fn statement_cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.check_mine(py)?;
         call::cache_stats(py, &self.session)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(lent) = &self.lent {
+            // What the connection refers to is its pool's object to visit: once.
+            return visit.call(&lent.whole);
+        }
         if let Some(hooks) = self.hooks.get() {
             visit.call(hooks)?;
         }
@@ -656,6 +715,8 @@ impl BlockingClient {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        self.session.clear(py);
+        if self.lent.is_none() {
+            self.session.clear(py);
+        }
     }
 }

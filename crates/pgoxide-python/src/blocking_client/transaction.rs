@@ -22,13 +22,13 @@ impl BlockingClient {
         via: Option<&Py<PyAny>>,
     ) -> PyResult<(turn::Held<'_>, Standing)> {
         loop {
-            if let Place::Later(_) = self.session.place(py, via)? {
+            if let Place::Later(_) = self.place(py, via)? {
                 self.wait_for_owner(py, deadline)?;
                 continue;
             }
             let turn = self.take_turn(py, deadline)?;
             // While it waited the connection may have ended, or been taken by a transaction.
-            if let Place::Now(standing) = self.session.admit(py, via)? {
+            if let Place::Now(standing) = self.admit(py, via)? {
                 return Ok((turn, standing));
             }
         }
@@ -42,12 +42,12 @@ impl BlockingClient {
         via: Option<&Py<PyAny>>,
     ) -> PyResult<Standing> {
         loop {
-            if let Place::Later(_) = self.session.place(py, via)? {
+            if let Place::Later(_) = self.place(py, via)? {
                 self.wait_for_owner(py, deadline)?;
                 continue;
             }
             self.keep_turn(py, deadline)?;
-            match self.session.admit(py, via).inspect_err(|_| self.turn.give_back())? {
+            match self.admit(py, via).inspect_err(|_| self.turn.give_back())? {
                 Place::Now(standing) => return Ok(standing),
                 Place::Later(_) => self.turn.give_back(),
             }
@@ -87,7 +87,7 @@ impl BlockingClient {
     /// Enters a block, waiting until somebody else's has been left if it must.
     pub(crate) fn enter(slf: &Bound<'_, Self>, entry: Entry, caller: Caller) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
-        this.session.check_room(py)?;
+        this.check_room(py)?;
         let deadline = Deadline::after(this.default_timeout);
         let (mut entry, mut caller) = (entry, caller);
         loop {
@@ -106,6 +106,7 @@ impl BlockingClient {
         timeout: Option<f64>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
+        this.check_mine(py)?;
         if this.session.is_ended() {
             return this.session.leaving_well(py, token).map(|_| None);
         }
@@ -119,7 +120,7 @@ impl BlockingClient {
     /// Undoes what has been done in the block of `token`. None: there was nothing to undo.
     pub(crate) fn undo_block(slf: &Bound<'_, Self>, token: &Py<PyAny>, timeout: f64) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
-        if this.session.is_ended() {
+        if this.session.is_ended() || this.is_given_back() {
             return Ok(None);
         }
         let deadline = Deadline::after(Some(timeout));

@@ -133,17 +133,22 @@ impl PoolRouter {
             Some((pool, slot)) if pool.is(slf) => *slot,
             _ => return Err(error::interface_error(py, "this connection is not one of the pool's")),
         };
-        let untouched = {
+        let (client, untouched) = {
             let mut inner = lock(&this.inner);
-            let Some(member) = inner.members.of(slot, client) else { return Ok(()) };
-            if member.standing != Standing::Used {
+            let member = inner.members.of(slot, client);
+            if client.get().is_given_back() || member.as_ref().is_some_and(|one| one.standing != Standing::Used) {
                 drop(inner);
                 return Err(error::interface_error(py, "this connection has been given back before"));
             }
+            client.get().session.lease.end();
+            let Some(member) = member else { return Ok(()) };
             member.standing = Standing::Draining;
-            member.asked_before == client.get().session.last_id()
+            (member.client.clone_ref(py), member.asked_before == client.get().session.last_id())
         };
+        // From here on the pool's own object: what its user has counts no longer.
+        let client = client.bind(py);
         client.get().session.park();
+        client.get().turn_away_outsiders(py)?;
         if client.get().session.is_ended() {
             return Self::forget(slf, slot, client, "closed");
         }

@@ -154,7 +154,7 @@ impl Members {
 
     /// The member that `client` is.
     pub(super) fn of(&mut self, slot: usize, client: &Bound<'_, AsyncClient>) -> Option<&mut Member> {
-        self.get(slot).filter(|member| member.client.is(client))
+        self.get(slot).filter(|member| member.client.get().is_same(client.get()))
     }
 
     /// Forgets it. The caller drops what comes back once no lock is held.

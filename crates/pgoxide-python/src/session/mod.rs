@@ -52,6 +52,7 @@ use crate::error::{self, Kept};
 use crate::fork::Home;
 use crate::held::{Held, HeldCalls};
 use crate::job::{Job, Kind};
+use crate::lending::{Lease, given_back};
 use crate::outsiders::{Outsider, Outsiders};
 use crate::prepared::{Keep, Prepared, Statements};
 use crate::stream::{BatchEnd, Shared};
@@ -131,6 +132,8 @@ pub(crate) struct Session {
     pub(crate) surroundings: Surroundings,
     /// The process that may use it.
     pub(crate) home: Home,
+    /// Whose it is, of a pool.
+    pub(crate) lease: Lease,
 }
 
 impl Session {
@@ -154,6 +157,7 @@ impl Session {
             owner_changed: Condvar::new(),
             surroundings: Surroundings::default(),
             home: Home::here(),
+            lease: Lease::default(),
         }
     }
 
@@ -378,15 +382,6 @@ impl Session {
     pub(crate) fn status(&self) -> TransactionStatus {
         lock(&self.state).conn.status()
     }
-}
-
-#[cold]
-fn given_back(py: Python<'_>) -> PyErr {
-    error::interface_error(
-        py,
-        "this connection has been given back to its pool, which may have handed it to somebody else: acquire() another, and \
-         keep no reference beyond its block",
-    )
 }
 
 pub(crate) fn refusal_error(py: Python<'_>, body: &[u8], statement: &Prepared) -> PyErr {

@@ -11,6 +11,7 @@ from pgoxide.transport import asyncio as transport
 from pgoxide.transport.address import place_of
 
 if TYPE_CHECKING:
+    from pgoxide.driver.ownership import Lease
     from pgoxide.transport.address import Address
 
 __all__ = ["AsyncCancelToken"]
@@ -25,12 +26,14 @@ class AsyncCancelToken:
 
     A plain value: it holds no connection, may outlive the session (then it cancels nothing), and can be pickled for another
     process. It also holds the session's secret key, which `repr` does not show and a pickle does: whoever has it can
-    cancel what the session runs, and nothing else.
+    cancel what the session runs, and nothing else. One of a pool's connection raises InterfaceError once the connection
+    has been given back; a pickled one cannot know that.
     """
 
     address: Address
     process_id: int
     _request: bytes = field(repr=False)
+    _lease: Lease | None = field(default=None, repr=False, compare=False)
 
     async def cancel(self, timeout: float = 10.0) -> None:
         """Asks the server to cancel whatever the session runs now; returns once the server has passed that on.
@@ -49,6 +52,10 @@ class AsyncCancelToken:
         >>> async def stop(token: pgoxide.AsyncCancelToken) -> None:
         ...     await token.cancel(timeout=5)
         """
+        if self._lease is not None and self._lease.over:
+            raise InterfaceError(
+                "the connection has been given back to its pool: what its session runs by now may be somebody else's"
+            )
         if not (math.isfinite(timeout) and timeout > 0):
             raise InterfaceError(f"timeout={timeout}: seconds, above 0")
         try:

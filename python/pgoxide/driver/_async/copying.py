@@ -207,6 +207,7 @@ async def save(
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> CommandTag:
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
+    connection._check_mine()  # before the sink is emptied
     raw = source.raw_data()
     async with AsyncLimit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
         return await _save(AsyncCopyOut[bytes](connection, raw, within), sink)

@@ -311,7 +311,7 @@ class AsyncPool(_core.AsyncPoolCore):
         db._opened_in = time.monotonic() - began
         try:
             if self._configure is not None:
-                await self._configure(db)
+                await self._call_hook(self._configure, db)
                 await self._check_configured(db)
         except BaseException:
             db.abort()
@@ -323,6 +323,13 @@ class AsyncPool(_core.AsyncPoolCore):
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
         db._explain_pool(lambda: _standing(pool))
         return db
+
+    async def _call_hook(self, hook: AsyncHook, db: AsyncConnection) -> None:
+        """For hooks that come before or after all users: what they keep of the connection counts no longer afterwards."""
+        try:
+            await hook(db._lend())
+        finally:
+            db._end_lease()
 
     async def _check_configured(self, db: AsyncConnection) -> None:
         """Raises when what `configure` did would not last."""
@@ -457,7 +464,7 @@ class AsyncPool(_core.AsyncPoolCore):
         db._unpark(routed=False)
         try:
             if self._before_close is not None and not db.closed:
-                await self._before_close(db)
+                await self._call_hook(self._before_close, db)
         finally:
             await db.close()
 
@@ -478,8 +485,8 @@ class AsyncPool(_core.AsyncPoolCore):
 
         What comes back is awaited, or entered: `async with pool.acquire() as db`, or `db = await pool.acquire()` and later
         `await pool.release(db)`. First come, first served. It comes clean: nothing is left of earlier users' settings, locks,
-        temporary tables or transactions (see `reset`), only the prepared statements. Keep no reference to it beyond: while
-        nobody has it its verbs raise, and once somebody else has it they would run in the middle of that.
+        temporary tables or transactions (see `reset`), only the prepared statements. What you get is yours for this one
+        time: once given back it raises InterfaceError, and so does all that was made through it, whoever has the connection then.
 
         Raises PoolTimeout, PoolFull, InterfaceError for a closed pool. Cancelling it is safe at any time.
 
@@ -499,8 +506,8 @@ class AsyncPool(_core.AsyncPoolCore):
     # sync:
     # sync:     The connection is its own context manager: `with pool.acquire() as db`, or `db = pool.acquire()` and later
     # sync:     `pool.release(db)`. First come, first served. It comes clean: nothing is left of earlier users' settings, locks,
-    # sync:     temporary tables or transactions (see `reset`), only the prepared statements. Keep no reference to it beyond: while
-    # sync:     nobody has it its verbs raise, and once somebody else has it they would run in the middle of that.
+    # sync:     temporary tables or transactions (see `reset`), only the prepared statements. What you get is yours for this one
+    # sync:     time: once given back it raises InterfaceError, and so does all that was made through it, whoever has the connection then.
     # sync:
     # sync:     Raises PoolTimeout, PoolFull, InterfaceError for a closed pool. Ctrl-C is safe while it waits.
     # sync:
@@ -517,16 +524,17 @@ class AsyncPool(_core.AsyncPoolCore):
         # async-only: begin
         reply = self._acquire(timeout)
         try:
-            db: AsyncConnection = await reply
+            whole: AsyncConnection = await reply
         except BaseException:
             # It may have been granted in the very moment in which its task was cancelled.
             if reply.done() and not reply.cancelled() and reply.exception() is None:
                 self._release(reply.result())
             raise
         # async-only: end
-        # sync: db = self._acquire(timeout)
+        # sync: whole = self._acquire(timeout)
+        db = whole._lend()
         if self._debug:
-            self._holders[db] = stack_here()
+            self._holders[whole] = stack_here()
         if self._on_acquire is not None:
             try:
                 await self._on_acquire(db)
@@ -549,6 +557,7 @@ class AsyncPool(_core.AsyncPoolCore):
                 self._give_back_broken(db, error)
                 raise
         self._release(db)
+        db._give_back()
         self._changed.ring()
 
     def _give_back_dropped(self, db: AsyncConnection) -> None:
@@ -561,7 +570,8 @@ class AsyncPool(_core.AsyncPoolCore):
 
     def _give_back_broken(self, db: AsyncConnection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""
-        self._drop(db, "hook failed", error)
+        self._drop(db._whole or db, "hook failed", error)
+        db._give_back()
 
     # -- what keeps one connection for its length ---------------------------------------------------------------
 

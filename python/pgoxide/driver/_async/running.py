@@ -324,7 +324,8 @@ class _Running:
     def forsake(self) -> None:
         """Nothing can be sent any more: a transaction that may be open ends with the connection."""
         if self._block is not None:
-            self._connection.abort()
+            if not self._connection.closed:
+                self._connection.abort()
             self._leave(self._block)
 
     # async-only: end

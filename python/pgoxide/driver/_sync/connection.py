@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pgoxide import _core
@@ -16,6 +17,7 @@ from pgoxide.driver._sync.cancel import CancelToken
 from pgoxide.driver._sync.prepared_statement import PreparedStatement
 from pgoxide.driver._sync.transaction import Transaction
 from pgoxide.driver.options import core_options, transaction_modes
+from pgoxide.driver.ownership import Lease
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.version import version_number
 from pgoxide.errors import ConnectionClosed, Error, NotSupportedError
@@ -71,6 +73,11 @@ class Connection(_core.Client):
     _modes: Modes
     _begin: str
     _on_commit: list[Callable[[], object]]
+    _whole: Self | None = None
+    """The pool's own object, if this is what one user has of it: see `_lend`."""
+    _lease: Lease | None = None
+    _heard: list[tuple[list[Any], object]]
+    """Listeners that this user added, and among which."""
 
     @classmethod
     def connect(cls, dsn: str | ConnectConfig | None = None, /, **options: Unpack[ConnectionOptions]) -> Self:
@@ -91,7 +98,7 @@ class Connection(_core.Client):
     def _open(cls, dsn: str | ConnectConfig | None, options: ConnectionOptions) -> Self:
         modes, _ = transaction_modes(options)
         config, rest = core_options(dsn, options)
-        self = cls(nonce=os.urandom(8).hex(), **rest)
+        self = cls(_core.ClientOptions(nonce=os.urandom(8).hex(), **rest))
         self._config = config
         self._modes, self._begin = modes, modes.over(None, None, None)
         self._on_commit = []
@@ -106,17 +113,38 @@ class Connection(_core.Client):
             raise
         return self
 
+    def _lend(self) -> Self:
+        """The same connection, for one user of the pool: it raises once it has been given back.
+
+        Only the newest counts: whoever kept an earlier one has nothing of it.
+        """
+        lent = type(self)(self)
+        lent._whole, lent._line, lent._config, lent._pool = self, self._line, self._config, self._pool
+        lent._modes, lent._begin = self._modes, self._begin
+        lent._on_commit, lent._heard, lent._lease = [], [], Lease()
+        return lent
+
+    def _give_back(self) -> None:
+        """What its user made through it counts no longer."""
+        if self._lease is not None:
+            self._lease.over = True
+        for listeners, listener in self._heard:
+            with suppress(ValueError):  # its user has taken it back
+                listeners.remove(listener)
+        self._heard.clear()
+
     def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.
 
         Waits at most 5 seconds for the first two (asynchronous face: all calls of all tasks; blocking face: the call of
         another thread), then cuts the line, and every call still unfinished fails with ConnectionClosed. The line is closed
         when this returns or raises, also when it is cancelled meanwhile. Calling it again does nothing. Never raises for a
-        line that is already gone.
+        line that is already gone. One that has been given back to its pool raises InterfaceError: it is the pool's to close.
         """
         if self._forked:
             self._listening().forget()
             return
+        self._check_mine()
         try:
             if not self.closed:
                 self._terminate(CLOSE_TIMEOUT)
@@ -139,6 +167,7 @@ class Connection(_core.Client):
         It asks nothing of the server and needs no turn. Raises NotSupportedError when the server gave no key to cancel with
         (BackendKeyData; some poolers and proxies send none), and ConnectionClosed when the session has ended.
         """
+        self._check_mine()
         process_id, request = self.backend_pid, self._cancel_request()
         if self.closed:
             raise ConnectionClosed("the connection is closed: there is nothing to cancel")
@@ -146,13 +175,14 @@ class Connection(_core.Client):
             raise NotSupportedError(
                 "the server gave no key to cancel with (BackendKeyData): this session cannot be cancelled; a timeout still gives a call up"
             )
-        return CancelToken(self._listening().address, process_id, request)
+        return CancelToken(self._listening().address, process_id, request, self._lease)
 
     def abort(self, reason: BaseException | None = None) -> None:
         """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed."""
         if self._forked:
             self._listening().forget()
             return
+        self._check_mine()
         error = ConnectionClosed("the connection was aborted")
         error.__cause__ = reason
         self._end(error)
@@ -242,6 +272,7 @@ class Connection(_core.Client):
         timeout: seconds for the flight. Nothing is sent before the block ends. When a statement fails the server undoes the whole batch: leaving the
         block raises its error, the other results raise BatchAborted.
         """
+        self._check_mine()
         return Batch(self, timeout)
 
     def transaction(
@@ -279,6 +310,7 @@ class Connection(_core.Client):
 
         Source: the manual's pages of BEGIN, COMMIT, SAVEPOINT.
         """
+        self._check_mine()
         if isolation is None and read_only is None and deferrable is None:
             return Transaction(self, self._begin, False, others, name)
         return Transaction(self, self._modes.over(isolation, read_only, deferrable), True, others, name)
@@ -311,6 +343,7 @@ class Connection(_core.Client):
 
         Source: the manual's chapter "Concurrency Control", "Serialization Failure Handling".
         """
+        self._check_mine()
         modes = self._modes.over(isolation, read_only, deferrable)
         return Attempts(
             lambda: Transaction(self, modes, True, "raise", None), attempts=attempts, backoff=backoff
@@ -369,6 +402,7 @@ class Connection(_core.Client):
         >>> def example(db: pgoxide.Connection) -> None:
         ...     db.execute_many("insert into points values ($1, $2)", ((i, i * i) for i in range(10_000)))
         """
+        self._check_mine()
         return feeding.execute_many(self, query, parameter_sets, timeout)
 
     def copy_in(
@@ -412,6 +446,7 @@ class Connection(_core.Client):
         ...     print(tag.rows_affected)
         ...     db.copy_in("points", b"x;y\n1;2\n", format="csv", header=True, delimiter=";")
         """
+        self._check_mine()
         target = feeding.CopyTarget(table, columns, where, format, options)
         return feeding.copy_in(self, target, source, timeout)
 
@@ -500,6 +535,7 @@ class Connection(_core.Client):
 
         Source: the manual's page of COPY; protocol chapter, "COPY Operations".
         """
+        self._check_mine()  # before the sink is emptied
         source = copying.CopySource(table, query, columns, format, options, into, timeout)
         return copying.CopyOut(self, source) if to is None else copying.save(self, source, to)
 
@@ -516,6 +552,7 @@ class Connection(_core.Client):
         plan gets PlanCancelled and may only clean up, undisturbed by further cancels; clean-up that takes more than 10 seconds
         a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it.
         """
+        self._check_mine()
         return running.run(self, plan, timeout)
 
     # -- what is known without asking the server ---------------------------------------------------------------
@@ -533,19 +570,27 @@ class Connection(_core.Client):
 
     def add_notice_listener(self, listener: Callable[[Notice], object]) -> None:
         """Calls `listener(notice)` for each warning or remark of the server. Its exceptions never reach the protocol."""
-        self._listening().listeners.on_notice.append(listener)
+        self._listen(self._listening().listeners.on_notice, listener)
 
     def remove_notice_listener(self, listener: Callable[[Notice], object]) -> None:
         """Takes it back. Raises ValueError when it is not there."""
+        self._check_mine()
         self._listening().listeners.on_notice.remove(listener)
 
     def add_close_listener(self, listener: Callable[[Error], object]) -> None:
         """Calls `listener(reason)` once, when the connection has ended, by either side."""
-        self._listening().listeners.on_close.append(listener)
+        self._listen(self._listening().listeners.on_close, listener)
 
     def add_notification_listener(self, listener: Callable[[Notification], object]) -> None:
         """Calls `listener(notification)` for each NOTIFY on a channel this session listens to."""
-        self._listening().listeners.on_notification.append(listener)
+        self._listen(self._listening().listeners.on_notification, listener)
+
+    def _listen(self, listeners: list[Callable[[Any], object]], listener: Callable[[Any], object]) -> None:
+        """Adds a listener; one of a pool's user until they give the connection back."""
+        self._check_mine()
+        listeners.append(listener)
+        if self._whole is not None:
+            self._heard.append((listeners, listener))
 
     def _listening(self) -> transport.Line:
         assert self._line is not None  # set before anybody gets the object
@@ -565,6 +610,9 @@ class Connection(_core.Client):
             self.close()
 
     def __del__(self) -> None:
+        if self._whole is not None:
+            self._forgotten()
+            return
         if self._forked:
             if self._line is not None:
                 self._line.forget()
@@ -573,10 +621,21 @@ class Connection(_core.Client):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.abort()
 
+    def _forgotten(self) -> None:
+        """Its user let go of it without giving it back."""
+        pool = self._pool
+        if pool is None or pool._closing or self.closed:
+            return
+        self._give_back()
+        pool._give_back_dropped(self)
+        told = f"{type(self).__name__} of {pool!r} was not given back: it was let go of without release()"
+        warnings.warn(told, ResourceWarning, source=self, stacklevel=3)
+
     def __repr__(self) -> str:
         """Where it leads and how it stands; no secrets."""
         where = self._config.dsn() if self._config is not None else "nowhere"
-        return f"<{type(self).__name__} {where} {'closed' if self.closed else self.transaction_status}>"
+        stands = "given back" if self._given_back else "closed" if self.closed else self.transaction_status
+        return f"<{type(self).__name__} {where} {stands}>"
 
     def __dir__(self) -> list[str]:
         return own_names(super().__dir__())

@@ -197,6 +197,7 @@ def save(
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> CommandTag:
     """Moves the raw data into the sink; its exception ends the COPY and comes out as it was."""
+    connection._check_mine()  # before the sink is emptied
     raw = source.raw_data()
     with Limit(raw.timeout if raw.timeout is not None else connection.config.command_timeout):
         return _save(CopyOut[bytes](connection, raw, within), sink)

@@ -212,7 +212,7 @@ class Pool(Shelf):
         db._opened_in = time.monotonic() - began
         try:
             if self._configure is not None:
-                self._configure(db)
+                self._call_hook(self._configure, db)
                 self._check_configured(db)
         except BaseException:
             db.abort()
@@ -224,6 +224,13 @@ class Pool(Shelf):
         db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
         db._explain_pool(lambda: _standing(pool))
         return db
+
+    def _call_hook(self, hook: Hook, db: Connection) -> None:
+        """For hooks that come before or after all users: what they keep of the connection counts no longer afterwards."""
+        try:
+            hook(db._lend())
+        finally:
+            db._end_lease()
 
     def _check_configured(self, db: Connection) -> None:
         """Raises when what `configure` did would not last."""
@@ -334,7 +341,7 @@ class Pool(Shelf):
         db._unpark(routed=False)
         try:
             if self._before_close is not None and not db.closed:
-                self._before_close(db)
+                self._call_hook(self._before_close, db)
         finally:
             db.close()
 
@@ -354,8 +361,8 @@ class Pool(Shelf):
 
         The connection is its own context manager: `with pool.acquire() as db`, or `db = pool.acquire()` and later
         `pool.release(db)`. First come, first served. It comes clean: nothing is left of earlier users' settings, locks,
-        temporary tables or transactions (see `reset`), only the prepared statements. Keep no reference to it beyond: while
-        nobody has it its verbs raise, and once somebody else has it they would run in the middle of that.
+        temporary tables or transactions (see `reset`), only the prepared statements. What you get is yours for this one
+        time: once given back it raises InterfaceError, and so does all that was made through it, whoever has the connection then.
 
         Raises PoolTimeout, PoolFull, InterfaceError for a closed pool. Ctrl-C is safe while it waits.
 
@@ -368,9 +375,10 @@ class Pool(Shelf):
         return self._checkout(timeout)
 
     def _checkout(self, timeout: float | None) -> Connection:
-        db = self._acquire(timeout)
+        whole = self._acquire(timeout)
+        db = whole._lend()
         if self._debug:
-            self._holders[db] = stack_here()
+            self._holders[whole] = stack_here()
         if self._on_acquire is not None:
             try:
                 self._on_acquire(db)
@@ -393,6 +401,7 @@ class Pool(Shelf):
                 self._give_back_broken(db, error)
                 raise
         self._release(db)
+        db._give_back()
         self._changed.ring()
 
     def _give_back_dropped(self, db: Connection) -> None:
@@ -401,7 +410,8 @@ class Pool(Shelf):
 
     def _give_back_broken(self, db: Connection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""
-        self._drop(db, "hook failed", error)
+        self._drop(db._whole or db, "hook failed", error)
+        db._give_back()
 
     # -- what keeps one connection for its length ---------------------------------------------------------------
 
