@@ -117,6 +117,8 @@ class Session:
     def close(self) -> None:
         """Closes what the page left open."""
         for value in self.names.values():
+            if isinstance(value, Connection | AsyncConnection) and value.closed:
+                continue  # or given back, and its pool's to close
             if isinstance(value, Connection):
                 value.close()
             elif isinstance(value, AsyncConnection):
