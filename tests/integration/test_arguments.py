@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,53 @@ def a_list_in_a_tuple() -> tuple[str, Any, Callable[[], None], str]:
     return "$1::json::text", value, mutate, '[[1], {"k": "v"}]'
 
 
-KINDS = [bytes_of_an_array, bytes_of_a_view, a_dictionary, a_list, a_list_in_a_tuple]
+class Uncopied:
+    """Has no copy down to its last part."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.words = ["before"]
+
+    def __pg_encode__(self) -> list[str]:
+        return self.words
+
+
+class Unpickled(Uncopied):
+    """Says so itself."""
+
+    def __deepcopy__(self, memo: object) -> None:
+        raise RuntimeError("no")
+
+
+def an_object_with_a_lock() -> tuple[str, Any, Callable[[], None], str]:
+    value = Uncopied()
+    return "array_to_string($1::text[], ',')", value, lambda: value.words.append("after"), "before"
+
+
+def an_object_that_refuses() -> tuple[str, Any, Callable[[], None], str]:
+    value = Unpickled()
+    return "array_to_string($1::text[], ',')", value, lambda: value.words.append("after"), "before"
+
+
+def a_generator() -> tuple[str, Any, Callable[[], None], str]:
+    source = ["before"]
+    return (
+        "array_to_string($1::text[], ',')",
+        (word for word in source),
+        lambda: source.append("after"),
+        "before",
+    )
+
+
+def values_of_a_dictionary() -> tuple[str, Any, Callable[[], None], str]:
+    source = {1: "before"}
+    return "array_to_string($1::text[], ',')", source.values(), lambda: source.update({2: "after"}), "before"
+
+
+KINDS = [
+    bytes_of_an_array, bytes_of_a_view, a_dictionary, a_list, a_list_in_a_tuple, an_object_with_a_lock, an_object_that_refuses,
+    a_generator, values_of_a_dictionary,
+]  # fmt: skip
 
 
 def same(got: Any, expected: str) -> None:
@@ -92,7 +139,7 @@ async def test_mutating_them_after_the_call_changes_nothing(
     sql = f"select {expression} as value /* {next(_numbers)} */"
     options: dict[str, Any] = {}
     if use == "declared":
-        options["types"] = ["bytea" if "bytea" in expression else "json"]
+        options["types"] = [expression.partition("$1::")[2].replace(",", ":").split(":")[0]]
     if use == "second":
         await db.fetch_value(sql, b"" if "bytea" in expression else [])
     match verb:

@@ -540,3 +540,27 @@ def test_days(server):
     )
     with pgoxide.Connection.connect(server.dsn(), codecs={"date": days}) as db:
         assert db.fetch_value("select $1::date + 1", dt.date(2020, 2, 28)) == dt.date(2020, 2, 29)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_while_a_codec_runs_stays_one(connect, error):
+    """It was no bad value, so it must not be caught as one."""
+
+    def interrupted(value):
+        raise error
+
+    db = await connect(codecs={"int4": Codec(interrupted, format="value"), "int8": Codec(encode=interrupted)})
+    for sql in ("select 1", "select array[1]", "select row(1)"):
+        for _ in range(2):
+            with pytest.raises(error):
+                await db.fetch_all(sql)
+    for _ in range(2):
+        with pytest.raises(error):
+            await db.fetch_value("select $1::int8", 1)
+    assert await db.fetch_value("select 'x'") == "x"
+
+
+@pytest.mark.parametrize("oid", [0, -1, 2**32])
+async def test_an_oid_that_is_none(connect, oid):
+    with pytest.raises(InterfaceError, match="is no type name and no oid"):
+        await connect(codecs={oid: Codec(str)})

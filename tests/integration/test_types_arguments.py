@@ -63,7 +63,7 @@ class Index:
         ("int4", Flags.A | Flags.B, "3"), ("int4", Index(), "7"), ("int4", True, "1"),
         ("float8", numpy.float64(0.1), "0.1"), ("float8", numpy.float32(0.5), "0.5"), ("float8", numpy.float16(1.5), "1.5"), ("float4", numpy.float32(0.1), "0.1"),
         ("float8", Count.SEVEN, "7"), ("bool", numpy.bool_(True), "true"), ("bool", numpy.bool_(False), "false"), ("int4", numpy.bool_(True), "1"),
-        ("numeric", numpy.float32(1.5), "1.5"), ("numeric", Money("1.50"), "1.50"), ("numeric", Count.SEVEN, "7"),
+        ("numeric", numpy.float32(1.5), "1.5"), ("numeric", numpy.int64(7), "7"), ("float8", numpy.uint8(7), "7"), ("jsonb", numpy.int64(7), "7"), ("numeric", Money("1.50"), "1.50"), ("numeric", Count.SEVEN, "7"),
         ("text", numpy.str_("é"), "é"), ("text", Colour.RED, "red"), ("text", Mixed.RED, "red"), ("text", Text("plain"), "plain"),
         ("text", PurePosixPath("/tmp/é"), "/tmp/é"), ("varchar", Path("a/b"), "a/b"),
         ("bytea", numpy.bytes_(b"\1\2"), "\\x0102"), ("bytea", array.array("B", [1, 2]), "\\x0102"), ("bytea", numpy.array([1, 2], "u1"), "\\x0102"),
@@ -105,7 +105,7 @@ async def test_in_arrays_and_copy(db):
         ("interval", numpy.timedelta64(1, "M")), ("interval", numpy.timedelta64(1, "ns")), ("interval", numpy.timedelta64("NaT", "s")),
         ("timestamptz", numpy.datetime64("2020-02-03T04")), ("float8", numpy.complex128(1)), ("float4", numpy.float64(1e300)), ("bool", numpy.int64(1)),
         ("text", Path), ("text", b"x"), ("numeric", Fraction(1, 2)), ("numeric", numpy.bool_(True)), ("bytea", array.array("i", [1])), ("bytea", "x"),
-        ("text", numpy.bytes_(b"x")),
+        ("text", numpy.bytes_(b"x")), ("numeric", numpy.timedelta64(1, "ns")), ("float8", numpy.timedelta64(1, "s")),
     ],
     ids=lambda value: f"{type(value).__name__} {value!s}"[:40],
 )  # fmt: skip
@@ -193,3 +193,58 @@ async def test_out_of_range_raises_before_anything_is_sent(connect, proxy):
 async def test_bool_is_an_int_as_in_python(db):
     for name in ("int2", "int4", "int8"):
         assert (await sent(db, name, True)).back == 1
+
+
+@pytest.mark.row("V36", "T01")
+async def test_arrays_of_times_without_a_python_value(db):
+    """NumPy's `tolist()` makes bare numbers of nanoseconds."""
+    times = numpy.array(["2020-02-03T04:05:06.123456789"], dtype="datetime64[ns]")
+    for name in ("int8", "timestamp", "numeric"):
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"element \[0\]: expected .* got datetime64"):
+                await db.fetch_value(f"select $1::{name}[]", times)
+    good = times.astype("datetime64[us]")
+    assert await db.fetch_value("select $1::timestamp[]::text", good) == '{"2020-02-03 04:05:06.123456"}'
+    both = numpy.array([good, good])
+    assert (await db.fetch_value("select $1::timestamp[]", both))[1][0].microsecond == 123456
+
+
+class Index:
+    def __init__(self, error):
+        self.error = error
+
+    def __index__(self):
+        raise self.error
+
+
+@pytest.mark.row("V02")
+async def test_what_an_index_raises_is_seen(db):
+    for _ in range(2):
+        with pytest.raises(DataError, match="expected int, got Index") as caught:
+            await db.fetch_value("select $1::int4", Index(RuntimeError("of its own")))
+        causes = []
+        cause = caught.value
+        while (cause := cause.__cause__) is not None:
+            causes.append(str(cause))
+        assert causes[-1] == "of its own"
+
+
+class Hooked:
+    def __init__(self, error):
+        self.error = error
+
+    def __pg_encode__(self):
+        raise self.error
+
+
+@pytest.mark.row("T06")
+@pytest.mark.parametrize("kind", [Index, Hooked])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("face", ["blocking"])
+async def test_an_interrupt_while_an_argument_is_encoded_stays_one(db, kind, error):
+    for _ in range(2):
+        with pytest.raises(error):
+            await db.fetch_value("select $1::int4", kind(error()))
+        with pytest.raises(error):
+            await db.fetch_value("select $1::int4[]", [kind(error())])
+    assert await db.fetch_value("select 1") == 1

@@ -113,6 +113,22 @@ async def test_integers_that_are_none_are_refused(db, value):
             await db.fetch_value("select $1::float8", value)
 
 
+@pytest.mark.row("T01", "Q29")
+@pytest.mark.parametrize("value", [2**24 + 1, -(2**24) - 1, 2**53, 10**12 + 1])
+async def test_integers_beyond_a_float4(db, value):
+    """A float is rounded, as it is everywhere; an int that four bytes hold in part only is refused."""
+    exact = value == 2**53
+    for _ in range(2):
+        if exact:
+            assert await db.fetch_value("select $1::float4", value) == value
+            continue
+        with pytest.raises(
+            DataError, match=r"argument \$1 \(float4\): .* cannot be held exactly by a float4"
+        ):
+            await db.fetch_value("select $1::float4", value)
+    assert await db.fetch_value("select $1::float4", float(value)) is not None
+
+
 @pytest.mark.parametrize("name", ["float4", "float8"])
 @pytest.mark.parametrize("value", ["1", True, Decimal(1), b"1", 1j], ids=repr)
 async def test_what_is_no_float(db, name, value):

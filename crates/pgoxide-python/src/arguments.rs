@@ -7,6 +7,7 @@ use pgoxide_protocol::codes::{Format, frontend};
 use pgoxide_protocol::message::bind::Bind;
 use pyo3::buffer::PyBuffer;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
@@ -222,6 +223,48 @@ fn freeze_one<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'p
         }
         return Ok(copy.into_any());
     }
-    // What cannot be copied (a generator, a lock) no codec takes: it says so.
-    Ok(pyimport::deepcopy(value.py())?.call1((value,)).unwrap_or_else(|_| value.clone()))
+    match pyimport::deepcopy(value.py())?.call1((value,)) {
+        Ok(copy) => Ok(copy),
+        Err(cause) if !error::is_error(value.py(), &cause) => Err(cause),
+        Err(_) => freeze_shallow(value, depth),
+    }
+}
+
+/// What has no copy down to its last part, since it holds a lock, say: the object itself and its attributes as far as they go;
+/// of an iterator, or the view of a dictionary, the items. What is neither no codec takes: it says so.
+fn freeze_shallow<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    // Within a list only lists are lists: a codec refuses others there.
+    let has = |name| Ok::<_, PyErr>(depth == 0 && value.get_type().hasattr(name)?);
+    if has(intern!(py, "__next__"))? {
+        return freeze_items(value);
+    }
+    match pyimport::copy(py)?.call1((value,)) {
+        Ok(copy) if copy.is(value) => Ok(copy),
+        Ok(copy) => freeze_attributes(copy),
+        Err(_) if has(intern!(py, "__iter__"))? => freeze_items(value),
+        Err(_) => Ok(value.clone()),
+    }
+}
+
+fn freeze_items<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let items = value.try_iter()?.map(|item| freeze_one(&item?, 1)).collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(value.py(), items)?.into_any())
+}
+
+/// Those that have a copy themselves. Of an object without a dictionary its class alone knows.
+fn freeze_attributes(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let py = object.py();
+    let deepcopy = pyimport::deepcopy(py)?;
+    if let Ok(attributes) = object.getattr(intern!(py, "__dict__"))
+        && let Ok(attributes) = attributes.cast::<PyDict>()
+    {
+        for item in attributes.items() {
+            let (name, attribute): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+            if let Ok(frozen) = deepcopy.call1((attribute,)) {
+                attributes.set_item(name, frozen)?;
+            }
+        }
+    }
+    Ok(object)
 }

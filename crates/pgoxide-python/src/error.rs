@@ -4,7 +4,7 @@
 use pgoxide_protocol::error::{EncodeError, ProtocolError};
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_types::ValueError;
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
@@ -122,10 +122,19 @@ pub(crate) fn said_better(py: Python<'_>, message: String, cause: PyErr) -> PyEr
     caused_by(py, error, cause)
 }
 
-/// `error` with `cause` as its `__cause__`.
+/// `error` with `cause` as its `__cause__`. What is no error, a Ctrl-C that came while a user's code ran, or the end of a task,
+/// stays what it is.
 pub(crate) fn caused_by(py: Python<'_>, error: PyErr, cause: PyErr) -> PyErr {
+    if !is_error(py, &cause) {
+        return cause;
+    }
     error.set_cause(py, Some(cause));
     error
+}
+
+/// An `Exception`: something that code may have expected, unlike `KeyboardInterrupt`, `SystemExit` and `CancelledError`.
+pub(crate) fn is_error(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyException>(py)
 }
 
 /// An exception that is kept: one the garbage collector can follow, as it cannot follow a PyErr. Once raised, an exception

@@ -41,6 +41,8 @@ imported! {
     surroundings = "pgoxide.driver.explaining", "Surroundings";
     /// `copy.deepcopy`, for arguments that must be frozen before their types are known.
     deepcopy = "copy", "deepcopy";
+    /// For those that have no such copy.
+    copy = "copy", "copy";
     gc_is_enabled = "gc", "isenabled";
     gc_count = "gc", "get_count";
     gc_threshold = "gc", "get_threshold";

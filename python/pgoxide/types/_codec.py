@@ -116,7 +116,7 @@ def listed(codecs: Codecs | None) -> list[Listed]:
         raise InterfaceError(f"codecs={codecs!r}: a mapping of type names to Codec or classes")
     found: list[Listed] = []
     for key, given in codecs.items():
-        if type(key) not in (str, int):
+        if type(key) not in (str, int) or (isinstance(key, int) and not 0 < key < 1 << 32):
             raise InterfaceError(f"codecs: {key!r} is no type name and no oid")
         if isinstance(given, Codec):
             found.append((key, given, given.format, given.decode is not None, given.encode is not None))

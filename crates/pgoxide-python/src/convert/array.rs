@@ -420,6 +420,13 @@ fn is_numpy_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
         && value.getattr(intern!(py, "ndim"))?.extract::<usize>().is_ok_and(|dimensions| dimensions > 0))
 }
 
+/// A NumPy array of times: as Python's own, those in nanoseconds would be bare numbers.
+fn is_numpy_time(value: &Bound<'_, PyAny>) -> bool {
+    let py = value.py();
+    let kind = value.getattr(intern!(py, "dtype")).and_then(|dtype| dtype.getattr(intern!(py, "kind")));
+    kind.is_ok_and(|kind| kind.extract::<&str>().is_ok_and(|kind| matches!(kind, "M" | "m")))
+}
+
 /// The items as a list or tuple.
 fn sequence<'py>(value: &Bound<'py, PyAny>) -> Converted<'py> {
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
@@ -434,7 +441,7 @@ fn sequence<'py>(value: &Bound<'py, PyAny>) -> Converted<'py> {
     if single {
         return Err(wrong_type(value, "a list"));
     }
-    if is_numpy_array(value)? {
+    if is_numpy_array(value)? && !is_numpy_time(value) {
         return value.call_method0(intern!(value.py(), "tolist"));
     }
     let Ok(items) = value.try_iter() else { return Err(wrong_type(value, "a list")) };

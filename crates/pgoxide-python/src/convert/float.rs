@@ -52,6 +52,14 @@ pub(super) fn decode_float4_shortest_text<'py>(py: Python<'py>, raw: &[u8]) -> C
     Ok(PyFloat::new(py, wire::f32_shortest_as_f64(value)).into_any())
 }
 
+#[cold]
+fn inexact(value: &Bound<'_, PyAny>, sql: &str) -> PyErr {
+    error::data_error(
+        value.py(),
+        format!("{} cannot be held exactly by a {sql}; pass float(x) to round it", short_repr(value)),
+    )
+}
+
 /// `float`, and `int` as long as a double holds it exactly.
 pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(float) = value.cast::<PyFloat>() {
@@ -66,10 +74,7 @@ pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
                 if PyFloat::new(value.py(), float).as_any().eq(value)? {
                     Ok(float)
                 } else {
-                    Err(error::data_error(
-                        value.py(),
-                        format!("{} cannot be held exactly by a float; pass float(x) to round it", short_repr(value)),
-                    ))
+                    Err(inexact(value, "float"))
                 }
             }
         };
@@ -86,8 +91,15 @@ pub(super) fn encode_float8(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyRe
     Ok(())
 }
 
+/// A `float` is rounded, as the server's own cast does it; an `int` must be one that four bytes hold.
 pub(super) fn encode_float4(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
-    let narrow = wire::f64_to_f32_checked(number(value)?).map_err(|e| refuse(value.py(), &e))?;
+    let double = number(value)?;
+    let narrow = wire::f64_to_f32_checked(double).map_err(|e| refuse(value.py(), &e))?;
+    #[expect(clippy::float_cmp, reason = "one number or another")]
+    let rounded = f64::from(narrow) != double;
+    if rounded && value.is_instance_of::<PyInt>() {
+        return Err(inexact(value, "float4"));
+    }
     wire::encode_binary_f32(narrow, out);
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use pgoxide_types::int as wire;
 use pyo3::exceptions::PyOverflowError;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{Converted, refuse, short_repr, wrong_type};
@@ -64,5 +65,8 @@ fn explain(value: &Bound<'_, PyAny>, error: PyErr, sql: &str, least: i128, most:
     if error.is_instance_of::<PyOverflowError>(py) {
         return error::data_error(py, format!("{} is out of range for {sql} ({least} to {most})", short_repr(value)));
     }
-    wrong_type(value, "int")
+    let refused = wrong_type(value, "int");
+    // What an `__index__` raises says more.
+    let has_index = value.get_type().hasattr(intern!(py, "__index__")).unwrap_or(false);
+    if has_index { error::caused_by(py, refused, error) } else { refused }
 }

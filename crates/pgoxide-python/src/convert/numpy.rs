@@ -1,11 +1,11 @@
 //! NumPy's scalars as arguments, without importing NumPy.
 //!
-//! Its integers have `__index__`, `float64` is a float, `str_` a str; those are taken as they are. The others (`float32`,
-//! `bool_`, `datetime64`, `timedelta64`) say themselves which Python value they are.
+//! Its integers have `__index__`, `float64` is a float, `str_` a str; those are taken as they are where such are wanted. The
+//! others (`float32`, `bool_`, `datetime64`, `timedelta64`), and integers elsewhere, say themselves which Python value they are.
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDate, PyDelta, PyFloat};
+use pyo3::types::{PyBool, PyDate, PyDelta, PyFloat, PyInt};
 
 /// The Python value that a NumPy scalar is equal to; `None` for anything else, and for one that has none, such as a
 /// `datetime64` in nanoseconds, whose `item()` is a bare number.
@@ -22,6 +22,13 @@ pub(super) fn plain<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>>
     let known = item.is_instance_of::<PyFloat>()
         || item.is_instance_of::<PyBool>()
         || item.is_instance_of::<PyDate>()
-        || item.is_instance_of::<PyDelta>();
+        || item.is_instance_of::<PyDelta>()
+        || (item.is_instance_of::<PyInt>() && is_integer(value, &numpy)?);
     (known && !item.is(value)).then_some(item)
+}
+
+/// A time is not: its count is of units that the bare number does not say. (`timedelta64` is a subclass of `integer`.)
+fn is_integer(value: &Bound<'_, PyAny>, numpy: &Bound<'_, PyAny>) -> Option<bool> {
+    let is = |class: &str| value.is_instance(&numpy.getattr(class).ok()?).ok();
+    Some(is("integer")? && !is("timedelta64")?)
 }
