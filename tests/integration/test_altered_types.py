@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from decimal import Decimal
@@ -9,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from pgoxide.errors import DataError, InternalErrorXX000, StatementInvalidated
-from pgoxide.types import Array, Codec, PgDate, Range
+from pgoxide.types import Array, Codec, Json, PgDate, Range
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("Q21")]
 
@@ -216,6 +217,38 @@ async def test_a_parameter_that_cannot_be_read_back(connect, schema, what):
         await db.fetch_value(sql, value)
     for _ in range(2):
         assert await db.fetch_value(sql, value) == expected
+
+
+@pytest.mark.row("Q14", "Q15")
+async def test_another_type_of_the_name_with_its_fields_in_another_order(db, schema):
+    """As where each tenant has a schema, and the search_path says whose turn it is. A dict must not become a tuple on the way."""
+    await db.execute_script(f"create schema {schema}_b; create type {schema}_b.pair as (b int4, a int4)")
+    sql = "select ($1::pair).a, ($1::pair).b"
+    for _ in range(3):
+        for name in (schema, f"{schema}_b"):
+            await db.execute(f"set search_path = {name}")
+            with contextlib.suppress(StatementInvalidated):
+                assert await db.fetch_one(sql, {"a": 1, "b": 2}) == (1, 2)
+            for _ in range(2):
+                assert await db.fetch_one(sql, {"a": 1, "b": 2}) == (1, 2)
+    await db.execute(f"drop schema {schema}_b cascade")
+
+
+@pytest.mark.row("Q14")
+@pytest.mark.parametrize(
+    ("before", "now"), [("text", "json"), ("text", "jsonb"), ("int4", "jsonb"), ("text[]", "json[]")]
+)
+async def test_what_a_value_is_in_json_depends_on_what_was_given(db, connect, schema, before, now):
+    other = await connect()
+    await other.execute(f"create domain {schema}.thing as {before}")
+    value = {"text": Json({"a": 1}), "int4": True, "text[]": [Json([1])]}[before]
+    expected = {"text": {"a": 1}, "int4": True, "text[]": [[1]]}[before]
+    sql = f"select $1::{schema}.thing"
+    await db.fetch_value(sql, value)
+    await other.execute_script(f"drop domain {schema}.thing; create domain {schema}.thing as {now}")
+    with pytest.raises(StatementInvalidated):
+        await db.fetch_value(sql, value)
+    assert await db.fetch_value(sql, value) == expected
 
 
 @pytest.mark.row("Q14")

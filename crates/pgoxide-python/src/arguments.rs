@@ -85,11 +85,11 @@ impl Encoded {
 
     /// The values, as they are read back: for parameters of other types. Raises unless what is read is certain to be what was
     /// given, or as good: encoded again it gives the same bytes.
-    pub(crate) fn values<'py>(&self, py: Python<'py>, rules: &Rules) -> PyResult<Bound<'py, PyTuple>> {
+    pub(crate) fn values<'py>(&self, py: Python<'py>, now: &Described, rules: &Rules) -> PyResult<Bound<'py, PyTuple>> {
         let bind = Bind::decode(&self.bind).map_err(|e| error::protocol_error(py, &e.into()))?;
         let value = |(index, raw): (usize, Option<&[u8]>)| {
             let Some(raw) = raw else { return Ok(py.None().into_bound(py)) };
-            let read = self.by.read_back(py, index, raw, rules);
+            let read = self.by.read_back(py, index, raw, now, rules);
             read.ok_or_else(|| {
                 error::statement_invalidated(
                     py,

@@ -384,14 +384,16 @@ impl Described {
         }
     }
 
-    /// The value of a parameter that was encoded by it. None: it may be another one than was given, when it is read by a user's
-    /// codec, or is a float4, of which nobody knows how many digits were meant, or what an option makes of it cannot be undone.
+    /// The value of a parameter that was encoded by it, to be encoded by `now`. None: it may be another one than was given, when it
+    /// is read by a user's codec, or is a float4, of which nobody knows how many digits were meant, or a row of other fields, or
+    /// what an option makes of it cannot be undone.
     #[cold]
     pub(crate) fn read_back<'py>(
         &self,
         py: Python<'py>,
         index: usize,
         raw: &[u8],
+        now: &Self,
         rules: &Rules,
     ) -> Option<Bound<'py, PyAny>> {
         let plain;
@@ -403,7 +405,9 @@ impl Described {
             }
         };
         let text = *self.parameter_formats.get(index)? == Format::Text;
-        if !decoder.tells_exactly(raw, text) {
+        let same = self.parameter_oids.get(index) == now.parameter_oids.get(index);
+        let exact = same || decoder.stands_for(now.encoders.get(index)?);
+        if !exact || !decoder.tells_exactly(raw, text) {
             return None;
         }
         let value = if text { decoder.text(py, raw, rules) } else { decoder.binary(py, raw, rules) }.ok()?;

@@ -315,6 +315,28 @@ impl Decoder {
         }
     }
 
+    /// What this reads, `encoder` writes as it would what was given. A row stands for tuples and dicts, which are the same only
+    /// while the fields are; and what a number, a text or a row is in JSON depends on the object it was.
+    pub(crate) fn stands_for(&self, encoder: &Encoder) -> bool {
+        match (self, encoder) {
+            (Self::InText(inner), encoder) => inner.stands_for(encoder),
+            (decoder, Encoder::InText(inner)) => decoder.stands_for(inner),
+            (Self::Composite(old), Encoder::Composite(new)) => {
+                old.fields.len() == new.fields.len()
+                    && old.fields.iter().zip(&new.fields).all(|(a, b)| a.name == b.name && a.codec.stands_for(&b.codec))
+            }
+            (Self::Array(old), Encoder::Array(new)) => old.element.stands_for(&new.element),
+            (Self::Range(old), Encoder::Range(new)) | (Self::Multirange(old), Encoder::Multirange(new)) => {
+                old.stands_for(new)
+            }
+            (Self::Json | Self::Jsonb, Encoder::Json | Encoder::Jsonb) => true,
+            (Self::Composite(_), _) | (_, Encoder::Json | Encoder::Jsonb) => false,
+            (Self::Array(old), other) => old.element.stands_for(other),
+            (Self::Range(old) | Self::Multirange(old), other) => old.stands_for(other),
+            _ => true,
+        }
+    }
+
     /// Nor a user's codec.
     fn has_no_float4(&self) -> bool {
         match self {

@@ -235,7 +235,7 @@ pub(crate) fn append_bind(
         Arguments::Encoded(encoded) if encoded.are_for(&described.parameter_oids) => {
             return encoded.append(py, &prepared.name, result_formats, bytes);
         }
-        Arguments::Encoded(encoded) => &encoded.values(py, rules)?,
+        Arguments::Encoded(encoded) => &encoded.values(py, described, rules)?,
     };
     if arguments.len() != described.encoders.len() {
         return Err(wrong_count(py, described.encoders.len(), arguments.len()));
