@@ -61,7 +61,8 @@ class Server:
                     line.send(CLOSED)
                 elif kind == "S":
                     line.send(ready(status))
-                elif kind == "E":
+                elif kind in "EQ":
+                    portal = body.strip(b"\0").decode() if kind == "Q" else portal
                     word = portal.split(maxsplit=1)[0].upper()
                     if portal.startswith(self._at):
                         if self._how == "last words":
@@ -72,7 +73,7 @@ class Server:
                         return
                     self.ran.append(portal)
                     status = {"BEGIN": "T", "COMMIT": "I", "ROLLBACK": "I"}.get(word, status)
-                    line.send(complete(word))
+                    line.send(complete(word) + (ready(status) if kind == "Q" else b""))
 
 
 async def opened(face: str, peer: Callable[..., Any], server: Server) -> Any:

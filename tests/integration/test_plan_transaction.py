@@ -128,14 +128,14 @@ def empty() -> Plan[None]:
 
 
 SENT: list[tuple[Callable[[], Plan[None]], str, list[int]]] = [
-    (plainly, "PBE" + "BES" + "PBES", [1]),
+    (plainly, "PBE" + "BES" + "Q", [1]),
     (with_last, "PBE" + "BES" + "BE" + "PBES", [1, 2]),
     (in_two_requests, "PBE" + "BE" + "PBES", [1]),
     (in_one_request, "PBE" + "BE" + "PBES", [1]),
     (undone, "PBE" + "BES" + "PBES", []),
     (with_savepoint, "PBE" + "BES" + "BEBE" + "PBES", [1]),
     # What ends a transaction amid a flight is a statement like others.
-    (one_after_the_other, "PBE" + "BES" + "BEBEBES" + "PBES", [1, 2]),
+    (one_after_the_other, "PBE" + "BES" + "BEBEBES" + "Q", [1, 2]),
     (dry_run, "PBE" + "BEBES", []),
     (empty, "", []),
 ]

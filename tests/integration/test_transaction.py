@@ -75,15 +75,15 @@ async def test_an_empty_block_sends_nothing(connect: Any, proxy: Callable[..., A
 
 @pytest.mark.row("X01", "B04")
 async def test_begin_travels_with_the_first_statement(connect: Any, proxy: Callable[..., Any]) -> None:
-    """BEGIN, the statement, one Sync; then COMMIT with its own: two flights."""
+    """BEGIN, the statement, one Sync; then COMMIT: two flights. Alone, it goes by the simple protocol."""
     db, relay = await recorded(connect, proxy)
     async with db.transaction() as tx:
         await tx.execute(INSERT, 1)
         assert relay.sent == "PBE" + "BES"
         await tx.execute(INSERT, 2)
         assert relay.sent == "PBE" + "BES" + "BES"
-    assert relay.sent == "PBE" + "BES" + "BES" + "PBES"
-    assert [body for kind, body in relay.bodies if kind == "P"] == [b"\0begin\0\0\0", b"\0commit\0\0\0"]
+    assert relay.sent == "PBE" + "BES" + "BES" + "Q"
+    assert [body for kind, body in relay.bodies if kind in "PQ"] == [b"\0begin\0\0\0", b"commit\0"]
 
 
 @pytest.mark.row("B04")
@@ -116,8 +116,8 @@ async def test_commit_travels_with_many_parameter_sets(connect: Any, proxy: Call
     relay.forget()
     async with db.transaction() as tx, tx.transaction() as inner:
         await inner.execute_many(INSERT, [(4,)], commit=True)
-    assert relay.sent == "PBE" + "PBE" + "DH" + "BEH" + "PBES" + "PBES"
-    texts = [body.strip(b"\0").decode() for kind, body in relay.bodies if kind == "P"]
+    assert relay.sent == "PBE" + "PBE" + "DH" + "BEH" + "PBES" + "Q"
+    texts = [body.strip(b"\0").decode() for kind, body in relay.bodies if kind in "PQ"]
     assert texts == ["begin", "savepoint pgoxide_1", "release savepoint pgoxide_1", "commit"]
     relay.forget()
     async with db.transaction() as tx:
@@ -165,8 +165,8 @@ async def test_savepoints_travel_too(connect: Any, proxy: Callable[..., Any]) ->
     db, relay = await recorded(connect, proxy)
     async with db.transaction() as tx, tx.transaction() as inner:
         await inner.execute(INSERT, 1, commit=True)
-    assert relay.sent == "PBE" + "PBE" + "BE" + "PBES" + "PBES"
-    texts = [body.strip(b"\0").decode() for kind, body in relay.bodies if kind == "P"]
+    assert relay.sent == "PBE" + "PBE" + "BE" + "PBES" + "Q"
+    texts = [body.strip(b"\0").decode() for kind, body in relay.bodies if kind in "PQ"]
     assert texts == ["begin", "savepoint pgoxide_1", "release savepoint pgoxide_1", "commit"]
 
 
@@ -302,6 +302,29 @@ async def test_a_first_statement_that_fails(table: Any) -> None:
                     await tx.execute(sql, *([1] if "$1" in sql else []))
                 assert table.transaction_status == "failed transaction"
         assert table.transaction_status == "idle"
+
+
+@ASYNC
+@pytest.mark.row("X01", "X04", "B04")
+@pytest.mark.parametrize("fails", [True, False])
+async def test_commit_behind_what_is_on_its_way(connect: Any, proxy: Callable[..., Any], fails: bool) -> None:
+    """Nothing may fail in front of a message of the simple protocol, which the server would skip without an answer."""
+    relay = proxy(delay=0.02)
+    db = await connect(to=relay)
+    await db.execute_script("create temp table kept (n int4)")
+    await db.execute(INSERT, 0)
+    relay.forget()
+    if fails:
+        db._begin = "begin isolation level nonsense"
+    block = db.transaction()
+    tx = await block.__aenter__()
+    call = asyncio.ensure_future(tx.execute(INSERT, 1))
+    problems = await asyncio.gather(call, block.__aexit__(None, None, None), return_exceptions=True)
+    assert relay.sent.startswith("PBE" + "BES")
+    assert "Q" not in relay.sent
+    assert isinstance(problems[0], pgoxide.errors.SyntaxError) == fails
+    assert db.transaction_status == "idle"
+    assert await kept(db) == ([0] if fails else [0, 1])
 
 
 BAD = "isolation level serializable, read only"

@@ -47,6 +47,14 @@ fn bare(id: RequestId, commands: &Commands) -> Request<u64> {
     Request { id, bytes, steps: steps.into(), barrier: true, open: false, resend: Resend::Never, job: id }
 }
 
+/// One command by the simple protocol.
+fn simple(id: RequestId, text: &str) -> Request<u64> {
+    let mut bytes = Vec::new();
+    query::write(&mut bytes, text.as_bytes()).unwrap();
+    let steps = vec![Step::CommandExecute, Step::Sync].into();
+    Request { id, bytes, steps, barrier: true, open: false, resend: Resend::Never, job: id }
+}
+
 // --- The server --------------------------------------------------------------------------------
 
 /// Transactions as PostgreSQL has them: what runs is kept, undone, or part of an implicit transaction.
@@ -116,8 +124,10 @@ impl Backend {
                     self.machine.ready_for_query(status).unwrap();
                 }
                 R::Query(sql) => {
+                    self.heard.push('Q');
                     self.text = String::from_utf8(sql).unwrap();
                     self.execute();
+                    self.failed = false;
                     let status = self.status();
                     self.machine.ready_for_query(status).unwrap();
                 }
@@ -279,7 +289,11 @@ impl Pair {
         level
     }
 
+    /// COMMIT goes by the simple protocol when nothing can come in front of it.
     fn end(&mut self, level: LevelId, depth: usize) -> RequestId {
+        if depth == 0 && self.client.is_idle() && self.client.stage(level) == Some(Stage::Open) {
+            return self.ask(|id| simple(id, "commit"), Standing::Ends(level));
+        }
         self.ask(|id| bare(id, &level_of(depth).2), Standing::Ends(level))
     }
 
@@ -417,6 +431,28 @@ fn a_refused_commit_ends_it_all_the_same() {
     pair.talk();
     assert_eq!((pair.over[&end], pair.client.stage(block)), (Some(Failure::Request), None));
     assert!(pair.backend.kept.is_empty());
+}
+
+/// COMMIT by the simple protocol is answered as an Execute and a Sync are, whatever it comes to.
+#[test]
+fn a_simple_commit() {
+    for (text, before, over, kept) in [
+        ("commit", "one", None, true),
+        ("commit", "error", None, false),
+        ("commit refused", "one", Some(Failure::Request), false),
+    ] {
+        let mut pair = Pair::new();
+        let block = pair.enter(0);
+        pair.run(block, before);
+        pair.talk();
+        let end = pair.ask(|id| simple(id, text), Standing::Ends(block));
+        let behind = pair.ask(|id| request(id, "behind", None), Standing::Outside);
+        pair.talk();
+        assert_eq!((pair.over[&end], pair.over[&behind], pair.client.stage(block)), (over, None, None), "{text}");
+        assert_eq!(pair.backend.heard, "PBEPBES".to_owned() + "Q" + "PBES");
+        assert_eq!(pair.backend.kept.contains(&"one".to_owned()), kept, "{text}");
+        assert_eq!(pair.backend.alone, ["behind"]);
+    }
 }
 
 /// A statement inside ends the transaction: what waits to be written inside comes back unwritten, what stands apart runs.

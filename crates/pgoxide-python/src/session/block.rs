@@ -4,7 +4,7 @@
 use pgoxide_protocol::client::{Commands, LevelId, Prefix, Request, RequestId, Resend, Stage, Standing, Step};
 use pgoxide_protocol::codes::TransactionStatus;
 use pgoxide_protocol::error::EncodeError;
-use pgoxide_protocol::message::sync;
+use pgoxide_protocol::message::{query, sync};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -19,6 +19,8 @@ use crate::job::{End, Ending, Job, Kind};
 use crate::prepared::Prepared;
 use crate::pyimport;
 use crate::sync::lock;
+
+const COMMIT: &str = "commit";
 
 /// What a block was made with, and where it is entered.
 pub(crate) struct Entry {
@@ -93,7 +95,7 @@ struct Level {
 impl Level {
     fn new(entry: &Entry, depth: usize) -> Result<Self, EncodeError> {
         if depth == 0 {
-            let (undo, end) = (Commands::new(&["rollback"])?, Commands::new(&["commit"])?);
+            let (undo, end) = (Commands::new(&["rollback"])?, Commands::new(&[COMMIT])?);
             return Ok(Self { open: Commands::new(&[&entry.begin])?, undo, end });
         }
         let automatic = || format!("pgoxide_{depth}");
@@ -293,13 +295,26 @@ impl Session {
         };
         let mut bytes = Vec::with_capacity(64);
         let mut steps = SmallVec::new();
-        commands.append(&mut bytes, &mut steps);
-        sync::write(&mut bytes);
-        steps.push(Step::Sync);
+        if commits && self.may_end_simply(level) && query::write(&mut bytes, COMMIT.as_bytes()).is_ok() {
+            // By the simple protocol, which spares the server a plan and three messages of four: 1 us of the 25 that a
+            // transaction of two INSERTs costs it. The replies are those of an Execute and a Sync.
+            steps.extend([Step::CommandExecute, Step::Sync]);
+        } else {
+            commands.append(&mut bytes, &mut steps);
+            sync::write(&mut bytes);
+            steps.push(Step::Sync);
+        }
         let end = End { level, commands: Commands::default(), commits };
         let job = Job::new(Kind::Ending(Ending { undoes: false }), reply).ending(Some(end));
         let request = Request { id, bytes, steps, barrier: true, open: false, resend: Resend::Never, job };
         (request, Standing::Ends(level))
+    }
+
+    /// Nothing is on its way, so the level will be open still when its end is written, and nothing goes in front of that. What
+    /// fails in front of a message of the simple protocol makes the server skip it, ReadyForQuery and all.
+    fn may_end_simply(&self, level: LevelId) -> bool {
+        let state = lock(&self.state);
+        state.conn.stage(level) == Some(Stage::Open) && state.held.is_empty() && state.conn.is_idle()
     }
 
     /// What undoes a level, as far as there is something to undo when it is written. A cancel that hits it is of no avail.
