@@ -2,7 +2,8 @@
 //! The only system calls of the crate.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags};
@@ -96,5 +97,41 @@ impl Socket {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A clock that rings once, which is waited for as data are: an event loop's own timers know milliseconds only.
+pub(crate) struct Alarm(OwnedFd);
+
+impl Alarm {
+    /// None where the system has no such thing, or no descriptor left.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> Option<Self> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC).ok().map(Self)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const fn new() -> Option<Self> {
+        None
+    }
+
+    /// Rings after `delay`; at zero never. What it has rung before is forgotten. False when it cannot be set.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn set(&self, delay: Duration) -> bool {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, timerfd_settime};
+        let Ok(it_value) = Timespec::try_from(delay) else { return false };
+        let once = Itimerspec { it_interval: Timespec::default(), it_value };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once).is_ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const fn set(&self, delay: Duration) -> bool {
+        let _ = delay; // there is none
+        false
+    }
+
+    pub(crate) fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
     }
 }

@@ -18,6 +18,7 @@ mod event_loop;
 mod feed;
 mod ffi;
 mod fork;
+mod gather;
 mod held;
 mod introspect;
 mod io;

@@ -58,6 +58,7 @@ class Line:
         self._transport: asyncio.Transport | None = None
         self._buffered = False
         self._process = os.getpid()
+        self._alarm: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._unsent: asyncio.Future[None] | None = None
@@ -117,6 +118,23 @@ class Line:
                 self._loop.add_reader(self._sock.fileno(), self._reader.readable)
             else:
                 self._loop.remove_reader(self._sock.fileno())
+
+    def doze(self, alarm: int) -> None:
+        """Look when this descriptor, the core's alarm, can be read, and not whenever something comes."""
+        if self._sock.fileno() >= 0 and self._reader is not None:
+            self._alarm = alarm
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.add_reader(alarm, self._reader.readable)
+
+    def wake(self) -> None:
+        """Look whenever something comes."""
+        self._forget_alarm()
+        self.want_read(True)
+
+    def _forget_alarm(self) -> None:
+        if self._alarm is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._alarm)
+        self._alarm = None
 
     def write(self, data: bytes) -> None:
         """Bytes for a loop without `add_reader`."""
@@ -187,6 +205,7 @@ class Line:
         if self._transport is not None:
             self._transport.abort()
         elif not self._buffered and self._sock.fileno() >= 0 and not self._loop.is_closed():
+            self._forget_alarm()
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()

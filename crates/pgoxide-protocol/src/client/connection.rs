@@ -278,6 +278,12 @@ impl<J> Connection<J> {
         ours
     }
 
+    /// The statement at the head is in a COPY to us.
+    #[must_use]
+    pub fn copies_out(&self) -> bool {
+        self.copy == Some(CopyDirection::Out)
+    }
+
     /// Whether the request `id` is at the head and open: see [`extend`](Self::extend).
     #[must_use]
     pub fn is_open(&self, id: RequestId) -> bool {

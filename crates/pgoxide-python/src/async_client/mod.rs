@@ -46,6 +46,7 @@ use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
 use crate::event_loop::LoopTies;
 use crate::feed::{CopyAsked, Feed, Filled};
+use crate::gather::Dozing;
 use crate::held::{BatchCall, Call, Held};
 use crate::io::Socket;
 use crate::job::Verb;
@@ -115,6 +116,7 @@ pub(crate) struct Core {
     transport_full: AtomicBool,
     /// With a descriptor of our own.
     wakeful: OnceLock<Wakeful>,
+    dozing: OnceLock<Dozing>,
     /// The loop has been asked not to tell what arrives.
     deaf: AtomicBool,
     deadlines: Mutex<BinaryHeap<Deadline>>,
@@ -265,6 +267,7 @@ impl AsyncClient {
             write_armed: AtomicBool::new(false),
             transport_full: AtomicBool::new(false),
             wakeful: OnceLock::new(),
+            dozing: OnceLock::new(),
             deaf: AtomicBool::new(false),
             deadlines: Mutex::new(BinaryHeap::new()),
             room_wanted: Mutex::new(Vec::new()),
@@ -647,6 +650,7 @@ impl AsyncClient {
         let socket = descriptor.map(Socket::new);
         if let Some(socket) = socket {
             this.wakeful.get_or_init(|| Wakeful::new(socket));
+            this.dozing.get_or_init(|| Dozing::new(socket));
         }
         *lock(&this.line) = socket.map_or(Line::Transport, Line::Descriptor);
         Ok(reader)

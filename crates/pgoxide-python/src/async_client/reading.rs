@@ -12,6 +12,7 @@ use super::deadlines::Deadline;
 use super::ending::lost_line;
 use crate::awaitable::Awaitable;
 use crate::error;
+use crate::gather::{Dozing, Next};
 use crate::introspect::{Deferral, Learnt};
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Kind};
@@ -28,13 +29,14 @@ impl AsyncClient {
         // Out already: somebody runs the loop inside a callback of ours. The outer read goes on.
         let Some(mut page) = lock(&this.page).take() else { return Ok(()) };
         let mut outcomes = Vec::with_capacity(lock(&this.session.state).conn.unfinished().min(128));
-        let mut end = None;
+        let (mut end, mut brought) = (None, None);
         for _ in 0..READS_PER_TURN {
             let spare = page.spare();
             let room = spare.len();
             match socket.receive(spare) {
                 Ok(Moved::Bytes(count)) => {
                     page.filled(count);
+                    brought = Some((count, room));
                     if let Err(error) = this.session.process(py, &mut page, &mut outcomes) {
                         end = Some(error);
                         break;
@@ -64,8 +66,32 @@ impl AsyncClient {
         }
         let delivered = delivered.and(Self::ask_pool(slf));
         this.flush(py)?;
+        this.looked(py, brought)?;
         this.release_if_idle(py);
         delivered
+    }
+
+    /// After a look into the socket: what the loop is to wait for before the next one.
+    fn looked(&self, py: Python<'_>, brought: Option<(usize, usize)>) -> PyResult<()> {
+        let Some(dozing) = self.dozing.get() else { return Ok(()) };
+        let copying = {
+            let state = lock(&self.session.state);
+            state.conn.copies_out() && state.ended.is_none()
+        };
+        self.wait_for(py, dozing.looked(brought, copying && !self.deaf.load(Ordering::Relaxed)))
+    }
+
+    fn wait_for(&self, py: Python<'_>, next: Next) -> PyResult<()> {
+        match next {
+            Next::Same => {}
+            Next::Alarm(descriptor) => {
+                self.hooks(py)?.call_method1(intern!(py, "doze"), (descriptor,))?;
+            }
+            Next::Socket => {
+                self.hooks(py)?.call_method0(intern!(py, "wake"))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn received(slf: &Bound<'_, Self>, bytes: &[u8]) -> PyResult<()> {
@@ -99,6 +125,7 @@ impl AsyncClient {
     /// Leaves what the server sends in the socket, which stops it.
     fn receive_no_more(&self, py: Python<'_>) -> PyResult<()> {
         if !self.deaf.swap(true, Ordering::Relaxed) {
+            self.wait_for(py, self.dozing.get().map_or(Next::Same, Dozing::wake))?;
             self.hooks(py)?.call_method1(intern!(py, "want_read"), (false,))?;
         }
         Ok(())

@@ -306,13 +306,15 @@ impl BlockingClient {
         let Some(mut page) = lock(&self.page).take() else {
             return Err(self.no_page(py, "the connection is being read by another call"));
         };
-        let moved = {
-            let spare = page.spare();
-            py.detach(|| self.exchange(spare, wait))
-        };
+        let spare = page.spare();
+        let room = spare.len();
+        let moved = py.detach(|| self.exchange(spare, wait));
         let mut outcomes = Vec::new();
         let fate = match moved {
             Ok(Moved::Bytes(count)) => {
+                if let Some(gather) = self.gather.get() {
+                    gather.received(count, room);
+                }
                 page.filled(count);
                 self.session.process(py, &mut page, &mut outcomes)
             }
@@ -354,16 +356,17 @@ impl BlockingClient {
     pub(super) fn exchange(&self, spare: &mut [u8], wait: Option<u32>) -> std::io::Result<Moved> {
         let socket = lock(&self.socket);
         let Some(socket) = *socket else { return Ok(Moved::End) };
-        let blocked = {
+        let (blocked, copying) = {
             let mut state = lock(&self.session.state);
+            let copying = state.conn.copies_out();
             loop {
                 state.conn.pump();
                 if state.conn.outgoing().is_empty() {
-                    break false;
+                    break (false, copying);
                 }
                 match socket.send(state.conn.outgoing()) {
                     Ok(Moved::Bytes(count)) => state.conn.sent(count),
-                    Ok(Moved::WouldBlock | Moved::End) => break true,
+                    Ok(Moved::WouldBlock | Moved::End) => break (true, copying),
                     // What the server said before it went is still there to be read.
                     Err(error) => match socket.receive(spare) {
                         Ok(moved @ (Moved::Bytes(_) | Moved::End)) => return Ok(moved),
@@ -376,7 +379,13 @@ impl BlockingClient {
             // Whoever waits for nothing looks once.
             return socket.receive(spare);
         }
-        if !blocked
+        if !blocked && self.gather.get().is_some_and(|gather| gather.rest(copying)) {
+            match socket.receive(spare)? {
+                // It is slower than that.
+                Moved::WouldBlock => {}
+                moved => return Ok(moved),
+            }
+        } else if !blocked
             && let Some(spin) = self.spin.get()
             && let Some(moved) = spin.receive(socket, spare)?
         {

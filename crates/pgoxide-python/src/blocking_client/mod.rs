@@ -35,6 +35,7 @@ use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
 use crate::error;
 use crate::feed::{CopyAsked, Feed, Filled};
+use crate::gather::Gather;
 use crate::io::{Moved, Socket};
 use crate::job::{Job, Verb};
 use crate::lending::{Lent, given_back};
@@ -79,6 +80,7 @@ pub(crate) struct Core {
     /// The same, to be cut while a call waits on it.
     line: OnceLock<Socket>,
     spin: OnceLock<Spin>,
+    gather: OnceLock<Gather>,
     page: Mutex<Option<RecvBuffer>>,
     turn: Turn,
     /// The COMMIT during which the connection ended.
@@ -169,6 +171,7 @@ impl BlockingClient {
             socket: Mutex::new(None),
             line: OnceLock::new(),
             spin: OnceLock::new(),
+            gather: OnceLock::new(),
             page: Mutex::new(Some(RecvBuffer::new(PAGE))),
             turn,
             unknown: Mutex::new(None),
@@ -530,6 +533,7 @@ impl BlockingClient {
         }
         let socket = *self.line.get_or_init(|| Socket::new(descriptor));
         self.spin.get_or_init(|| Spin::new(socket));
+        self.gather.get_or_init(|| Gather::new(socket));
         *lock(&self.socket) = Some(socket);
         Ok(())
     }
