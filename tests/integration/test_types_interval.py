@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import pickle
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 from decimal import Decimal
 
 import pytest
@@ -209,3 +210,81 @@ def test_any(runner, db):
         runner.run(body())
 
     check()
+
+
+class Named(Interval):
+    """Derived, with a dictionary."""
+
+
+@dataclass(frozen=True, init=False)
+class Labelled(Interval):
+    """Its parts are taken by `__new__`."""
+
+    label: str = "none"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_copies(protocol):
+    made = Interval(1, -2, 3)
+    derived = Named(1, -2, 3)
+    derived.name = "three"
+    for value in (made, Interval(), Interval.infinity, derived):
+        for again in (pickle.loads(pickle.dumps(value, protocol)), copy.copy(value), copy.deepcopy(value)):
+            assert (type(again), again) == (type(value), value)
+            assert repr(again) == repr(value)
+    assert pickle.loads(pickle.dumps(derived, protocol)).name == copy.copy(derived).name == "three"
+
+
+def test_it_is_a_dataclass():
+    value = Interval(1, days=2)
+    assert [(one.name, one.default) for one in fields(Interval)] == [
+        ("months", 0),
+        ("days", 0),
+        ("microseconds", 0),
+    ]
+    assert asdict(value) == {"months": 1, "days": 2, "microseconds": 0}
+    assert replace(value, microseconds=-5) == Interval(1, 2, -5)
+    with pytest.raises(DataError, match="days=2147483648 is outside"):
+        replace(value, days=2**31)
+    match value:
+        case Interval(months, days, microseconds=micro):
+            assert (months, days, micro) == (1, 2, 0)
+        case _:
+            raise AssertionError(value)
+    for name in ("months", "days", "microseconds"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, 3)
+        with pytest.raises(FrozenInstanceError):
+            delattr(value, name)
+        with pytest.raises(AttributeError):
+            object.__setattr__(value, name, 3)
+    assert not hasattr(value, "__dict__")
+    assert Labelled(1).label == "none"
+
+
+def test_equality_is_of_one_class():
+    made, derived = Interval(1, 2, 3), Named(1, 2, 3)
+    assert made == Interval(1, 2, 3) != Interval(1, 2, 4)
+    assert made != derived != made
+    assert derived == Named(1, 2, 3)
+    assert made.__eq__((1, 2, 3)) is NotImplemented
+    assert made != (1, 2, 3)
+    assert hash(made) == hash((1, 2, 3))
+    with pytest.raises(TypeError):
+        made < derived  # noqa: B015
+
+
+@pytest.mark.parametrize("name", ["months", "days", "microseconds"])
+@pytest.mark.parametrize("value", [True, "1", 1.0, None, Decimal(1)], ids=repr)
+def test_a_part_is_an_int(name, value):
+    with pytest.raises(TypeError, match=f"{name} must be an int, not "):
+        Interval(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "bits"), [("months", 31), ("days", 31), ("microseconds", 63)])
+def test_the_ends_of_a_part(name, bits):
+    for end in (-(2**bits), 2**bits - 1):
+        assert getattr(Interval(**{name: end}), name) == end
+    for beyond in (-(2**bits) - 1, 2**bits, 10**50):
+        with pytest.raises(DataError, match=f"{name}=-?[0-9]+…? is outside what an interval holds"):
+            Interval(**{name: beyond})

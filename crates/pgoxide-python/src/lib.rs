@@ -20,6 +20,7 @@ mod ffi;
 mod fork;
 mod gather;
 mod held;
+mod interval;
 mod introspect;
 mod io;
 mod job;
@@ -71,6 +72,8 @@ mod _core {
     use crate::feed::Feed;
     #[pymodule_export]
     use crate::fork::forked;
+    #[pymodule_export]
+    use crate::interval::IntervalParts;
     #[pymodule_export]
     use crate::pool::{BlockingPool, PoolRouter};
     #[pymodule_export]

@@ -13,7 +13,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `portal.pyi`: rows that are asked for part by part
 - `stream.pyi`, `feed.pyi`, `copy_text.pyi`: rows as they come, and data as it goes
 - `prepared.pyi`, `prepared_statement.pyi`: a described statement, and one that its user holds
-- `row.pyi`: rows by name
+- `row.pyi`: rows by name; `interval.pyi`: what an interval is made of
 - `table.pyi`: what each type is read as, for the reference
 
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
@@ -28,6 +28,7 @@ from pgoxide._core.client_options import ClientOptions
 from pgoxide._core.copy_text import copy_format, knows_types
 from pgoxide._core.feed import Feed
 from pgoxide._core.fork import forked
+from pgoxide._core.interval import IntervalParts
 from pgoxide._core.pool import AsyncPoolCore, PoolCore
 from pgoxide._core.portal import Portal
 from pgoxide._core.prepared import Prepared
@@ -51,6 +52,7 @@ __all__ = [
     "ClientOptions",
     "CommandTag",
     "Feed",
+    "IntervalParts",
     "PoolCore",
     "Portal",
     "Prepared",

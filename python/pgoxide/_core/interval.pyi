@@ -1,0 +1,13 @@
+"""The parts of an interval. Stub of interval.rs."""
+
+from typing import Self
+
+__all__ = ["IntervalParts"]
+
+class IntervalParts:
+    """The base of `pgoxide.types.Interval`, which has all else."""
+
+    def __new__(cls, months: int = 0, days: int = 0, microseconds: int = 0) -> Self: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
