@@ -11,6 +11,7 @@
 //! sixty thousand calls of one new statement are an ordinary `gather`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgoxide_protocol::client::{Queue, Request, RequestId, Standing};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -197,6 +198,25 @@ impl Held {
     }
 }
 
+/// The machine belongs to one request, which must not have others behind it: it may have to be asked otherwise, in its place.
+/// Until this is dropped, or ended, the calls wait.
+pub(crate) struct Lent(Option<Arc<AtomicBool>>);
+
+impl Lent {
+    /// Gives it back.
+    pub(crate) fn end(&mut self) {
+        if let Some(lent) = self.0.take() {
+            lent.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// The calls that wait, oldest first.
 #[derive(Default)]
 pub(crate) struct HeldCalls {
@@ -205,6 +225,8 @@ pub(crate) struct HeldCalls {
     calls: Queue<Held>,
     /// One of them is being let go. Encoding it may run code that uses the connection: what that asks comes behind it.
     advancing: bool,
+    /// See [`Lent`].
+    lent: Arc<AtomicBool>,
     /// The descriptions that calls before this place need have been asked for.
     asked: u64,
     cost: usize,
@@ -238,9 +260,22 @@ impl HeldCalls {
         self.again.iter().chain(self.calls.iter()).map(|(_, held)| held)
     }
 
-    /// None waits, and none is being let go.
+    /// None waits or would have to, and none is being let go.
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.again.is_empty() && !self.advancing
+        self.calls.is_empty() && self.again.is_empty() && !self.advancing && !self.is_lent()
+    }
+
+    fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::Acquire)
+    }
+
+    /// Gives the machine to one request, if no call waits.
+    pub(crate) fn lend(&self) -> Option<Lent> {
+        if !self.is_empty() {
+            return None;
+        }
+        self.lent.store(true, Ordering::Release);
+        Some(Lent(Some(Arc::clone(&self.lent))))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -269,6 +304,9 @@ impl HeldCalls {
 
     /// Takes the front out when its turn has come.
     fn next(&mut self, iso: bool) -> Front {
+        if self.is_lent() {
+            return Front::Nobody;
+        }
         let queue = if self.again.is_empty() { &mut self.calls } else { &mut self.again };
         let Some(front) = queue.front_mut() else { return Front::Nobody };
         if front.call.waits_for(iso).is_some() {

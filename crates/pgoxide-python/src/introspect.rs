@@ -310,7 +310,7 @@ impl Session {
         self.introspect_request(py, unknown, Waiting::Statements(statements))
     }
 
-    fn server_major(&self) -> Option<u32> {
+    pub(crate) fn server_major(&self) -> Option<u32> {
         let state = lock(&self.state);
         let version = state.conn.parameter("server_version")?;
         version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -406,7 +406,7 @@ fn keep(catalog: &Catalog, found: &mut Vec<TypeInfo>, asked: &[u32], generation:
     catalog.learn(std::mem::take(found), generation);
 }
 
-fn oid_array(oids: &[u32], out: &mut Vec<u8>) {
+pub(crate) fn oid_array(oids: &[u32], out: &mut Vec<u8>) {
     let mut shape = array::Shape::default();
     shape.push(array::Dimension { length: oids.len(), lower: 1 });
     // As many as `MOST`: below every limit.

@@ -18,6 +18,7 @@ use crate::awaitable::Awaitable;
 use crate::batch::Batch;
 use crate::convert::{Rules, json, short_repr};
 use crate::copy_out::CopyOut;
+use crate::descriptions::Shape;
 use crate::error;
 use crate::feed::Fed;
 use crate::ffi::unborn::Unborn;
@@ -28,7 +29,7 @@ use crate::portal::{self, Portal};
 use crate::prepared::{Closing, Describing, Prepared};
 use crate::pyimport;
 use crate::script::Script;
-use crate::session::{Session, over, refusal_error, told};
+use crate::session::{Borrowed, Session, is_same_in_text, over, refusal_error, told};
 use crate::stream::{Shared, StreamState};
 use crate::tag::CommandTag;
 use crate::target::Into;
@@ -59,7 +60,7 @@ impl Verb {
         }
     }
 
-    const fn wants_one_column(self) -> bool {
+    pub(crate) const fn wants_one_column(self) -> bool {
         matches!(self, Self::Value | Self::Column)
     }
 
@@ -140,6 +141,8 @@ pub(crate) struct Run {
     pub(crate) opening: Option<Py<Portal>>,
     /// What the connections of its pool know of its statement together.
     pub(crate) known: Option<Arc<Known>>,
+    /// The description of another connection that it goes by.
+    pub(crate) borrowed: Option<Box<Borrowed>>,
     parameter_oids: Option<Vec<u32>>,
     plan: Option<Arc<Plan>>,
     target: Option<Arc<Into>>,
@@ -167,6 +170,7 @@ impl Run {
             portal: None,
             opening: None,
             known: None,
+            borrowed: None,
             parameter_oids: None,
             plan: None,
             target: None,
@@ -236,6 +240,15 @@ impl Run {
         rules: &Rules,
     ) -> PyResult<()> {
         let unknown = plan.as_ref().map_or_else(Vec::new, |plan| plan.unknown_types());
+        if let Some(borrowed) = &self.borrowed {
+            if !Self::is_readable(borrowed.shape(), plan.as_deref(), sent) {
+                return Err(self.came_otherwise(py));
+            }
+            self.parameter_oids = Some(borrowed.shape().parameters.to_vec());
+            // Types that are still unknown are wanted as text, and will not be once they are known.
+            let in_text = |plan: &Arc<Plan>| plan.formats.iter().all(|format| *format == Format::Text);
+            self.text = sent == SentAs::Text || plan.as_ref().is_some_and(in_text);
+        }
         if let Some(oids) = self.parameter_oids.take() {
             if unknown.is_empty() {
                 self.prepared.set_described(Described::new(oids, plan.clone(), rules));
@@ -248,20 +261,38 @@ impl Run {
         self.plan = None;
         self.target = None;
         if sent == SentAs::Other || (sent == SentAs::Wanted && !unknown.is_empty()) {
-            return Err(error::interface_error(
-                py,
-                format!(
-                    "{}: its columns changed between their description and the run, so they came in formats that were \
-                     asked for others; run it again",
-                    short_repr(self.prepared.original().bind(py))
-                ),
-            ));
+            return Err(self.came_otherwise(py));
         }
         self.text = sent == SentAs::Text;
         if !unknown.is_empty() {
             self.deferred = Some(Box::new(Deferred { unknown, frames: Vec::new(), parameter_oids: None }));
         }
         self.use_plan(py, plan.as_ref())
+    }
+
+    /// Rows of a statement that went by a lent description: in the formats that their types want, or in text that says the
+    /// same, which is not so for columns that were not those expected.
+    fn is_readable(lent: &Shape, plan: Option<&Plan>, sent: SentAs) -> bool {
+        let Some(plan) = plan else { return true };
+        let expected = |columns: &[u32]| plan.columns.iter().map(|column| column.type_oid).eq(columns.iter().copied());
+        let as_expected = lent.columns.as_deref().is_some_and(expected);
+        match sent {
+            SentAs::Wanted | SentAs::Text if as_expected => true,
+            SentAs::Wanted | SentAs::Text => plan.columns.iter().all(|column| is_same_in_text(column.type_oid)),
+            SentAs::Other => false,
+        }
+    }
+
+    #[cold]
+    fn came_otherwise(&self, py: Python<'_>) -> PyErr {
+        error::interface_error(
+            py,
+            format!(
+                "{}: its columns changed between their description and the run, so they came in formats that were asked for \
+                 others; run it again",
+                short_repr(self.prepared.original().bind(py))
+            ),
+        )
     }
 
     /// Raises when rows wait for types: they cannot be handed out as they come.
@@ -317,6 +348,7 @@ impl Run {
     /// For the garbage collector. Rows are on their way to somebody who waits.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.opening.iter().try_for_each(|portal| visit.call(portal))?;
+        self.borrowed.iter().try_for_each(|borrowed| visit.call(&borrowed.arguments))?;
         self.into.iter().try_for_each(|into| visit.call(into))
     }
 
@@ -435,7 +467,7 @@ impl Run {
         self.prepared = prepared;
         self.again = true;
         self.text = false;
-        (self.first, self.parameter_oids, self.plan, self.target) = (None, None, None, None);
+        (self.first, self.borrowed, self.parameter_oids, self.plan, self.target) = (None, None, None, None, None);
     }
 
     /// What the caller gets.
@@ -817,6 +849,11 @@ impl Job {
 
     /// The server's refusal of this request.
     pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
+        if let Kind::Run(run) = &self.kind
+            && let Some(borrowed) = &run.borrowed
+        {
+            return run.prepared.refused(py, refusal, borrowed.checked());
+        }
         if let Some(statement) = self.statement() {
             return statement.server_error(py, refusal);
         }

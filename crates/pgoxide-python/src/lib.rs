@@ -13,6 +13,7 @@ mod copy_options;
 mod copy_out;
 mod copy_record;
 mod copy_text;
+mod descriptions;
 mod error;
 mod event_loop;
 mod feed;
@@ -68,6 +69,8 @@ mod _core {
     use crate::convert::table::codecs;
     #[pymodule_export]
     use crate::copy_text::{copy_format, knows_types};
+    #[pymodule_export]
+    use crate::descriptions::Descriptions;
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

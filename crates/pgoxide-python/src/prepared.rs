@@ -14,9 +14,9 @@
 //! because it came from the same server session for the same Parse: when a plan has to be made anew with other columns, the
 //! server refuses the Bind (0A000), and a name it does not know it refuses too (26000); `session/recovery.rs` sees to both.
 //! A description from elsewhere (another connection of a pool) proves nothing: that session may have had another
-//! search_path, temporary table or DDL, and int4 would be read as float4 without a word. Whoever runs a statement by one
-//! must declare its parameter types in Parse, put a Describe of the portal behind Bind in the same flight
-//! (`session::describe_portal`), and take what that says, which is what [`Run::described`](crate::job::Run::described) does.
+//! search_path, temporary table or DDL, and int4 would be read as float4 without a word. To declare its types in Parse is not
+//! enough either: what is declared is cast to what this session makes of the statement, float8 to numeric for example, and
+//! digits are lost. Whoever runs a statement by one must have the server compare it first (`session/borrowing.rs`).
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -31,6 +31,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use crate::descriptions::{Common, Known};
 use crate::error;
 use crate::ffi::frame::CallStack;
 use crate::named::{NamedText, NamedTexts, text_of};
@@ -114,6 +115,8 @@ pub(crate) struct Prepared {
     pub(crate) creates: Box<[String]>,
     pub(crate) keep: Keep,
     described: OnceLock<Arc<Described>>,
+    /// As the other connections of the pool know it.
+    pub(crate) common: Option<Arc<Common>>,
     stage: AtomicU8,
     /// The request that describes it for those who wait; 0 when a run brings its description itself.
     describing: AtomicU64,
@@ -238,7 +241,12 @@ impl Prepared {
 
     /// Its description came. A second one (a first flight sent again) changes nothing.
     pub(crate) fn set_described(&self, described: Described) {
-        let _ = self.described.set(Arc::new(described));
+        let described = Arc::new(described);
+        if self.described.set(Arc::clone(&described)).is_ok()
+            && let Some(common) = &self.common
+        {
+            common.describe(&described);
+        }
         self.set_stage(Stage::Described);
     }
 
@@ -267,7 +275,13 @@ impl Prepared {
     /// The server's refusal of it.
     #[cold]
     pub(crate) fn server_error(&self, py: Python<'_>, refusal: &ErrorResponse<'_>) -> PyErr {
-        let types = self.described().map(|described| described.parameter_types.to_vec());
+        self.refused(py, refusal, self.described())
+    }
+
+    /// The same, when it went by `described`.
+    #[cold]
+    pub(crate) fn refused(&self, py: Python<'_>, refusal: &ErrorResponse<'_>, described: Option<&Described>) -> PyErr {
+        let types = described.map(|described| described.parameter_types.to_vec());
         error::server_error(py, refusal, self.original().to_str(py).ok(), types, self.named.as_deref())
     }
 
@@ -332,6 +346,8 @@ pub(crate) struct Statements {
     pub(crate) named: NamedTexts,
     rules: CacheRules,
     nonce: String,
+    /// What the connections of its pool know of their descriptions.
+    descriptions: OnceLock<Arc<Known>>,
     inner: Mutex<Inner>,
     given_up: Arc<GivenUp>,
 }
@@ -343,6 +359,7 @@ impl Statements {
             named: NamedTexts::new(py, rules.size, rules.longest),
             rules,
             nonce,
+            descriptions: OnceLock::new(),
             inner: Mutex::new(Inner { stats: CacheStats::default(), clock: 0, count: 0 }),
             given_up: Arc::default(),
         }
@@ -395,12 +412,39 @@ impl Statements {
         let command = pgoxide_sqltext::command(text_of(sql)?);
         let room = command != Command::Indirect && sql.len()? <= self.rules.longest && self.make_room(py)?;
         let keep = if room { Keep::Cached } else { Keep::Once };
-        let prepared = self.make(sql, declared, named, command, keep);
+        let common = if keep == Keep::Cached { self.common(sql, declared, named)? } else { None };
+        let prepared = self.make(sql, declared, named, command, keep, common);
         lock(&self.inner).stats.misses += 1;
         if keep == Keep::Cached {
             self.by_sql.bind(py).set_item(key, Bound::new(py, Entry(Arc::clone(&prepared)))?)?;
         }
         Ok(prepared)
+    }
+
+    /// The statement as the other connections of the pool know it.
+    fn common(
+        &self,
+        sql: &Bound<'_, PyString>,
+        declared: &[u32],
+        named: Option<&Arc<NamedText>>,
+    ) -> PyResult<Option<Arc<Common>>> {
+        let Some(descriptions) = self.descriptions.get() else { return Ok(None) };
+        let sent = named.map_or(sql, |named| named.sql.bind(sql.py()));
+        Ok(descriptions.get(sent.to_str()?, declared))
+    }
+
+    /// From now on its statements are described together with those of others. Once: it has one pool.
+    pub(crate) fn share(&self, descriptions: &Arc<Known>) {
+        self.descriptions.get_or_init(|| Arc::clone(descriptions));
+    }
+
+    pub(crate) fn descriptions(&self) -> Option<&Arc<Known>> {
+        self.descriptions.get()
+    }
+
+    /// The name of the statement by which lent descriptions are compared.
+    pub(crate) fn check_name(&self) -> Vec<u8> {
+        format!("pgoxide_{}_check", self.nonce).into_bytes()
     }
 
     fn make(
@@ -410,6 +454,7 @@ impl Statements {
         named: Option<&Arc<NamedText>>,
         command: Command,
         keep: Keep,
+        common: Option<Arc<Common>>,
     ) -> Arc<Prepared> {
         // A text that cannot be read is refused where it is written.
         let text = text_of(sql).unwrap_or_default();
@@ -429,6 +474,7 @@ impl Statements {
             named: named.cloned(),
             keep,
             described: OnceLock::new(),
+            common,
             stage: AtomicU8::new(Stage::New as u8),
             describing: AtomicU64::new(0),
             exists: AtomicBool::new(false),
@@ -450,7 +496,7 @@ impl Statements {
         named: Option<&Arc<NamedText>>,
     ) -> PyResult<Arc<Prepared>> {
         let command = pgoxide_sqltext::command(text_of(sql)?);
-        Ok(self.make(sql, declared, named, command, Keep::Own))
+        Ok(self.make(sql, declared, named, command, Keep::Own, None))
     }
 
     /// Gives up the least recently used statement that nobody but the cache holds. False when the cache is off or all are
@@ -486,12 +532,15 @@ impl Statements {
         if same { cache.del_item(key) } else { Ok(()) }
     }
 
-    /// The server refused to run it as it was described: other calls of this connection no longer get it, nor those of others
-    /// that share its description. This is the one place where a description ends before its users do.
+    /// The server refused to run it as it was described: other calls of this connection no longer get it, nor those of the
+    /// other connections of its pool, which describe it anew.
     pub(crate) fn outdated(&self, py: Python<'_>, prepared: &Arc<Prepared>) -> PyResult<()> {
         prepared.lost.store(true, Ordering::Release);
         if let Some(described) = prepared.described() {
             described.set_outdated();
+        }
+        if let Some(common) = &prepared.common {
+            common.withdraw();
         }
         self.forget(py, prepared)
     }

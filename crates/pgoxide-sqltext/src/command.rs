@@ -52,6 +52,18 @@ pub fn command(sql: &str) -> Command {
     }
 }
 
+/// The first statement in `sql` begins with SELECT, VALUES or TABLE: what it changes, the functions do that it calls.
+///
+/// ```
+/// use pgoxide_sqltext::reads;
+/// assert!(reads("(values (1))") && !reads("with x as (delete from t returning *) select 1"));
+/// ```
+#[must_use]
+pub fn reads(sql: &str) -> bool {
+    let word = words(sql).next().unwrap_or_default();
+    ["select", "values", "table"].into_iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
 /// The words a statement starts with: letters, with white space and comments between.
 pub(crate) fn words(sql: &str) -> impl Iterator<Item = &str> {
     let mut rest = sql;

@@ -18,7 +18,7 @@ mod placeholders;
 mod session;
 mod transaction;
 
-pub use command::{Command, command};
+pub use command::{Command, command, reads};
 pub use created::created;
 pub use lexer::{Kind, Token, Tokens, tokens};
 pub use placeholders::{Named, PlaceholderError, characters};

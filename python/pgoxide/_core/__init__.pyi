@@ -26,6 +26,7 @@ from pgoxide._core.batch import BatchBuilder, BatchReply
 from pgoxide._core.blocking_client import Client
 from pgoxide._core.client_options import ClientOptions
 from pgoxide._core.copy_text import copy_format, knows_types
+from pgoxide._core.descriptions import Descriptions
 from pgoxide._core.feed import Feed
 from pgoxide._core.fork import forked
 from pgoxide._core.interval import IntervalParts
@@ -51,6 +52,7 @@ __all__ = [
     "Client",
     "ClientOptions",
     "CommandTag",
+    "Descriptions",
     "Feed",
     "IntervalParts",
     "PoolCore",

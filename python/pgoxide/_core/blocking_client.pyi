@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 
 from pgoxide._core.batch import BatchBuilder
 from pgoxide._core.client_options import ClientOptions
+from pgoxide._core.descriptions import Descriptions
 from pgoxide._core.feed import Feed
 from pgoxide._core.portal import Portal
 from pgoxide._core.prepared import Prepared
@@ -507,6 +508,9 @@ class Client:
         ...     db.execute("alter type pg_temp.address add attribute country text")
         ...     db.reload_types()
         """
+
+    def _share(self, descriptions: Descriptions) -> None:
+        """Describes its statements together with the others that share them. For pools."""
 
     def _explain_pool(self, pool: Callable[[], str | None] | None) -> None:
         """For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back."""

@@ -259,6 +259,13 @@ impl<J> Connection<J> {
         self.pipeline.head_may_come_last()
     }
 
+    /// What is submitted now will run outside a transaction: none is open, no block has been entered, and all that is
+    /// unfinished changes nothing but rows.
+    #[must_use]
+    pub fn stays_idle(&self) -> bool {
+        self.status == TransactionStatus::Idle && self.top_level().is_none() && self.pipeline.is_orderless()
+    }
+
     /// Appends `bytes`, which `steps` answer, to the open request `id` at the head: more of a portal, COPY data,
     /// or its closing Sync. False when that request is not (or no longer) open.
     pub fn extend(&mut self, id: RequestId, bytes: &[u8], steps: &[Step]) -> bool {

@@ -59,6 +59,8 @@ pub enum Step {
     Open,
     /// RowDescription or NoData of the unnamed portal: the transaction is open.
     Guard,
+    /// CommandComplete of a query without rows that fails unless what follows in the request may run.
+    Check,
     /// ReadyForQuery: the end of a request.
     Sync,
 }
@@ -375,6 +377,11 @@ impl<J> Pipeline<J> {
         let inert = self.flying.front().is_some_and(|head| head.request.resend != Resend::Never);
         let behind = || self.flying.iter().skip(1).chain(self.again.iter()).chain(self.queued.iter());
         (inert && Self::orderless(behind())) || behind().next().is_none()
+    }
+
+    /// All that is unfinished changes nothing but rows: it neither opens a transaction nor changes a setting.
+    pub(super) fn is_orderless(&self) -> bool {
+        Self::orderless(self.flying.iter().chain(self.again.iter()).chain(self.queued.iter()))
     }
 
     fn orderless<'a>(mut flights: impl Iterator<Item = (u64, &'a Flight<J>)>) -> bool

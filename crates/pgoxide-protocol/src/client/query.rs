@@ -13,6 +13,7 @@
 //!   Query             (RowDescription DataRow* CommandComplete | EmptyQueryResponse | Copy…)*
 //!   CommandParse, CommandBind, CommandExecute | Open    as Parse, Bind, Execute of a command without rows; see block.rs
 //!   Guard             RowDescription | NoData
+//!   Check             CommandComplete
 //!   Sync              ReadyForQuery
 //! ```
 //!
@@ -257,6 +258,10 @@ impl<J> Connection<J> {
                 self.step_done();
                 return Ok(None);
             }
+            (Step::Check, backend::COMMAND_COMPLETE) => {
+                self.step_done();
+                return Ok(None);
+            }
             (Step::Open, backend::COMMAND_COMPLETE) => {
                 self.step_done();
                 self.pipeline.block.opened();
@@ -393,6 +398,7 @@ impl<J> Connection<J> {
             Some(Step::CommandBind) => "BindComplete of a transaction's command",
             Some(Step::CommandExecute | Step::Open) => "CommandComplete of a transaction's command",
             Some(Step::Guard) => "RowDescription or NoData of the portal before",
+            Some(Step::Check) => "CommandComplete of a query without rows",
             Some(Step::Sync) => "ReadyForQuery",
         };
         ProtocolError::Unexpected { message: kind, state }

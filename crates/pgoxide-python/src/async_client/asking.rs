@@ -16,7 +16,7 @@ use crate::outsiders::Outsider;
 use crate::portal;
 use crate::prepared::Prepared;
 use crate::pyimport;
-use crate::session::Place;
+use crate::session::{Loan, Place};
 use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::transaction::Via;
@@ -77,11 +77,11 @@ impl AsyncClient {
         Ok(reply)
     }
 
-    fn begin(
-        slf: &Bound<'_, Self>,
+    fn begin<'py>(
+        slf: &Bound<'py, Self>,
         mut run: Box<Run>,
         verb: &'static str,
-        arguments: &Bound<'_, PyTuple>,
+        arguments: &Bound<'py, PyTuple>,
         timeout: Option<f64>,
         mut place: Place,
         via: Via<'_>,
@@ -92,9 +92,14 @@ impl AsyncClient {
             *standing = via.last_of(py, &this.session, &mut run, *standing)?;
         }
         let id = this.session.next_id();
+        let (at_once, taken) = match &place {
+            Place::Now(standing) => Self::goes_at_once(slf, &mut run, arguments, *standing)?,
+            Place::Later(_) => (false, None),
+        };
+        let arguments = taken.as_ref().unwrap_or(arguments);
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
         let sent = match place {
-            Place::Now(standing) if !this.session.must_wait(&run) => this
+            Place::Now(standing) if at_once => this
                 .session
                 .run_request(py, id, run, Arguments::Values(arguments), Some(reply.clone_ref(py)))
                 .and_then(|request| this.session.submit(py, request, standing)),
@@ -111,6 +116,30 @@ impl AsyncClient {
         this.note_wait(py, id)?;
         this.flush_soon(slf)?;
         Ok(reply)
+    }
+
+    /// Can it be written now, or must it wait for its turn or its description? Its arguments, if they have been taken.
+    #[inline]
+    pub(super) fn goes_at_once<'py>(
+        slf: &Bound<'py, Self>,
+        run: &mut Run,
+        arguments: &Bound<'py, PyTuple>,
+        standing: Standing,
+    ) -> PyResult<(bool, Option<Bound<'py, PyTuple>>)> {
+        let session = &slf.get().session;
+        if !session.must_wait(run) {
+            return Ok((true, None));
+        }
+        match session.borrow(slf.py(), run, arguments, standing) {
+            Ok(Loan::Granted) => Ok((true, None)),
+            Ok(Loan::Refused) => Ok((false, None)),
+            Ok(Loan::Unfit(taken)) => Ok((false, Some(taken))),
+            Err(error) => {
+                // What its arguments' own code asked meanwhile has waited for it.
+                Self::advance(slf)?;
+                Err(error)
+            }
+        }
     }
 
     /// A stream of what was asked.

@@ -44,6 +44,7 @@ use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
 use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
+use crate::descriptions::Descriptions;
 use crate::event_loop::LoopTies;
 use crate::feed::{CopyAsked, Feed, Filled};
 use crate::gather::Dozing;
@@ -626,6 +627,10 @@ impl AsyncClient {
     }
 
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
+    fn _share(&self, descriptions: &Descriptions) {
+        self.session.statements.share(&descriptions.0);
+    }
+
     fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
         self.session.surroundings.set_pool(pool);
     }

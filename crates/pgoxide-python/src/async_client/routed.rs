@@ -38,7 +38,9 @@ impl AsyncClient {
         run.isolate = asked.isolate;
         run.known = Some(known);
         let id = this.session.next_id();
-        if this.session.must_wait(&run) {
+        let (at_once, taken) = Self::goes_at_once(slf, &mut run, arguments, Standing::Outside)?;
+        let arguments = taken.as_ref().unwrap_or(arguments);
+        if !at_once {
             this.hold(py, id, reply.clone_ref(py), run, arguments, Place::OUTSIDE)?;
         } else {
             let made = this.session.run_request(py, id, run, Arguments::Values(arguments), Some(reply.clone_ref(py)));

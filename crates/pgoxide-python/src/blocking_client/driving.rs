@@ -19,7 +19,7 @@ use crate::io::Moved;
 use crate::job::{Job, Kind, Run, Verb};
 use crate::portal;
 use crate::prepared::{Prepared, Stage};
-use crate::session::{Outcome, Session, fits_one_flight};
+use crate::session::{Loan, Outcome, Session, fits_one_flight};
 use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::transaction::Via;
@@ -55,11 +55,18 @@ impl BlockingClient {
         let prepared = asked.prepared(&self.session)?;
         let mut run = Box::new(Run::new(prepared, verb, asked.into, asked.arguments.len()));
         self.session.refuse_by_hand(py, &run.prepared, standing)?;
+        let mut arguments = asked.arguments;
         if run.prepared.stage() != Stage::Described && !fits_one_flight(&run, self.session.writes_iso_dates()) {
-            self.prepare(py, &run.prepared, deadline, standing)?;
+            let loan = self.session.borrow(py, &mut run, &arguments, standing)?;
+            if !matches!(loan, Loan::Granted) {
+                self.prepare(py, &run.prepared, deadline, standing)?;
+            }
+            if let Loan::Unfit(taken) = loan {
+                arguments = taken;
+            }
         }
         let standing = via.last_of(py, &self.session, &mut run, standing)?;
-        let arguments = Arguments::Values(&asked.arguments);
+        let arguments = Arguments::Values(&arguments);
         let request = self.session.run_request(py, self.session.next_id(), run, arguments, None);
         self.run(py, request.inspect_err(|_| via.not_sent(&self.session))?, deadline, standing)
     }

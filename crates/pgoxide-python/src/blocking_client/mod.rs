@@ -33,6 +33,7 @@ use crate::batch::BatchBuilder;
 use crate::call::{self, Asked};
 use crate::client_options::ClientOptions;
 use crate::copy_out::copy_rows;
+use crate::descriptions::Descriptions;
 use crate::error;
 use crate::feed::{CopyAsked, Feed, Filled};
 use crate::gather::Gather;
@@ -520,6 +521,10 @@ impl BlockingClient {
     }
 
     /// For notes on errors: `pool()` gives a line about the pool this connection belongs to; None takes it back.
+    fn _share(&self, descriptions: &Descriptions) {
+        self.session.statements.share(&descriptions.0);
+    }
+
     fn _explain_pool(&self, pool: Option<Py<PyAny>>) {
         self.session.surroundings.set_pool(pool);
     }

@@ -51,6 +51,7 @@ impl Session {
                     self.options.rules.types.idle();
                 }
                 job.answered();
+                self.settle_borrowed(&mut job);
                 Self::goes_again(&mut job, status);
                 self.portal_opened(py, &mut job, status);
                 self.created(py, &job)?;
@@ -88,6 +89,7 @@ impl Session {
                 }
                 self.options.rules.types.completed(complete.tag);
                 if matches!(complete.tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
+                    self.check.forget();
                     self.statements.all_dropped(py)?;
                 }
             }
@@ -459,7 +461,7 @@ impl Session {
             (taken, abandoned)
         };
         let Some((mut kind, parsed)) = taken else { return Ok(()) };
-        let lost = Lost::of(refusal, step, &kind);
+        let lost = self.misled(refusal, step, &mut kind).or_else(|| Lost::of(refusal, step, &kind));
         if let Kind::Prepare(prepare) = &mut kind
             && !(lost == Some(Lost::Taken) && prepare.name_is_taken())
         {
@@ -501,6 +503,23 @@ impl Session {
         state.conn.status() != TransactionStatus::Idle || state.conn.top_level().is_some()
     }
 
+    /// A run that went by a lent description was refused, because that does not hold here.
+    fn misled(&self, refusal: &ErrorResponse<'_>, step: Option<Step>, kind: &mut Kind) -> Option<Lost> {
+        let Kind::Run(run) = kind else { return None };
+        self.was_misled(run.borrowed.as_mut()?, refusal, step?).then_some(Lost::Misled)
+    }
+
+    /// A run that went by a lent description has been answered: calls need not wait for it any more.
+    fn settle_borrowed(&self, job: &mut Job) {
+        let Kind::Run(run) = &mut job.kind else { return };
+        let Some(borrowed) = &mut run.borrowed else { return };
+        borrowed.lent.end();
+        if !job.refused {
+            self.checked();
+            run.borrowed = None;
+        }
+    }
+
     /// A run that carried the Parse of its statement was refused.
     fn refuse_first(
         &self,
@@ -518,7 +537,8 @@ impl Session {
         if gone {
             statement.set_exists(false);
         }
-        let kept = lost == Some(Lost::Taken) || refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
+        let kept =
+            matches!(lost, Some(Lost::Taken | Lost::Misled)) || refusal.fields.find(fields::SQLSTATE) == Some(b"57014");
         if gone || (statement.described().is_none() && !kept) {
             self.statements.forget(py, &statement)?;
         }

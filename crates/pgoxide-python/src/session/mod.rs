@@ -13,12 +13,14 @@
 //! | --- | --- |
 //! | `requests.rs` | from a call to a request |
 //! | `events.rs` | from bytes to outcomes |
+//! | `borrowing.rs` | statements that other connections of the pool have had described |
 //! | `recovery.rs` | statements the server has no more, or otherwise |
 //! | `resetting.rs` | what a pool's connection forgets between two users |
 //! | `owner.rs` | whose transaction is open |
 //! | `block.rs` | transaction blocks, entered and left |
 
 mod block;
+mod borrowing;
 mod events;
 mod explaining;
 mod owner;
@@ -38,6 +40,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 pub(crate) use self::block::{Entered, Entry, Leaving, drop_token, hold_token, over};
+use self::borrowing::Check;
+pub(crate) use self::borrowing::{Borrowed, Loan, is_same_in_text};
 pub(crate) use self::events::told;
 pub(crate) use self::explaining::Surroundings;
 use self::owner::Owner;
@@ -130,6 +134,7 @@ pub(crate) struct Session {
     /// One of them has been left. For threads that wait for that.
     pub(crate) owner_changed: Condvar,
     pub(crate) surroundings: Surroundings,
+    check: Check,
     /// The process that may use it.
     pub(crate) home: Home,
     /// Whose it is, of a pool.
@@ -156,6 +161,7 @@ impl Session {
             owners: Mutex::new(Vec::new()),
             owner_changed: Condvar::new(),
             surroundings: Surroundings::default(),
+            check: Check::default(),
             home: Home::here(),
             lease: Lease::default(),
         }

@@ -40,6 +40,8 @@ pub(super) enum Lost {
     Gone,
     /// The server has another one of its name already.
     Taken,
+    /// Another connection's description of it did not hold here. The statement itself is well.
+    Misled,
 }
 
 impl Lost {
@@ -104,7 +106,11 @@ impl Session {
             (_, None) => return Ok(None),
             // Who describes what exists closes it first.
             (Lost::Taken, Some(statement)) => statement.set_exists(true),
-            (Lost::Gone, Some(statement)) => self.statements.gone(py, statement)?,
+            (Lost::Misled, Some(_)) => {}
+            (Lost::Gone, Some(statement)) => {
+                self.check.forget();
+                self.statements.gone(py, statement)?;
+            }
             (Lost::Changed | Lost::Refused, Some(statement)) => {
                 // Its types may be what has changed.
                 if statement.described().is_some_and(Described::has_own_types) {
@@ -184,6 +190,11 @@ impl Session {
 
     /// Gives a run the statement to be used now. Its parameters, from the next Bind in `frames`.
     fn renew(&self, py: Python<'_>, run: &mut Run, frames: &mut &[u8]) -> PyResult<Parameters> {
+        if let Some(borrowed) = run.borrowed.take() {
+            let current = self.statements.current(py, &run.prepared)?;
+            run.start_again(current);
+            return Ok(Parameters::Values(borrowed.arguments));
+        }
         // One that was refused in its first flight went by the types that the caller declared.
         let declared = || Arc::new(Described::new(run.prepared.declared.to_vec(), None, &self.options.rules));
         let described = run.prepared.description().unwrap_or_else(declared);
@@ -203,7 +214,7 @@ fn not_written(py: Python<'_>) -> PyErr {
 #[cold]
 pub(super) fn invalidated(py: Python<'_>, lost: Lost, in_transaction: bool, cause: PyErr) -> PyErr {
     let what = match lost {
-        Lost::Refused | Lost::Taken => return cause,
+        Lost::Refused | Lost::Taken | Lost::Misled => return cause,
         Lost::Changed => "the columns of this statement have changed since it was prepared",
         Lost::Gone => {
             "the server session does not have this statement: after DISCARD ALL or DEALLOCATE, or behind a pooler in \

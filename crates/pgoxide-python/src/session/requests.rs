@@ -106,6 +106,13 @@ impl Session {
                 }
                 describe_portal(py, &prepared, bytes, steps)?;
             }
+            None if run.borrowed.is_some() => {
+                run.first = Some(Describing::begin(&prepared, 0));
+                close_and_parse(py, &prepared, bytes, steps)?;
+                if let Some(borrowed) = &mut run.borrowed {
+                    self.append_borrowed(py, &prepared, borrowed, bytes, steps)?;
+                }
+            }
             None => {
                 // Before its arguments are encoded: a call that their own code makes waits for this description.
                 run.first = Some(Describing::begin(&prepared, 0));
@@ -282,8 +289,21 @@ fn append_parse(py: Python<'_>, prepared: &Prepared, bytes: &mut Vec<u8>) -> PyR
     parse::write(bytes, &prepared.name, sql.as_bytes(), &prepared.declared).map_err(|e| error::encode_error(py, &e))
 }
 
-/// Parse and Describe. A statement that was parsed in a flight that then failed is closed first.
+/// Parse and Describe.
 fn append_description(
+    py: Python<'_>,
+    prepared: &Prepared,
+    bytes: &mut Vec<u8>,
+    steps: &mut SmallVec<[Step; 6]>,
+) -> PyResult<()> {
+    close_and_parse(py, prepared, bytes, steps)?;
+    describe::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
+    steps.push(Step::DescribeStatement);
+    Ok(())
+}
+
+/// Parse. A statement that was parsed in a flight that then failed is closed first.
+fn close_and_parse(
     py: Python<'_>,
     prepared: &Prepared,
     bytes: &mut Vec<u8>,
@@ -294,8 +314,7 @@ fn append_description(
         steps.push(Step::Close);
     }
     append_parse(py, prepared, bytes)?;
-    describe::write_statement(bytes, &prepared.name).map_err(|e| error::encode_error(py, &e))?;
-    steps.extend([Step::Parse, Step::DescribeStatement]);
+    steps.push(Step::Parse);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 from pgoxide import _core
 
 # async-only: end
-from pgoxide._core import TypeRegistry
+from pgoxide._core import Descriptions, TypeRegistry
 from pgoxide.driver._async.attempts import AsyncAttempts
 from pgoxide.driver._async.connection import AsyncConnection
 from pgoxide.driver._async.pool_batch import AsyncPoolBatch
@@ -227,6 +227,8 @@ class AsyncPool(_core.AsyncPoolCore):
         # What one connection learns of types, all of them know.
         self._types = options.get("type_registry") or TypeRegistry()
         self._options: ConnectionOptions = {**options, "type_registry": self._types}
+        # How one connection had a statement described, the others take for a first guess.
+        self._descriptions = Descriptions(core["statement_cache_size"])
         self._configure, self._on_acquire = configure, on_acquire
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
@@ -309,6 +311,7 @@ class AsyncPool(_core.AsyncPoolCore):
         began = time.monotonic()
         db = await AsyncConnection.connect(address, **self._options)
         db._opened_in = time.monotonic() - began
+        db._share(self._descriptions)
         try:
             if self._configure is not None:
                 await self._call_hook(self._configure, db)

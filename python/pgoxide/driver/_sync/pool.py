@@ -16,7 +16,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from pgoxide._core import TypeRegistry
+from pgoxide._core import Descriptions, TypeRegistry
 from pgoxide.driver._sync.attempts import Attempts
 from pgoxide.driver._sync.connection import Connection
 from pgoxide.driver._sync.pool_batch import PoolBatch
@@ -150,6 +150,8 @@ class Pool(Shelf):
         # What one connection learns of types, all of them know.
         self._types = options.get("type_registry") or TypeRegistry()
         self._options: ConnectionOptions = {**options, "type_registry": self._types}
+        # How one connection had a statement described, the others take for a first guess.
+        self._descriptions = Descriptions(core["statement_cache_size"])
         self._configure, self._on_acquire = configure, on_acquire
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
@@ -210,6 +212,7 @@ class Pool(Shelf):
         began = time.monotonic()
         db = Connection.connect(address, **self._options)
         db._opened_in = time.monotonic() - began
+        db._share(self._descriptions)
         try:
             if self._configure is not None:
                 self._call_hook(self._configure, db)
