@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -110,3 +113,38 @@ def test_a_loop_that_stops_meanwhile(server: EmbeddedServer):
     assert loop.run_until_complete(task) == 1
     loop.close()
     assert complaints == []
+
+
+def test_a_loop_that_is_closed(server: EmbeddedServer):
+    """A stream forgotten in it is ended when it is collected; nobody is kept awake for that."""
+    unraisable: list[object] = []
+    earlier, sys.unraisablehook = sys.unraisablehook, lambda args: unraisable.append(args.exc_value)
+    try:
+        for waits in range(
+            6
+        ):  # in one of them at least, whatever it has learnt, the connection would look for the answer
+            forget_stream(server.dsn(), waits)
+    finally:
+        sys.unraisablehook = earlier
+    assert unraisable == []
+
+
+def forget_stream(dsn: str, waits: int) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> list[object]:
+        db = await pgoxide.AsyncConnection.connect(dsn)
+        for _ in range(waits):
+            await db.fetch_value("select 1")
+        stream = db.stream("select * from generate_series(1, 100000)")
+        await stream.__aenter__()
+        await stream.__anext__()
+        return [stream, db]
+
+    kept = loop.run_until_complete(begin())
+    loop.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        while kept:
+            del kept[0]
+            gc.collect()

@@ -107,8 +107,13 @@ impl AsyncClient {
     /// Keeps the loop awake for an answer that is about to come: `Reader::turn` follows.
     pub(super) fn one_more_turn(&self, py: Python<'_>) -> PyResult<()> {
         let turn = self.reader(py)?.getattr(intern!(py, "turn"))?;
-        self.event_loop(py)?.call_method1(intern!(py, "call_soon"), (turn,))?;
-        Ok(())
+        let event_loop = self.event_loop(py)?;
+        match event_loop.call_method1(intern!(py, "call_soon"), (turn,)) {
+            Ok(_) => Ok(()),
+            // What a collected object still writes needs no answer.
+            Err(_) if event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()? => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lets a forgotten connection be collected once nothing is in flight.
