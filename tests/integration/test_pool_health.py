@@ -89,6 +89,27 @@ async def test_killed_while_the_loop_does_not_turn(open_pool: Any, server: Any) 
 
 
 @pytest.mark.row("O04")
+@pytest.mark.both_transports
+@pytest.mark.parametrize("face", ["async"])
+async def test_an_end_that_the_loop_has_not_told_yet_is_seen(open_pool: Any, server: Any) -> None:
+    """As when who waits for the end of the backends is woken first, by what arrived in the same turn of the loop."""
+    pool = await open_pool(min_size=2, max_size=2, application_name="untold")
+    killer = pgoxide.Connection.connect(server.dsn())
+    for n in range(10):
+        await until(pool, lambda: pool.stats().size == 2)
+        time.sleep(0.06)  # idle for long enough to be looked at, and the loop does not turn
+        killer.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'untold'"
+        )
+        if n % 2:
+            assert await pool.fetch_value("select $1::int", n) == n
+        else:
+            async with pool.acquire() as mine:
+                assert await mine.fetch_value("select $1::int", n) == n
+    killer.close()
+
+
+@pytest.mark.row("O04")
 async def test_a_ping_after_idleness(open_pool: Any, proxy: Any) -> None:
     line = proxy()
     pool = await open_pool(to=line, min_size=1, max_size=1, ping_after=0)
@@ -368,6 +389,127 @@ async def test_the_server_stops_and_starts_again(binaries: Binaries, face: str, 
     finally:
         await pool.close(1)
         again.stop()
+
+
+AWAY = 60.0
+"""Seconds."""
+
+PATIENCE = 1.0
+"""Seconds who waits for a connection waits at most."""
+
+
+class Users:
+    """Who goes on calling the pool, whatever becomes of the server; from several tasks or threads."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.good: list[float] = []
+        self.bad: list[float] = []
+        self.longest = 0.0
+        self.wrong: list[BaseException] = []
+
+    def note(self, began: float, error: BaseException | None) -> None:
+        now = time.monotonic()
+        self.longest = max(self.longest, now - began)
+        (self.good if error is None else self.bad).append(now)
+        if error is not None and not isinstance(error, OperationalError):
+            self.wrong.append(error)
+
+    async def call(self, pool: pgoxide.AsyncPool, whole: bool) -> None:
+        while not self.over:
+            began = time.monotonic()
+            try:
+                if whole:
+                    async with pool.acquire() as db:
+                        await db.fetch_value("select 1", timeout=5)
+                else:
+                    await pool.fetch_value("select 1", timeout=5)
+            except Exception as error:
+                self.note(began, error)
+            else:
+                self.note(began, None)
+            await asyncio.sleep(0.05)
+
+    def call_blocking(self, pool: pgoxide.Pool, whole: bool) -> None:
+        while not self.over:
+            began = time.monotonic()
+            try:
+                if whole:
+                    with pool.acquire() as db:
+                        db.fetch_value("select 1", timeout=5)
+                else:
+                    pool.fetch_value("select 1", timeout=5)
+            except Exception as error:
+                self.note(began, error)
+            else:
+                self.note(began, None)
+            time.sleep(0.05)
+
+
+@pytest.mark.row("O10")
+@pytest.mark.slow
+def test_the_server_is_away_for_a_whole_minute(binaries: Binaries, face: str) -> None:
+    """Users go on calling all the time: each is told within its patience, and the pool heals without anybody's doing."""
+    server, users = start(binaries=binaries), Users()
+    options: dict[str, Any] = {"min_size": 2, "max_size": 3, "acquire_timeout": PATIENCE}
+    folder, port = Path(str(server.config().host)), server.config().port
+    again: list[Any] = []
+
+    def outage() -> None:
+        """In a thread beside the users."""
+        time.sleep(0.5)
+        server.stop()
+        time.sleep(AWAY)
+        again.append(start(binaries=binaries))
+        link(again[0], folder, port)
+        back, until = time.monotonic(), time.monotonic() + 30
+        while time.monotonic() < until and sum(at > back for at in users.good) < 40:
+            time.sleep(0.1)
+        users.over = True
+
+    async def asynchronous() -> pgoxide.AsyncPool:
+        async with pgoxide.AsyncPool(server.dsn(), **options) as pool:
+            await asyncio.gather(
+                asyncio.to_thread(outage), *(users.call(pool, whole) for whole in (True, False) * 3)
+            )
+            check(pool.stats())
+            return pool
+
+    def blocking() -> None:
+        with pgoxide.Pool(server.dsn(), **options) as pool:
+            work = [
+                threading.Thread(target=users.call_blocking, args=(pool, whole))
+                for whole in (True, False) * 3
+            ]
+            for thread in (*work, threading.Thread(target=outage)):
+                thread.start()
+                work.append(thread)
+            for thread in work:
+                thread.join(AWAY + 60)
+                assert not thread.is_alive()
+            check(pool.stats())
+
+    def check(stats: Any) -> None:
+        assert users.wrong == []
+        assert users.longest < PATIENCE + 5
+        gone, back = users.bad[0], users.bad[-1]
+        assert back - gone > AWAY - 5
+        assert [at for at in users.good if gone + 1 < at < back - 1] == []
+        # All of them were being served again, not only some.
+        assert sum(at > back for at in users.good) >= 20
+        assert (stats.size >= 2, stats.last_failure) == (True, None)
+        # One attempt at a time, and ever more seldom.
+        assert 3 <= stats.failures <= AWAY
+
+    try:
+        if face == "async":
+            asyncio.run(asynchronous())
+        else:
+            blocking()
+    finally:
+        server.stop()
+        for one in again:
+            one.stop()
 
 
 def link(server: Any, folder: Path, port: int) -> None:

@@ -143,6 +143,16 @@ class Line:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
+    def has_untold(self) -> bool:
+        """Whether something has arrived, the end included, that the loop has not handed over: for a loop without `add_reader`."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def arm(self, seconds: float) -> None:
         """Call back in so many seconds: the earliest deadline of a call."""
         if self._timer is not None:

@@ -104,7 +104,7 @@ pub(crate) struct Core {
     pub(crate) ties: LoopTies,
     /// The pool it serves, for good, and its place there.
     pub(crate) pool: OnceLock<(Py<PoolRouter>, usize)>,
-    /// The transport: `want_write`, `write`, `cancel`, `arm`, `ended`, `notice`, `notification`.
+    /// The transport: `want_write`, `write`, `has_untold`, `cancel`, `arm`, `ended`, `notice`, `notification`.
     hooks: OnceLock<Py<PyAny>>,
     /// What the loop holds; see `Reader`.
     reader: OnceLock<Py<Reader>>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pgoxide_protocol::client::{RequestId, Standing};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{AsyncClient, Line};
@@ -59,12 +60,14 @@ impl AsyncClient {
         this.flush_soon(slf)
     }
 
-    /// Reads what has arrived and the loop has not told of yet: the end of the session above all.
-    pub(crate) fn look(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Reads what has arrived and the loop has not told of yet: the end of the session above all. True: something has that
+    /// only the loop can hand over.
+    pub(crate) fn look(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let line = *lock(&slf.get().line);
         match line {
-            Line::Descriptor(socket) => Self::read(slf, socket),
-            Line::None | Line::Transport => Ok(()),
+            Line::Descriptor(socket) => Self::read(slf, socket).map(|()| false),
+            Line::Transport => slf.get().hooks(slf.py())?.call_method0(intern!(slf.py(), "has_untold"))?.is_truthy(),
+            Line::None => Ok(false),
         }
     }
 

@@ -25,7 +25,7 @@ impl PoolRouter {
                 Step::Nothing => break,
                 Step::Assign(slot, client, waiting) => this.assign_waiting(py, slot, client.bind(py), waiting)?,
                 Step::Grant(client, waiting) => Self::grant(slf, client.bind(py), waiting)?,
-                Step::Look(slot, client) => this.look(slot, client.bind(py))?,
+                Step::Look(slot, client) => Self::look(slf, slot, client.bind(py))?,
                 Step::Ping(client) => {
                     slf.call_method1(intern!(py, "_do_ping"), (client,))?;
                 }
@@ -92,19 +92,26 @@ impl PoolRouter {
         Self::take_back(slf, client)
     }
 
-    /// A connection that has been idle for a while: what the loop may not have told yet is read.
-    fn look(&self, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
-        AsyncClient::look(client)?;
-        let mut inner = lock(&self.inner);
-        // What was read may have made it somebody's meanwhile, or given it something to do.
-        if let Some(member) = inner.members.of(slot, client)
-            && member.standing == Standing::Routed
-            && load(client.get()) == (0, true)
+    /// A connection that has been idle for a while: what the loop may not have told yet is read. Where only the loop can read
+    /// it, the connection is asked whether it lives: the answer comes behind that.
+    fn look(slf: &Bound<'_, Self>, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
+        let untold = AsyncClient::look(client)?;
         {
-            member.looked = true;
-            let since = member.idle_since;
-            inner.members.make_idle(slot, since);
+            let mut inner = lock(&slf.get().inner);
+            // What was read may have made it somebody's meanwhile, or given it something to do.
+            let Some(member) = inner.members.of(slot, client) else { return Ok(()) };
+            if member.standing != Standing::Routed || load(client.get()) != (0, true) {
+                return Ok(());
+            }
+            if !untold {
+                member.looked = true;
+                let since = member.idle_since;
+                inner.members.make_idle(slot, since);
+                return Ok(());
+            }
+            member.standing = Standing::Checked;
         }
+        slf.call_method1(intern!(slf.py(), "_do_ping"), (client,))?;
         Ok(())
     }
 
