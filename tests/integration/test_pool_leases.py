@@ -448,3 +448,74 @@ async def test_after_a_hook_failed_too(open_pool: Any, face: str, failing: str) 
             pass
     with pytest.raises(pgoxide.errors.ConnectionClosed):
         await settle(kept[0].execute(LEAK))
+
+
+@pytest.mark.parametrize("face", ["async"])
+async def test_a_close_that_was_overtaken_ends_nobody(open_pool: Any) -> None:
+    """It waits for what is unfinished; meanwhile the connection is given back, and somebody else has it."""
+    pool = await open_pool(min_size=1, max_size=1)
+    db = await pool.acquire()
+    sleep = db.execute("select pg_sleep(0.05)")
+    closing = asyncio.create_task(db.close())
+    await asyncio.sleep(0)
+    await pool.release(db)
+    other = await pool.acquire()
+    await sleep
+    with pytest.raises(InterfaceError, match=GIVEN_BACK):
+        await closing
+    assert await other.fetch_value("select 1") == 1
+    assert not other.closed
+    await pool.release(other)
+
+
+async def test_a_cancel_that_is_on_its_way_hits_nobody_else(
+    open_pool: Any, monkeypatch: pytest.MonkeyPatch, face: str
+) -> None:
+    """The connection is not handed out again: the signal may come at any time."""
+    from pgoxide.driver._async import cancel as of_async
+    from pgoxide.driver._sync import cancel as of_blocking
+
+    sent, may_end = threading.Event(), threading.Event()
+    send, send_blocking = of_async.transport.send_cancel, of_blocking.transport.send_cancel
+
+    async def late(address: Any, request: bytes, timeout: float) -> None:
+        sent.set()
+        await asyncio.to_thread(may_end.wait, 10)
+        await send(address, request, timeout)
+
+    def late_blocking(address: Any, request: bytes, timeout: float) -> None:
+        sent.set()
+        may_end.wait(10)
+        send_blocking(address, request, timeout)
+
+    monkeypatch.setattr(of_async.transport, "send_cancel", late)
+    monkeypatch.setattr(of_blocking.transport, "send_cancel", late_blocking)
+    pool = await open_pool(min_size=1, max_size=1)
+    db = await pool.acquire()
+    pid = db.backend_pid
+    cancelling: Any
+    if face == "async":
+        cancelling = asyncio.create_task(db.cancel())
+        await asyncio.to_thread(sent.wait, 10)
+    else:
+        cancelling = threading.Thread(target=real(db).cancel)
+        cancelling.start()
+        assert sent.wait(10)
+    await pool.release(db)
+    other = await pool.acquire()
+    assert other.backend_pid != pid
+    may_end.set()
+    assert await other.fetch_value("select 1 from pg_sleep(0.1)") == 1
+    if face == "async":
+        await cancelling
+    else:
+        cancelling.join(10)
+    await pool.release(other)
+    assert pool.stats().discarded["cancelled"] == 1
+    # One that has come to its end in time costs nothing.
+    db = await pool.acquire()
+    pid = db.backend_pid
+    await settle(real(db).cancel())
+    await pool.release(db)
+    async with pool.acquire() as again:
+        assert again.backend_pid == pid

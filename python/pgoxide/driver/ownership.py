@@ -7,13 +7,18 @@ would become part of it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from pgoxide import statement
+from pgoxide.errors import InterfaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pgoxide.statement import Plan
 
 __all__ = ["TOKENS", "Lease", "place"]
@@ -40,10 +45,33 @@ def place(plan: Plan[Any]) -> str:
 class Lease:
     """What is made through a pool's connection, and would outlive its user's having it, asks this whether it still counts."""
 
-    __slots__ = ("over",)
+    __slots__ = ("_cancels", "_lock", "_over")
 
     def __init__(self) -> None:
-        self.over: bool = False
+        self._over = False
+        self._cancels = 0
+        self._lock = Lock()
+
+    def end(self) -> bool:
+        """It counts no longer. True: CancelRequests are on their way, which may hit whatever the session runs next."""
+        with self._lock:
+            self._over = True
+            return self._cancels > 0
+
+    @contextmanager
+    def cancelling(self) -> Generator[None]:
+        """Around a CancelRequest. Raises InterfaceError when the connection has been given back."""
+        with self._lock:
+            if self._over:
+                raise InterfaceError(
+                    "the connection has been given back to its pool: what its session runs by now may be somebody else's"
+                )
+            self._cancels += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cancels -= 1
 
     def __reduce__(self) -> tuple[type[Lease], tuple[()]]:
         """Another process cannot know."""

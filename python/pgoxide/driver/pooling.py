@@ -89,7 +89,8 @@ class PoolStats:
     no less than the pair before it).
     connects: connections opened. failures: attempts that failed. last_failure: the newest of them, None since one succeeded.
     lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime", "idle", "uses",
-    "expired" (`expire`), "reset failed", "left in a transaction", "lost" (noticed when taken), "closed".
+    "expired" (`expire`), "reset failed", "left in a transaction", "lost" (noticed when taken), "cancelled" (given back while a
+    `cancel()` of its user was under way), "closed".
     """
 
     min_size: int

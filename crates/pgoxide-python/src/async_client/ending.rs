@@ -138,7 +138,9 @@ impl AsyncClient {
 
     /// Has the transport send a CancelRequest, and tell its end by `_cancel_delivered`.
     pub(super) fn send_cancel(&self, slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
-        self.hooks(slf.py())?.call_method1(intern!(slf.py(), "cancel"), (slf, id))?;
+        // By the pool's own object, if this is a user's: what it begins must be brought to its end.
+        let client = slf.get().lent.as_ref().map_or(slf, |lent| lent.whole.bind(slf.py()));
+        self.hooks(slf.py())?.call_method1(intern!(slf.py(), "cancel"), (client, id))?;
         Ok(())
     }
 }

@@ -676,6 +676,7 @@ impl AsyncClient {
 
     /// The line is gone, or is to be given up: every unfinished call fails with `reason` as the cause.
     fn _end(&self, py: Python<'_>, reason: Bound<'_, PyAny>) -> PyResult<()> {
+        self.check_mine(py)?;
         self.finish(py, PyErr::from_value(reason))
     }
 
@@ -704,6 +705,8 @@ impl AsyncClient {
 
     /// Writes Terminate behind everything that was written. True once nothing is left to send.
     fn _terminate(&self, py: Python<'_>) -> PyResult<bool> {
+        // Given back while `close()` waited for what was unfinished.
+        self.check_mine(py)?;
         lock(&self.session.state).conn.terminate();
         self.flush(py)?;
         Ok(lock(&self.session.state).conn.outgoing().is_empty())

@@ -566,6 +566,7 @@ impl BlockingClient {
 
     /// The line is to be given up.
     fn _end(&self, py: Python<'_>, reason: Bound<'_, PyAny>) -> PyResult<()> {
+        self.check_mine(py)?;
         self.finish(py, PyErr::from_value(reason))
     }
 
@@ -579,6 +580,8 @@ impl BlockingClient {
             drop(self.end_feeding());
         }
         let Taken::Turn(_turn) = self.turn.take_until(py, Deadline::after(Some(timeout)).at)? else { return Ok(()) };
+        // Given back while it waited for the turn.
+        self.check_mine(py)?;
         let socket = lock(&self.socket);
         let Some(socket) = *socket else { return Ok(()) };
         let mut state = lock(&self.session.state);

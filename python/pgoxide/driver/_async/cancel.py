@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,11 @@ class AsyncCancelToken:
         >>> async def stop(token: pgoxide.AsyncCancelToken) -> None:
         ...     await token.cancel(timeout=5)
         """
-        if self._lease is not None and self._lease.over:
-            raise InterfaceError(
-                "the connection has been given back to its pool: what its session runs by now may be somebody else's"
-            )
         if not (math.isfinite(timeout) and timeout > 0):
             raise InterfaceError(f"timeout={timeout}: seconds, above 0")
         try:
-            await transport.send_cancel(self.address, self._request, timeout)
+            with nullcontext() if self._lease is None else self._lease.cancelling():
+                await transport.send_cancel(self.address, self._request, timeout)
         except TimeoutError as error:
             raise QueryTimeout(
                 f"{place_of(self.address)} did not acknowledge the CancelRequest within {timeout} s; it may or may not act on it"

@@ -166,14 +166,13 @@ class AsyncConnection(_core.AsyncClient):
         lent._on_commit, lent._heard, lent._lease = [], [], Lease()
         return lent
 
-    def _give_back(self) -> None:
-        """What its user made through it counts no longer."""
-        if self._lease is not None:
-            self._lease.over = True
+    def _give_back(self) -> bool:
+        """What its user made through it counts no longer. True: it is being cancelled, and the next statement may be hit."""
         for listeners, listener in self._heard:
             with suppress(ValueError):  # its user has taken it back
                 listeners.remove(listener)
         self._heard.clear()
+        return self._lease is not None and self._lease.end()
 
     async def close(self) -> None:
         """Ends the session: what is in flight finishes, Terminate is sent, the line is closed.

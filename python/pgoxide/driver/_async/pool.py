@@ -559,9 +559,17 @@ class AsyncPool(_core.AsyncPoolCore):
             except BaseException as error:
                 self._give_back_broken(db, error)
                 raise
-        self._release(db)
-        db._give_back()
+        if db._pool is self and not db._given_back and db._give_back():
+            self._let_go_cancelled(db._whole or db)
+        else:
+            self._release(db)
         self._changed.ring()
+
+    def _let_go_cancelled(self, db: AsyncConnection) -> None:
+        """A CancelRequest of its user is on its way: it must hit neither the reset nor the next user."""
+        db._end_lease()
+        if self._remove(db):
+            self._do_give_up(db, "cancelled")
 
     def _give_back_dropped(self, db: AsyncConnection) -> None:
         """By a finalizer: in any thread, in the middle of anything."""
