@@ -250,6 +250,23 @@ async def test_asking_behind_the_last_row_changes_nothing(
 
 
 @pytest.mark.row("P09")
+async def test_asking_behind_the_last_row_where_rules_rewrite(db: Any) -> None:
+    """Several statements stand behind one of these portals; each of them runs once."""
+    await db.execute_script(
+        "create temp table made (n int4); create temp table noted (n int4);"
+        "create rule also as on insert to made do also insert into noted values (new.n);"
+        "create temp view shown as select n from made;"
+        "create rule instead as on insert to shown do instead insert into made values (new.n) returning n"
+    )
+    for _ in range(10):
+        for into in ("made", "shown"):
+            sql = f"insert into {into} select generate_series(1, 11) returning n"
+            assert [n async for n in db.stream(sql, batch=2, into=int)] == list(range(1, 12))
+    assert await db.fetch_value("select count(*) from made") == 220
+    assert await db.fetch_value("select count(*) from noted") == 220
+
+
+@pytest.mark.row("P09")
 @pytest.mark.parametrize(
     "sql",
     [
