@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from pgoxide.errors import DataError, InternalErrorXX000, StatementInvalidated
+from pgoxide.errors import DataError, StatementInvalidated
 from pgoxide.types import Array, Codec, Json, PgDate, Range
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("Q21")]
@@ -86,6 +86,21 @@ async def test_altered_in_a_transaction_that_is_rolled_back(db, schema, back):
         assert await both(db, schema) == OLD
     await db.execute("rollback")
     assert await both(db, schema) == OLD
+
+
+async def test_a_transaction_that_is_chained(open_pool, schema):
+    pool = await open_pool(min_size=2, max_size=2)
+    one, two = await pool.acquire(), await pool.acquire()
+    assert (await both(one, schema), await both(two, schema)) == (OLD, OLD)
+    await one.execute("begin")
+    for command in SWAP.format(f"{schema}.pair").split(";"):
+        await one.execute(command)
+    assert (await both(one, schema), await both(two, schema)) == (NEW, OLD)
+    await one.execute("commit and chain")
+    assert (await both(one, schema), await both(two, schema)) == (NEW, NEW)
+    await one.execute("rollback")
+    await pool.release(one)
+    await pool.release(two)
 
 
 @pytest.mark.parametrize("commit", [True, False])
@@ -171,7 +186,9 @@ async def test_a_type_dropped_and_made_anew(db, connect, schema, kind):
     await db.execute("begin")
     await other.execute_script(f"drop type {schema}.thing; {make.format(schema)}")
     await db.fetch_all(f"table {schema}.t")  # a lock is where the server session hears of that
-    with pytest.raises(InternalErrorXX000):
+    with pytest.raises(
+        StatementInvalidated, match="a type of this statement was dropped since it was prepared"
+    ):
         await db.fetch_one(sql, value, [value])
     await db.execute("rollback")
     assert await db.fetch_one(sql, value, [value]) == (back, [back])

@@ -260,14 +260,21 @@ impl Types {
         lock(&self.current).each(Catalog::forget);
     }
 
-    /// A command came to its end that may have altered types, or rolled back what did.
+    /// A command came to its end that may have altered types, or the transaction that did.
     pub(crate) fn completed(&self, tag: &[u8]) {
-        const ALTERING: [&[u8]; 5] =
-            [b"ALTER TYPE", b"ALTER TABLE", b"ALTER VIEW", b"ALTER MATERIALIZED VIEW", b"ALTER FOREIGN TABLE"];
+        const ALTERING: [&[u8]; 6] = [
+            b"ALTER TYPE",
+            b"ALTER TABLE",
+            b"ALTER VIEW",
+            b"ALTER MATERIALIZED VIEW",
+            b"ALTER FOREIGN TABLE",
+            b"COMMIT PREPARED",
+        ];
         // Looked at for each command there is: most begin with another letter.
         match tag.first() {
-            Some(b'A') if ALTERING.contains(&tag) => self.altered(),
-            Some(b'R') if tag == b"ROLLBACK" && self.is_altered() => self.altered(),
+            Some(b'A' | b'C') if ALTERING.contains(&tag) => self.altered(),
+            // Of a savepoint, or AND CHAIN: the next transaction has begun.
+            Some(b'C' | b'R') if matches!(tag, b"COMMIT" | b"ROLLBACK") && self.is_altered() => self.altered(),
             _ => {}
         }
     }

@@ -141,6 +141,8 @@ impl Session {
             Event::Parameter { name, value } => {
                 if name == b"TimeZone" {
                     self.options.rules.session_zone.reported(py, value);
+                } else if name == b"client_encoding" {
+                    self.encoding_reported(py, value)?;
                 }
             }
             Event::Started => out.push(Outcome::Started),
@@ -151,6 +153,16 @@ impl Session {
             Event::CopyDone => return self.copied(py, None, out),
         }
         Ok(())
+    }
+
+    /// The session was opened in UTF-8. What is written in it would be stored as other characters from now on, without a word.
+    fn encoding_reported(&self, py: Python<'_>, value: &[u8]) -> PyResult<()> {
+        let name = value.to_ascii_uppercase();
+        if matches!(&*name, b"UTF8" | b"UTF-8" | b"UNICODE") || lock(&self.state).conn.running().is_none() {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(value);
+        Err(error::interface_error(py, format!("client_encoding was set to {name}, and pgoxide speaks UTF8 only")))
     }
 
     /// The transaction block could not be opened: the request that was to follow is not written.

@@ -3,7 +3,7 @@
 //! ```text
 //!   Bind ──0A000 of RevalidateCachedQuery: other columns──▶ changed ─┐
 //!        ──42…: its plan was made anew, and could not be──▶ changed ─┤
-//!        ──XX000: a type of its own is there no more──────▶ changed ─┼▶ forgotten ──nothing has run──▶ described, run again
+//!        ──XX000: a type of it is there no more───────────▶ changed ─┼▶ forgotten ──nothing has run──▶ described, run again
 //!        ──26000: DISCARD ALL, another server session──▶ gone ───────┘           └──else──▶ StatementInvalidated
 //!   COPY of records ──other columns than were looked up, ended by CopyFail──▶ changed
 //! ```
@@ -34,6 +34,8 @@ use crate::sync::lock;
 pub(super) enum Lost {
     /// Its columns are others now.
     Changed,
+    /// A type of it was dropped.
+    TypeGone,
     /// Analysed anew it is an error. Parsed anew it may be none: its parameters' types were fixed when it was parsed.
     Refused,
     /// The server does not know its name.
@@ -74,8 +76,11 @@ impl Lost {
                 (refusal.fields.find(fields::ROUTINE) == Some(b"RevalidateCachedQuery")).then_some(Self::Changed)
             }
             INSUFFICIENT_PRIVILEGE => None,
-            // "cache lookup failed for type": that was dropped. The server takes it for an error of its own.
-            b"XX000" => statement(kind)?.described()?.has_own_types().then_some(Self::Refused),
+            // The server takes it for an error of its own, so there is no translation of this text.
+            b"XX000" => {
+                let message = refusal.fields.find(fields::MESSAGE)?;
+                message.starts_with(b"cache lookup failed for type").then_some(Self::TypeGone)
+            }
             code => code.starts_with(b"42").then_some(Self::Refused),
         }
     }
@@ -111,7 +116,7 @@ impl Session {
                 self.check.forget();
                 self.statements.gone(py, statement)?;
             }
-            (Lost::Changed | Lost::Refused, Some(statement)) => {
+            (Lost::Changed | Lost::TypeGone | Lost::Refused, Some(statement)) => {
                 // Its types may be what has changed.
                 if statement.described().is_some_and(Described::has_own_types) {
                     self.options.rules.types.forget();
@@ -216,6 +221,7 @@ pub(super) fn invalidated(py: Python<'_>, lost: Lost, in_transaction: bool, caus
     let what = match lost {
         Lost::Refused | Lost::Taken | Lost::Misled => return cause,
         Lost::Changed => "the columns of this statement have changed since it was prepared",
+        Lost::TypeGone => "a type of this statement was dropped since it was prepared",
         Lost::Gone => {
             "the server session does not have this statement: after DISCARD ALL or DEALLOCATE, or behind a pooler in \
              transaction mode, which changes sessions between statements (use its session mode)"
