@@ -149,3 +149,19 @@ def test_any(runner, db, output):
 
     runner.run(choose())
     check()
+
+
+@pytest.mark.slow
+@pytest.mark.row("T01")
+async def test_more_than_a_server_reads_at_once(db):
+    """It would hang up: the call is refused before, and the connection stays."""
+    for _ in range(2):
+        with pytest.raises(DataError, match="PostgreSQL takes less than 1 GiB at once"):
+            await db.fetch_value("select length($1::bytea)", bytes(2**30))
+    assert await db.fetch_value("select length($1::bytea)", bytes(7)) == 7
+    await db.execute("create temp table big (data bytea)")
+    with pytest.raises(DataError, match=r"record 1: .* 1 GiB"):
+        await db.copy_in("big", [(b"",), (bytes(2**30),)])
+    with pytest.raises(DataError, match=r"record 1: .* 1 GiB"):
+        await db.execute_many("insert into big values ($1)", [(b"",), (bytes(2**30),)])
+    assert await db.fetch_value("select count(*) from big") == 0

@@ -130,7 +130,7 @@ pub enum EncodeError {
         /// The key's length in bytes.
         length: usize,
     },
-    /// A message, or one value in it, does not fit the signed 32-bit length before it.
+    /// A message is longer than a server reads, or one value in it does not fit the signed 32-bit length before it.
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -154,7 +154,7 @@ impl fmt::Display for EncodeError {
                 write!(f, "a cancel key has 4 to 256 bytes, not {length}")
             }
             EncodeError::TooLong { length } => {
-                write!(f, "message over 2 GiB: {length} bytes")
+                write!(f, "a message of {length} bytes: PostgreSQL takes less than 1 GiB at once")
             }
             EncodeError::OutOfTurn { reply, state } => {
                 write!(f, "{reply} is not due while the conversation waits for {state}")

@@ -155,8 +155,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The largest length a message or value may claim: the length field is a signed Int32.
+/// The largest length a value may claim: the length field is a signed Int32.
 const MAX_LENGTH: usize = i32::MAX as usize;
+
+/// The largest length of a message that a server reads (`PQ_LARGE_MESSAGE_LIMIT`: it allocates less than 1 GiB at once). A longer
+/// one makes it hang up without a word.
+const MAX_MESSAGE: usize = 0x3fff_fffe;
 
 /// Appends one frame: the type byte (none for first packets), the length, and what `body` writes.
 ///
@@ -180,7 +184,7 @@ where
 /// Fills in the length of the frame whose length field is at `length_at`; it counts itself.
 #[inline]
 pub fn patch_frame_length(out: &mut [u8], length_at: usize) -> Result<(), EncodeError> {
-    patch_length(out, length_at, out.len() - length_at, MAX_LENGTH)
+    patch_length(out, length_at, out.len() - length_at, MAX_MESSAGE)
 }
 
 /// Fills in the length of the value whose length field is at `length_at`; it does not count itself.
@@ -190,7 +194,7 @@ pub fn patch_value_length(out: &mut [u8], length_at: usize) -> Result<(), Encode
     patch_length(out, length_at, length, MAX_LENGTH)
 }
 
-/// The limit is a parameter so that a test need not allocate 2 GiB.
+/// The limit is a parameter so that a test need not allocate that much.
 #[inline]
 fn patch_length(out: &mut [u8], length_at: usize, length: usize, limit: usize) -> Result<(), EncodeError> {
     let wire = i32::try_from(length).ok().filter(|_| length <= limit);

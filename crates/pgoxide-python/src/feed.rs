@@ -54,8 +54,8 @@ const BLOCK: usize = 64 << 10;
 /// Raw data is sent in messages of at most this size.
 const LARGEST_PIECE: usize = 1 << 20;
 
-/// One message of the protocol, and so one record, holds less than 2 GiB.
-const MOST: usize = i32::MAX as usize - 64;
+/// One message that a server reads, and so one record, holds less than 1 GiB; with a longer one it would hang up.
+const MOST: usize = (1 << 30) - 64;
 
 /// Signature, flags and the length of the header extension: "Binary Format" in the manual's page of COPY.
 const COPY_HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -475,7 +475,7 @@ impl Feed {
         let start = (block.bytes.len(), block.steps.len());
         let mut encoded = self.encode(record, block);
         if encoded.is_ok() && block.bytes.len() - block.frame > MOST {
-            encoded = Err(error::data_error(py, "a record of more than 2 GiB"));
+            encoded = Err(error::data_error(py, "a record of 1 GiB or more: PostgreSQL takes less at once"));
         }
         if let Err(cause) = encoded {
             block.bytes.truncate(start.0);
