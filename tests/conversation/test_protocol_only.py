@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.row("S10")]
 
 NOT_OURS = 987_654
-NO_CATALOG = expect("PBES")
+NO_CATALOG = expect("PBEPBEPBES")  # between two that spare it the just-in-time compiler
 NO_SUCH_TABLE = error("42P01", 'relation "pg_catalog.pg_type" does not exist') + ready()
 BARE = authentication() + ready()
 """No BackendKeyData, no ParameterStatus."""
@@ -72,8 +72,8 @@ async def test_values_of_unknown_types_come_as_text(face: str, runner: Any, peer
     assert script.rows == [("x",), (None,)]
     await db.close()
     binds = [body for kind, body in zip(at.lines[0].seen, at.lines[0].bodies, strict=True) if kind == "B"]
-    assert len(binds) == 3
-    del binds[0]  # the question to the catalog
+    assert len(binds) == 5
+    del binds[:3]  # the question to the catalog
     # Bind ends with the result formats: none (all text), or one: 0 is text.
     assert all(body.endswith((b"\0\0\0\0", b"\0\1\0\0")) for body in binds)
 
@@ -134,8 +134,8 @@ async def test_no_query_of_our_own(face: str, runner: Any, peer: Callable[..., A
             send(PARSED + parameter_types() + typed(23) + ready()),
             expect("BEH"),
             send(BOUND + one + SUSPENDED),
-            expect("EH"),
-            send(one + complete("SELECT 2")),
+            expect("EHEH"),
+            send(one + complete("SELECT 2") + complete("SELECT 0")),
             expect("CS"),
             send(message("3") + ready()),
             expect("BES"),
