@@ -286,7 +286,7 @@ async def test_reset_of_ones_own(open_pool: Any) -> None:
         assert await mine.fetch_value("select current_setting('app.other')") == "kept"
 
 
-@pytest.mark.row("O07", "B03")
+@pytest.mark.row("O07")
 async def test_a_reset_that_fails_costs_the_connection(open_pool: Any) -> None:
     """The next user gets another one, and hears nothing of it."""
     pool = await open_pool(max_size=1, reset="select 1/0")

@@ -125,7 +125,7 @@ async def test_threads_that_give_up_lose_no_connection(open_pool: Any) -> None:
         pool.release(db)
 
 
-@pytest.mark.row("O07", "B03")
+@pytest.mark.row("O07")
 async def test_settings_and_advisory_locks_never_reach_the_next_user(open_pool: Any) -> None:
     """A hundred users on one connection, each leaving something; no tag and no status shows it."""
     pool = await open_pool(min_size=1, max_size=1)

@@ -121,7 +121,7 @@ async def test_entered_once(open_pool: Any) -> None:
     assert pool.stats().used == 0
 
 
-@pytest.mark.row("X01", "B03")
+@pytest.mark.row("X01")
 async def test_given_back_with_its_block_open(open_pool: Any, db: Any) -> None:
     """The next user has a session without a transaction; the block can do nothing any more."""
     pool = await open_pool(max_size=1)
