@@ -129,6 +129,27 @@ async def test_the_servers_refusal_stops_the_source(db: Any) -> None:
     assert await db.fetch_value("select count(*) from c") == 0
 
 
+@ASYNC
+@pytest.mark.row("Y05")
+async def test_the_servers_refusal_stops_an_asynchronous_source(db: Any) -> None:
+    """One that never waits: nothing but the feeding itself gives the loop a turn in which the answer can be read."""
+    await table(db)
+    taken = 0
+
+    async def source() -> AsyncIterator[tuple[int, str, None]]:
+        nonlocal taken
+        for n in range(1_000_000):
+            taken += 1
+            if n % 1_000 == 0:
+                time.sleep(0.2 if n == 200_000 else 0.001)
+            yield (n if n != 1_000 else 5), "x", None
+
+    with pytest.raises(UniqueViolation):
+        await db.copy_in("c", source())
+    assert taken < 250_000
+    assert await db.fetch_value("select count(*) from c") == 0
+
+
 @pytest.mark.row("Q22")
 async def test_execute_many_is_lazy_and_counts(db: Any) -> None:
     await table(db)

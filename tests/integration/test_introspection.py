@@ -9,6 +9,7 @@ import time
 import pytest
 
 import pgoxide
+from pgoxide.embedded import start
 from pgoxide.errors import DataError, Error, InFailedSqlTransaction, InterfaceError, QueryTimeout
 
 pytestmark = [pytest.mark.pg, pytest.mark.row("Q20")]
@@ -109,6 +110,33 @@ async def test_what_is_shared_is_kept_apart_by_database(connect, server, runner)
             await db.close()
     finally:
         await admin.execute(f"drop database if exists {name} with (force)")
+
+
+@pytest.mark.row("B06")
+async def test_what_is_shared_is_kept_apart_by_cluster(connect, binaries, monkeypatch, tmp_path):
+    """Databases of two clusters have one OID, and so have their types: only the system identifiers tell them apart."""
+    registry = pgoxide.TypeRegistry()
+    with start(binaries=binaries) as first:
+        # A server is a copy of a template, with its identifier: the other one gets a template of its own.
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        with start(binaries=binaries) as second:
+            known = set()
+            for one, (fields, names) in (
+                (first, ("a int4", ("a",))),
+                (second, ("b text, c text", ("b", "c"))),
+            ):
+                config = one.config()
+                db = await connect(
+                    host=config.host, port=config.port, user=config.user, type_registry=registry
+                )
+                await db.execute(f"create type thing as ({fields})")
+                sql = "select 'thing'::regtype::oid::int8, oid::int8 from pg_database where datname = current_database()"
+                known.add(tuple(await db.fetch_one(sql)))
+                for _ in range(2):
+                    thing = await db.fetch_value(f"select row({', '.join('null' for _ in names)})::thing")
+                    assert thing._fields == names
+                await db.close()
+    assert len(known) == 1  # or this test shows nothing
 
 
 async def test_another_database_of_the_cluster(connect, server):

@@ -211,6 +211,25 @@ async def test_copy_out_of_a_table_that_changes_just_before(db, other, face):
 
 
 @pytest.mark.usefixtures("table")
+async def test_a_type_of_its_own_altered_with_the_table(db, other):
+    """Nothing in a composite value says how its fields are called: when the columns are others, they are asked for anew."""
+    await other.execute_script(
+        "drop type if exists shape_pair; create type shape_pair as (a int4, b int4);"
+        "alter table shape add p shape_pair; update shape set p = (1, 2)"
+    )
+    for _ in range(2):
+        assert (await db.fetch_one("select * from shape")).p._asdict() == {"a": 1, "b": 2}
+    await other.execute_script(
+        "alter type shape_pair rename attribute a to c; alter type shape_pair rename attribute b to a; alter type shape_pair rename attribute c to b;"
+        "alter table shape alter a type float4 using 1.5"
+    )
+    for _ in range(2):
+        one = await db.fetch_one("select * from shape")
+        assert (one.a, one.p._asdict()) == (NEW, {"b": 1, "a": 2})
+    await other.execute_script("alter table shape drop p; drop type shape_pair")
+
+
+@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("face", ["async"])
 async def test_many_at_once(db, other):
     """While the table changes again and again under callers that never pause."""

@@ -200,6 +200,35 @@ async def _rest(seconds: float) -> None:
 
 
 @pytest.mark.row("P09")
+@pytest.mark.parametrize("left", ["closed", "dropped"])
+async def test_a_stream_that_is_left_lets_go_of_its_locks_at_once(
+    db: Any, connect: Any, face: str, left: str
+) -> None:
+    """Not with the connection's next call, of which there may be none: who wants to alter the table would wait for it."""
+    other = await connect()
+    await db.execute_script(
+        "drop table if exists streamed; create table streamed as select generate_series(1, 100) n"
+    )
+    for _ in range(2):
+        stream = db.stream("select n from streamed", batch=5)
+        async for one in stream:
+            assert one.n <= 3
+            if one.n == 3:
+                break
+        else:
+            pytest.fail("no rows")
+        # By now what had been asked for ahead is here: no answer to come will bring about that something is sent.
+        await (asyncio.sleep(0.2) if face == "async" else _rest(0.2))
+        if left == "closed":
+            await stream.close()
+        del stream
+        gc.collect()
+        await other.execute_script("begin; lock table streamed; commit", timeout=PATIENCE)
+    await is_free(db)
+    await other.execute("drop table streamed")
+
+
+@pytest.mark.row("P09")
 @pytest.mark.parametrize("batch", [0, 1_000_001, -1])
 async def test_a_batch_has_a_size(db: Any, batch: int) -> None:
     with pytest.raises((errors.InterfaceError, OverflowError)):

@@ -629,6 +629,13 @@ async def test_callbacks_after_the_commit(table: Any) -> None:
         await tx.execute(INSERT, 3, commit=True)
         assert told == []
     assert told == ["with the statement"]
+    told.clear()
+    with pytest.raises(KeyError):
+        async with table.transaction() as tx:
+            tx.on_commit(lambda: told.append("committed all the same"))
+            await tx.execute(INSERT, 4, commit=True)
+            raise KeyError
+    assert told == ["committed all the same"]
 
 
 @ASYNC

@@ -49,6 +49,11 @@ class Money(Decimal):
         return "mine"
 
 
+class Ratio(float):
+    def __repr__(self):
+        return "0.25"
+
+
 class Index:
     def __index__(self):
         return 7
@@ -63,7 +68,7 @@ class Index:
         ("int4", Flags.A | Flags.B, "3"), ("int4", Index(), "7"), ("int4", True, "1"),
         ("float8", numpy.float64(0.1), "0.1"), ("float8", numpy.float32(0.5), "0.5"), ("float8", numpy.float16(1.5), "1.5"), ("float4", numpy.float32(0.1), "0.1"),
         ("float8", Count.SEVEN, "7"), ("bool", numpy.bool_(True), "true"), ("bool", numpy.bool_(False), "false"), ("int4", numpy.bool_(True), "1"),
-        ("numeric", numpy.float32(1.5), "1.5"), ("numeric", numpy.int64(7), "7"), ("float8", numpy.uint8(7), "7"), ("jsonb", numpy.int64(7), "7"), ("numeric", Money("1.50"), "1.50"), ("numeric", Count.SEVEN, "7"),
+        ("numeric", numpy.float32(1.5), "1.5"), ("numeric", numpy.float64(0.1), "0.1"), ("numeric", Ratio(0.5), "0.5"), ("numeric", numpy.int64(7), "7"), ("float8", numpy.uint8(7), "7"), ("jsonb", numpy.int64(7), "7"), ("numeric", Money("1.50"), "1.50"), ("numeric", Count.SEVEN, "7"),
         ("text", numpy.str_("é"), "é"), ("text", Colour.RED, "red"), ("text", Mixed.RED, "red"), ("text", Text("plain"), "plain"),
         ("text", PurePosixPath("/tmp/é"), "/tmp/é"), ("varchar", Path("a/b"), "a/b"),
         ("bytea", numpy.bytes_(b"\1\2"), "\\x0102"), ("bytea", array.array("B", [1, 2]), "\\x0102"), ("bytea", numpy.array([1, 2], "u1"), "\\x0102"),

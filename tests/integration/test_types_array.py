@@ -144,7 +144,11 @@ async def test_bounds(connect, db):
     assert await same(db, "'[0:2]={1,2,3}'::int4[]") == [1, 2, 3]
     assert type(await same(db, "'[0:2]={1,2,3}'::int4[]")) is list
     keeps = await connect(array_bounds="keep")
-    for text, lower in (("[0:2]={1,2,3}", (0,)), ("[5:6][-1:-1]={{1},{2}}", (5, -1))):
+    for text, lower in (
+        ("[0:2]={1,2,3}", (0,)),
+        ("[5:6][-1:-1]={{1},{2}}", (5, -1)),
+        ("[1:2][0:0]={{1},{2}}", (1, 0)),  # the outer dimension alone would be a plain list
+    ):
         for found in await formats(keeps, f"'{text}'::int4[]"):
             assert (type(found), found.lower_bounds) == (Array, lower)
             assert (await sent(keeps, "int4[]", found)).text == text
