@@ -351,6 +351,27 @@ async def test_the_collector_knows_columns_streams_and_batches(db: Any) -> None:
     assert unknown(first.result()) == unknown(second.result()) == []
 
 
+async def test_the_collector_knows_what_a_stream_gave_before_it_failed(db: Any) -> None:
+    """The rows in front of the one that cannot be read are handed out all the same."""
+    sql = """select array[g] as ints, ('{"a": [1], "' || case when g < 90 then 'b' else 'a' end || '": {}}')::json as doc
+        from generate_series(1, 100) g"""
+    references: list[weakref.ref[Any]] = []
+    for batch in (100, 1000):
+        rows = []
+        with pytest.raises(DataError, match="more than once"):
+            async with db.stream(sql, batch=batch) as stream:
+                async for row in stream:
+                    rows.append(row)
+        assert len(rows) == 89
+        assert [unknown(tuple(row)) for row in rows if unknown(tuple(row))] == []
+        mark = Marked()
+        references.append(weakref.ref(mark))
+        rows[5].ints.append([rows, mark])
+        del rows, row, mark
+    gc.collect()
+    assert alive(references) == 0
+
+
 async def test_a_cycle_through_a_large_result_is_found(db: Any) -> None:
     rows = await db.fetch_all(CONTAINERS)
     marks = [Marked(), Marked(), Marked()]

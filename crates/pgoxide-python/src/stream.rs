@@ -286,8 +286,10 @@ impl StreamState {
         if lock(&self.shared.inner).closed {
             return Ok(());
         }
-        self.run.rows(py, frames, count)?;
+        let read = self.run.rows(py, frames, count);
+        // What is in front of a row that cannot be read is handed out too.
         self.run.publish(py);
+        read?;
         self.run.refuse_deferred(py).map_err(Fault::Call)
     }
 
