@@ -153,7 +153,7 @@ async def test_what_is_no_internal_char(db, value):
             await db.fetch_value('select $1::"char"', value)
 
 
-@pytest.mark.row("T01", "C20")
+@pytest.mark.row("T01")
 @pytest.mark.parametrize(
     "change", ["set client_encoding = 'latin1'", "select set_config('client_encoding', 'win1252', false)"]
 )
