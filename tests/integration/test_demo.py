@@ -150,7 +150,9 @@ def test_what_it_says_about_the_data(whole: tuple[Demo, int, str]) -> None:
 
 
 def test_streams_are_bounded_and_lists_are_not(whole: tuple[Demo, int, str]) -> None:
-    grown = re.findall(r"^  all flights.* (stream|list).* memory ([+-][\d.]+) MB$", whole[0].text, re.MULTILINE)
+    grown = re.findall(
+        r"^  all flights.* (stream|list).* memory ([+-][\d.]+) MB$", whole[0].text, re.MULTILINE
+    )
     assert [kind for kind, _ in grown] == ["stream", "list", "stream", "list", "stream"]
     assert all(float(size) < 20 for kind, size in grown if kind == "stream")
     assert all(float(size) > 100 for kind, size in grown if kind == "list")
