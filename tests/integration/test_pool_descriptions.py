@@ -219,6 +219,26 @@ async def test_a_check_that_fails_costs_a_flight(open_pool, db, line):
         assert line.sent == "BES"
 
 
+@pytest.mark.row("Q11")
+async def test_columns_of_domains_are_lent_once_in_vain(open_pool, db, line):
+    """What the server compares has the domain's type, what it describes the base type: it goes on refusing."""
+    await fresh(db)
+    await db.execute_script(
+        "create schema elsewhere; create domain elsewhere.few as int4; alter table common alter id type elsewhere.few"
+    )
+    pool = await open_pool(max_size=4, to=line)
+    sql = SOME + " -- of domains"
+    async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three, pool.acquire() as four:
+        for each in (one, two):
+            assert await each.fetch_all(sql, 1) == [(1, "a"), (2, "b")]
+        # Before version 16 columns are not compared.
+        expected = DESCRIBED if int(one.parameter("server_version").split(".")[0]) >= 16 else FIRST_CHECK
+        for each in (three, four):
+            line.forget()
+            assert await each.fetch_all(sql, 1) == [(1, "a"), (2, "b")]
+            assert line.sent == expected
+
+
 @pytest.mark.row("Q11", "Q12")
 async def test_without_parameters_of_a_type_nobody_knows_yet(open_pool, db, line):
     """Types that are not built in are looked up first; once they are, it is one flight."""

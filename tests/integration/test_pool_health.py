@@ -15,7 +15,7 @@ import pgoxide
 from fixtures.fix_pools import BlockingPool, real
 from pgoxide.config import ConnectConfig
 from pgoxide.embedded import start
-from pgoxide.errors import ConnectionFailed, InterfaceError, OperationalError, PoolTimeout
+from pgoxide.errors import ConnectionClosed, ConnectionFailed, InterfaceError, OperationalError, PoolTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,6 +282,131 @@ async def test_a_hook_that_raises_costs_the_connection(open_pool: Any, face: str
         assert await pool.fetch_value("select 1") == 1
     with pytest.raises(LookupError, match="own"):
         await open_pool(configure=hook(face, fail))
+
+
+@pytest.mark.row("O08")
+async def test_a_hook_that_was_overtaken_costs_the_next_user_nothing(open_pool: Any, face: str) -> None:
+    """Given back twice at once: the hook of the one must not end the connection that the other has handed on."""
+    if face == "async":
+        begun, gate = asyncio.Event(), asyncio.Event()
+
+        async def wait(db: Any) -> None:
+            if not begun.is_set():
+                begun.set()
+                await gate.wait()
+                await db.fetch_value("select 1")
+
+        pool = await open_pool(min_size=1, max_size=1, on_release=wait)
+        db = await pool.acquire()
+        slow = asyncio.create_task(pool.release(db))
+        await begun.wait()
+        with pytest.raises(InterfaceError, match="given back before"):
+            await pool.release(db)
+        gate.set()
+        await slow
+    else:
+        entered, open_ = threading.Event(), threading.Event()
+
+        def stay(db: Any) -> None:
+            if not entered.is_set():
+                entered.set()
+                assert open_.wait(10)
+                db.fetch_value("select 1")
+
+        pool = await open_pool(min_size=1, max_size=1, on_release=stay)
+        db = await pool.acquire()
+        thread = threading.Thread(target=pool.real.release, args=(real(db),))
+        thread.start()
+        assert entered.wait(10)
+        with pytest.raises(InterfaceError, match="given back before"):
+            await pool.release(db)
+        open_.set()
+        thread.join()
+    async with pool.acquire() as following:
+        assert await following.fetch_value("select 1") == 1
+    assert not pool.stats().discarded
+
+
+@pytest.mark.row("O08")
+async def test_a_hook_that_gives_back_and_raises_costs_the_next_user_nothing(
+    open_pool: Any, face: str
+) -> None:
+    """Whoever has the connection by then hears nothing of it."""
+    kept: list[Any] = []
+
+    async def awaited(db: Any) -> None:
+        if not kept:
+            kept.append(db)
+            await pool.release(db)
+            kept.append(await pool.acquire())
+            raise LookupError("the hook's own")
+
+    def plain(db: Any) -> None:
+        if not kept:
+            kept.append(db)
+            pool.real.release(db)
+            kept.append(pool.real.acquire())
+            raise LookupError("the hook's own")
+
+    pool = await open_pool(min_size=1, max_size=1, on_acquire=awaited if face == "async" else plain)
+    with pytest.raises(LookupError, match="own"):
+        await pool.acquire()
+    value = kept[1].fetch_value("select 1")
+    assert (await value if face == "async" else value) == 1
+    await pool.release(kept[1])
+
+
+@pytest.mark.row("O12")
+async def test_a_hook_that_never_ends_does_not_keep_the_pool_from_closing(
+    open_pool: Any, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "_async" if face == "async" else "_sync"
+    monkeypatch.setattr(f"pgoxide.driver.{module}.pool.CLOSE_TIMEOUT", 0.3)
+
+    async def awaited(db: Any) -> None:
+        with pytest.raises(ConnectionClosed):
+            await db.fetch_value("select pg_sleep(50)")
+
+    def plain(db: Any) -> None:
+        with pytest.raises(ConnectionClosed):
+            db.fetch_value("select pg_sleep(50)")
+
+    pool = await open_pool(min_size=1, max_size=1, before_close=awaited if face == "async" else plain)
+    began = time.monotonic()
+    await pool.close(0.1)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.row("O07")
+async def test_a_reset_that_is_not_answered_costs_the_connection(
+    open_pool: Any, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that died without a word during the reset must not keep its place in the pool for ever."""
+    module = "_async.pool" if face == "async" else "shelf"
+    monkeypatch.setattr(f"pgoxide.driver.{module}.RESET_TIMEOUT", 0.3)
+    pool = await open_pool(min_size=1, max_size=1, max_idle=0.1, reset="select pg_sleep(50)")
+    db = await pool.acquire()
+    before = db.backend_pid
+    await db.execute("select 1")
+    await pool.release(db)
+    db = await pool.acquire(timeout=10)
+    assert db.backend_pid != before
+    assert pool.stats().discarded["reset failed"] == 1
+    await pool.release(db)
+
+
+@pytest.mark.row("O02")
+async def test_a_slow_reset_counts_in_the_users_time_limit(open_pool: Any) -> None:
+    pool = await open_pool(min_size=1, max_size=1, reset="select pg_sleep(2)")
+    async with pool.acquire() as db:
+        before = db.backend_pid
+        await db.execute("select 1")
+    began = time.monotonic()
+    with pytest.raises(PoolTimeout):
+        await pool.acquire(timeout=0.3)
+    assert time.monotonic() - began < 1.5
+    async with pool.acquire(timeout=10) as db:
+        assert db.backend_pid == before  # its reset went on
 
 
 @pytest.mark.row("O08")

@@ -44,6 +44,10 @@ struct Inner {
     shape: Option<Arc<Shape>>,
     /// It has been found stale since.
     stale: bool,
+    /// What a connection was misled by.
+    doubted: Option<Arc<Shape>>,
+    /// What the server compares is not what it describes, as with columns of domains: it is not lent.
+    incomparable: bool,
     /// How often it was described otherwise than before.
     changes: u32,
     /// The descriptions of the connections that have it.
@@ -75,6 +79,7 @@ impl Common {
     pub(crate) fn describe(&self, described: &Arc<Described>) {
         let shape = Shape::of(described);
         let mut inner = lock(&self.0);
+        inner.incomparable |= inner.doubted.take().is_some_and(|doubted| *doubted == shape);
         if inner.shape.as_ref().is_some_and(|known| **known != shape) {
             inner.changes = inner.changes.saturating_add(1);
             if inner.is_settled() {
@@ -97,10 +102,15 @@ impl Common {
         }
     }
 
+    /// A connection's check of `shape` came out otherwise: it describes the statement next.
+    pub(crate) fn doubt(&self, shape: &Arc<Shape>) {
+        lock(&self.0).doubted = Some(Arc::clone(shape));
+    }
+
     /// What it is likely to be.
     pub(crate) fn lend(&self) -> Option<Arc<Shape>> {
         let inner = lock(&self.0);
-        inner.shape.as_ref().filter(|_| !inner.stale && inner.is_settled()).map(Arc::clone)
+        inner.shape.as_ref().filter(|_| !inner.stale && !inner.incomparable && inner.is_settled()).map(Arc::clone)
     }
 }
 

@@ -373,6 +373,9 @@ class AsyncPoolCore:
     def _checked(self, client: AsyncClient) -> None:
         """The idle connection has been asked whether it lives, and does."""
 
+    def _overdue(self, seconds: float) -> list[AsyncConnection]:
+        """Connections whose reset has not been answered for so long."""
+
     def _tidy(self, keep: int) -> None:
         """Gives up connections that have been idle, or lived, for too long."""
 

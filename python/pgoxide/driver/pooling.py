@@ -15,10 +15,22 @@ from pgoxide.errors import InterfaceError, PoolTimeout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PoolStats", "Settings", "check_whole", "delay_after", "late", "stack_here", "watch_forks"]
+__all__ = [
+    "RESET_TIMEOUT",
+    "PoolStats",
+    "Settings",
+    "check_whole",
+    "delay_after",
+    "late",
+    "stack_here",
+    "watch_forks",
+]
 
 JITTER = 0.1
 """By so much, either way, lifetimes differ: connections opened together must not all be replaced together."""
+
+RESET_TIMEOUT = 30.0
+"""Seconds a reset may take before its connection is given up."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0
 """Seconds between two attempts to reach a server that cannot be reached: doubled each time."""
@@ -88,8 +100,8 @@ class PoolStats:
     at_once: calls and users that did not wait. waits: the others, as pairs (seconds, how many waited less than that and
     no less than the pair before it).
     connects: connections opened. failures: attempts that failed. last_failure: the newest of them, None since one succeeded.
-    lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime", "idle", "uses",
-    "expired" (`expire`), "reset failed", "left in a transaction", "lost" (noticed when taken), "cancelled" (given back while a
+    lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime" (or `expire`), "idle", "uses",
+    "reset failed", "left in a transaction", "lost" (noticed when taken), "cancelled" (given back while a
     `cancel()` of its user was under way), "closed".
     """
 

@@ -15,7 +15,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pgoxide import _core
-from pgoxide.errors import Error, InterfaceError, PoolFull
+from pgoxide.driver.pooling import RESET_TIMEOUT
+from pgoxide.errors import Error, InterfaceError, PoolFull, QueryTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf"]
 
-RESET_TIMEOUT = 30.0
-"""Seconds a reset may take before its connection is given up."""
+RESET_PATIENCE = 0.1
+"""Seconds a user waits for a reset before they look at another connection."""
 
 PING_TIMEOUT = 5.0
 """Seconds an idle connection may take to say that it lives."""
@@ -48,6 +49,7 @@ class _Member:
         "dirty",
         "expires",
         "idle_since",
+        "reset_until",
         "resetting",
         "standing",
         "uses",
@@ -60,6 +62,8 @@ class _Member:
         """Something ran since it was made or reset."""
         self.resetting = False
         """Its reset has not been seen to be answered."""
+        self.reset_until = 0.0
+        """When it must have been."""
         self.idle_since = time.monotonic()
         self.expires = None if lifetime is None else self.idle_since + lifetime
         self.uses = 0
@@ -123,7 +127,7 @@ class Shelf(_core.PoolCore):
             place = None if member is not None else self._join_queue(whole=whole)
         if member is not None:
             try:
-                if self._is_fit(member, whole=whole):
+                if self._is_fit(member, whole=whole, left=timeout):
                     self._served_at_once += 1
                     return member
             except BaseException:
@@ -165,17 +169,18 @@ class Shelf(_core.PoolCore):
                     grow = 0 if member is not None else self._reserve()
                 for _ in range(grow):
                     self._do_grow(1)
+                left = None if limit is None or limit == float("inf") else began + limit - time.monotonic()
+                tried = member is not None
                 if member is not None:
-                    if self._is_fit(member, whole=place.whole):
+                    if self._is_fit(member, whole=place.whole, left=left):
                         self._count_wait(time.monotonic() - began)
                         return member
                     member = None
-                    continue
-                left = None if limit is None or limit == float("inf") else began + limit - time.monotonic()
                 if left is not None and left <= 0:
                     waited = time.monotonic() - began
                     raise self._do_late(waited, timeout if limit == timeout else None)
-                place.is_front.wait(left)
+                if not tried:
+                    place.is_front.wait(left)
         except BaseException:
             if member is not None:
                 self._put_back(member)
@@ -200,8 +205,11 @@ class Shelf(_core.PoolCore):
         member.standing = "busy"
         return member
 
-    def _is_fit(self, member: _Member, *, whole: bool) -> bool:
-        """Whether the connection can be used; if not, it has been given up. Asks the server where that is due."""
+    def _is_fit(self, member: _Member, *, whole: bool, left: float | None) -> bool:
+        """Whether the connection can be used; if not, it has been given up, or put back because its reset takes longer.
+
+        Asks the server where that is due. left: seconds that its user has.
+        """
         db, settings, why = member.db, self._settings, "lost"
         try:
             idle = time.monotonic() - member.idle_since
@@ -214,22 +222,44 @@ class Shelf(_core.PoolCore):
             else:
                 why = "reset failed"
                 if member.resetting:
-                    db._await_reset(RESET_TIMEOUT)
-                    member.resetting = False
+                    if not self._is_reset(member, left):
+                        return False
                 elif settings.ping_after is not None and idle >= settings.ping_after:
                     why = "lost"
                     db._ping(PING_TIMEOUT)
                     why = "reset failed"
                 if whole and member.dirty:
-                    if db._reset(settings.reset, RESET_TIMEOUT):
-                        db._await_reset(RESET_TIMEOUT)
+                    self._begin_reset(member)
                     member.dirty = False
+                    if not self._is_reset(member, left):
+                        return False
                 member.uses += 1
                 return True
         except Error as error:
             self._do_note(error)
         self._give_up(member, why)
         return False
+
+    def _begin_reset(self, member: _Member) -> None:
+        member.resetting = member.db._reset(self._settings.reset, RESET_TIMEOUT)
+        member.reset_until = time.monotonic() + RESET_TIMEOUT
+
+    def _is_reset(self, member: _Member, left: float | None) -> bool:
+        """Waits a moment for the reset's answer; if it has not come, the connection goes behind the other idle ones.
+
+        Raises why it failed, or that its time is over.
+        """
+        if member.resetting:
+            patience = RESET_PATIENCE if left is None else max(0.01, min(RESET_PATIENCE, left))
+            try:
+                member.db._await_reset(patience)
+            except QueryTimeout:
+                if time.monotonic() >= member.reset_until:
+                    raise
+                self._put_back(member, first=False)
+                return False
+            member.resetting = False
+        return True
 
     def _spent(self, member: _Member) -> str | None:
         most = self._settings.max_uses
@@ -259,7 +289,7 @@ class Shelf(_core.PoolCore):
             # A call of another thread that was begun in time runs to its end, and counts.
             untouched = whole.closed or whole._quiesce(RESET_TIMEOUT) == member.asked_before
             if not untouched and not whole.closed:
-                member.resetting = whole._reset(self._settings.reset, RESET_TIMEOUT)
+                self._begin_reset(member)
         except Error as error:
             self._do_note(error)
             self._give_up(member, "reset failed")
@@ -282,8 +312,8 @@ class Shelf(_core.PoolCore):
         db._park()
         self._put_back(member)
 
-    def _put_back(self, member: _Member) -> None:
-        """Idle again, unless it has ended or served for long enough."""
+    def _put_back(self, member: _Member, *, first: bool = True) -> None:
+        """Idle again, unless it has ended or served for long enough. first: it is the one to be taken next."""
         why = "closed" if self._shut_down else self._spent(member)
         if why is not None:
             self._give_up(member, why)
@@ -293,7 +323,7 @@ class Shelf(_core.PoolCore):
                 return
             member.standing = "idle"
             member.idle_since = time.monotonic()
-            self._idle.append(member)
+            self._idle.insert(len(self._idle) if first else 0, member)
             self._wake()
 
     def _wake(self) -> None:

@@ -175,6 +175,7 @@ impl PoolRouter {
         };
         if let Some(member) = lock(&this.inner).members.of(slot, client) {
             member.standing = Standing::Resetting;
+            member.begin_head(Instant::now(), false);
         }
         AsyncClient::submit(client, request, Place::OUTSIDE)
     }

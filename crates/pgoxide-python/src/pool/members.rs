@@ -284,6 +284,13 @@ impl Members {
         self.idle.is_empty() && self.count >= rules.max_size
     }
 
+    /// Those whose reset was written so long ago, and has not been answered.
+    pub(super) fn overdue(&self, py: Python<'_>, limit: Duration) -> Vec<Py<AsyncClient>> {
+        let members = self.slots.iter().flatten();
+        let late = |member: &&Member| member.standing == Standing::Resetting && member.head_since.elapsed() >= limit;
+        members.filter(late).map(|member| member.client.clone_ref(py)).collect()
+    }
+
     pub(super) fn list(&self, py: Python<'_>) -> Vec<(Py<AsyncClient>, &'static str)> {
         let members = self.slots.iter().flatten();
         members

@@ -551,6 +551,12 @@ impl PoolRouter {
         Self::tidy(slf, keep)
     }
 
+    /// Connections whose reset has not been answered for so long.
+    fn _overdue(&self, py: Python<'_>, seconds: f64) -> Vec<Py<AsyncClient>> {
+        let limit = self::seconds(Some(seconds)).unwrap_or(Duration::MAX);
+        lock(&self.inner).members.overdue(py, limit)
+    }
+
     /// Every connection is replaced: idle ones now, the others when they are given back or have answered.
     fn _expire(slf: &Bound<'_, Self>) -> PyResult<()> {
         lock(&slf.get().inner).members.expire_all();

@@ -518,7 +518,16 @@ impl Session {
     /// A run that went by a lent description was refused, because that does not hold here.
     fn misled(&self, refusal: &ErrorResponse<'_>, step: Option<Step>, kind: &mut Kind) -> Option<Lost> {
         let Kind::Run(run) = kind else { return None };
-        self.was_misled(run.borrowed.as_mut()?, refusal, step?).then_some(Lost::Misled)
+        let (borrowed, step) = (run.borrowed.as_mut()?, step?);
+        if !self.was_misled(borrowed, refusal, step) {
+            return None;
+        }
+        if step == Step::Check
+            && let Some(common) = &run.prepared.common
+        {
+            common.doubt(borrowed.shape());
+        }
+        Some(Lost::Misled)
     }
 
     /// A run that went by a lent description has been answered: calls need not wait for it any more.

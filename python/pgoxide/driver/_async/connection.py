@@ -75,6 +75,8 @@ class AsyncConnection(_core.AsyncClient):
     _whole: Self | None = None
     """The pool's own object, if this is what one user has of it: see `_lend`."""
     _lease: Lease | None = None
+    _leaves: bool = False
+    """Its user is giving it back, which a hook may take its time for."""
     _heard: list[tuple[list[Any], object]]
     """Listeners that this user added, and among which."""
 

@@ -36,6 +36,7 @@ from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.pooling import (
     FIRST_DELAY,
+    RESET_TIMEOUT,
     PoolStats,
     Settings,
     check_whole,
@@ -240,6 +241,7 @@ class AsyncPool(_core.AsyncPoolCore):
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
         self._holders: weakref.WeakKeyDictionary[AsyncConnection, str] = weakref.WeakKeyDictionary()
+        self._ending: set[AsyncConnection] = set()
         # async-only: begin
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -465,11 +467,15 @@ class AsyncPool(_core.AsyncPoolCore):
         """Closes a connection that the pool has given up."""
         db._pool = None
         db._unpark(routed=False)
+        self._ending.add(db)
         try:
             if self._before_close is not None and not db.closed:
                 await self._call_hook(self._before_close, db)
         finally:
-            await db.close()
+            try:
+                await db.close()
+            finally:
+                self._ending.discard(db)
 
     def _lost(self, db: AsyncConnection) -> None:
         """It has ended, by itself or by its user."""
@@ -554,6 +560,9 @@ class AsyncPool(_core.AsyncPoolCore):
         Raises InterfaceError for a connection that is not the pool's, or was given back before.
         """
         if self._on_release is not None and not db.closed and db._pool is self:
+            if db._leaves:
+                raise InterfaceError("this connection has been given back before")
+            db._leaves = True
             try:
                 await self._on_release(db)
             except BaseException as error:
@@ -581,6 +590,10 @@ class AsyncPool(_core.AsyncPoolCore):
 
     def _give_back_broken(self, db: AsyncConnection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""
+        if (
+            db._given_back
+        ):  # the hook, or whoever it ran beside, did it: the connection may be somebody else's
+            return
         self._drop(db._whole or db, "hook failed", error)
         db._give_back()
 
@@ -874,11 +887,27 @@ class AsyncPool(_core.AsyncPoolCore):
             if task is not me and task not in self._retiring:
                 task.cancel()
         if left := [task for task in self._tasks if task is not me]:
-            await asyncio.wait(left)
+            # A hook may wait for a server that does not answer, or for anything.
+            _, unfinished = await asyncio.wait(left, timeout=CLOSE_TIMEOUT)
+            if unfinished:
+                self._cut_ending()
+                for task in unfinished:
+                    task.cancel()
+                await asyncio.wait(unfinished, timeout=CLOSE_TIMEOUT)
         # async-only: end
-        # sync: for thread in list(self._retiring):
-        # sync:     if thread is not threading.current_thread():
-        # sync:         thread.join(CLOSE_TIMEOUT)
+        # sync: until = time.monotonic() + CLOSE_TIMEOUT
+        # sync: threads = [thread for thread in self._retiring if thread is not threading.current_thread()]
+        # sync: for thread in threads:
+        # sync:     thread.join(max(0.0, until - time.monotonic()))
+        # sync: if unfinished := [thread for thread in threads if thread.is_alive()]:
+        # sync:     # A hook may wait for a server that does not answer, or for anything.
+        # sync:     self._cut_ending()
+        # sync:     for thread in unfinished:
+        # sync:         thread.join(max(0.1, until - time.monotonic()))
+
+    def _cut_ending(self) -> None:
+        for db in list(self._ending):
+            db.abort(ConnectionClosed("its pool was closed"))
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -981,5 +1010,11 @@ async def _upkeep(pool: weakref.ref[AsyncPool], seconds: float) -> None:
         if owner is None or owner._closing:
             return
         owner._tidy(owner._settings.min_size)
+        # async-only: begin
+        for db in owner._overdue(RESET_TIMEOUT):
+            owner._drop(
+                db, "reset failed", QueryTimeout(f"its reset was not answered within {RESET_TIMEOUT} s")
+            )
+        # async-only: end
         owner._refill()
         del owner

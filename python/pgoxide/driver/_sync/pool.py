@@ -163,6 +163,7 @@ class Pool(Shelf):
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
         self._holders: weakref.WeakKeyDictionary[Connection, str] = weakref.WeakKeyDictionary()
+        self._ending: set[Connection] = set()
         self._open()
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -342,11 +343,15 @@ class Pool(Shelf):
         """Closes a connection that the pool has given up."""
         db._pool = None
         db._unpark(routed=False)
+        self._ending.add(db)
         try:
             if self._before_close is not None and not db.closed:
                 self._call_hook(self._before_close, db)
         finally:
-            db.close()
+            try:
+                db.close()
+            finally:
+                self._ending.discard(db)
 
     def _lost(self, db: Connection) -> None:
         """It has ended, by itself or by its user."""
@@ -398,6 +403,9 @@ class Pool(Shelf):
         Raises InterfaceError for a connection that is not the pool's, or was given back before.
         """
         if self._on_release is not None and not db.closed and db._pool is self:
+            if db._leaves:
+                raise InterfaceError("this connection has been given back before")
+            db._leaves = True
             try:
                 self._on_release(db)
             except BaseException as error:
@@ -421,6 +429,10 @@ class Pool(Shelf):
 
     def _give_back_broken(self, db: Connection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""
+        if (
+            db._given_back
+        ):  # the hook, or whoever it ran beside, did it: the connection may be somebody else's
+            return
         self._drop(db._whole or db, "hook failed", error)
         db._give_back()
 
@@ -703,9 +715,19 @@ class Pool(Shelf):
 
     def _finish(self) -> None:
         """Waits for what still closes."""
-        for thread in list(self._retiring):
-            if thread is not threading.current_thread():
-                thread.join(CLOSE_TIMEOUT)
+        until = time.monotonic() + CLOSE_TIMEOUT
+        threads = [thread for thread in self._retiring if thread is not threading.current_thread()]
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if unfinished := [thread for thread in threads if thread.is_alive()]:
+            # A hook may wait for a server that does not answer, or for anything.
+            self._cut_ending()
+            for thread in unfinished:
+                thread.join(max(0.1, until - time.monotonic()))
+
+    def _cut_ending(self) -> None:
+        for db in list(self._ending):
+            db.abort(ConnectionClosed("its pool was closed"))
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
