@@ -298,6 +298,31 @@ async def test_waiting_for_a_connection_of_a_pool(face: str, runner: Any, dsn: s
                 pass
 
 
+async def test_a_connection_that_comes_as_its_scope_is_cancelled(face: str, runner: Any, dsn: str) -> None:
+    """In the same turn of the loop: nobody has it then, so it must be the pool's again."""
+    async with pgoxide.AsyncPool(dsn, max_size=1) as pool:
+        for _ in range(3):
+            scope = anyio.CancelScope()
+            got: list[Any] = []
+
+            async def wait(scope: anyio.CancelScope = scope, got: list[Any] = got) -> None:
+                with scope:
+                    got.append(await pool.acquire())
+
+            held = await pool.acquire(timeout=5)
+            waiting = asyncio.create_task(wait())
+            await asyncio.sleep(0.01)
+            assert pool.stats().waiting == 1
+            await pool.release(held)  # not used, so there is no reset that the next user would wait for
+            assert not pool.stats().waiting
+            scope.cancel()
+            await waiting
+            assert scope.cancelled_caught
+            assert not got
+            assert pool.stats().used == 0
+        assert await pool.fetch_value("select 1", timeout=5) == 1
+
+
 async def test_a_pool_that_is_left_in_a_cancelled_scope(face: str, db: Any, dsn: str) -> None:
     name = "scoped_pool"
     with anyio.move_on_after(1.0) as scope:

@@ -418,6 +418,21 @@ async def test_header(db: Any) -> None:
 
 
 @pytest.mark.row("Y04")
+@pytest.mark.parametrize("form", ["text", "csv"])
+@pytest.mark.parametrize("default", ["?", "\\D"])
+async def test_a_value_that_looks_like_the_default(db: Any, form: str, default: str) -> None:
+    """It is stored as it is: what stands for the default in the data does so only in raw data."""
+    await db.execute("create temp table c (a int4, b text default 'by default')")
+    records = [(1, default), (2, "x"), (3, None), (4, default + default)]
+    if db.server_version < 160000:
+        with pytest.raises(SyntaxErrorOrAccessRuleViolation):
+            await db.copy_in("c", records, format=form, default=default)
+        return
+    assert (await db.copy_in("c", records, format=form, default=default)).rows_affected == len(records)
+    assert await db.fetch_all("select a, b from c order by a") == records
+
+
+@pytest.mark.row("Y04")
 async def test_what_cannot_be_written_is_refused(db: Any) -> None:
     """Rather than stored as something else."""
     await table(db)

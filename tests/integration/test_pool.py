@@ -20,6 +20,7 @@ from pgoxide.errors import (
     PoolTimeout,
     QueryTimeout,
 )
+from pgoxide.statement import Statement, fetch_value
 
 pytestmark = [pytest.mark.pg, pytest.mark.both_transports]
 
@@ -366,6 +367,36 @@ async def test_a_calls_own_timeout_counts_in_the_queue(open_pool: Any) -> None:
             await pool.fetch_value("select 1", timeout=0.05)
         with pytest.raises(QueryTimeout):
             await pool.execute_many("select $1::int", [(1,)], timeout=0.05)
+
+
+@pytest.mark.row("K03")
+@pytest.mark.parametrize("call", ["execute_many", "copy_in", "run"])
+async def test_a_limit_counts_the_wait_for_a_connection(open_pool: Any, db: Any, call: str) -> None:
+    """0.3 s for the connection and 0.35 s for the rest are more than 0.5 s, though each of them is less."""
+
+    def plan() -> Any:
+        yield from fetch_value(Statement("select pg_sleep(0.35)"))
+
+    await db.execute_script("drop table if exists waited; create table waited (n int)")
+    pool = await open_pool(max_size=1)
+    held = await pool.acquire()
+    released: list[Any] = []
+    if hasattr(pool, "real"):
+        timer = threading.Timer(0.3, pool.release, [held])
+        timer.start()
+    else:
+        asyncio.get_running_loop().call_later(
+            0.3, lambda: released.append(asyncio.ensure_future(pool.release(held)))
+        )
+    with pytest.raises(QueryTimeout):
+        if call == "execute_many":
+            await pool.execute_many("select pg_sleep($1)", [(0.35,)], timeout=0.5)
+        elif call == "copy_in":
+            await pool.copy_in("waited", [(1,)], where="pg_sleep(0.35)::text is not null", timeout=0.5)
+        else:
+            await pool.run(plan(), timeout=0.5)
+    assert await pool.fetch_value("select count(*) from waited") == 0
+    await db.execute("drop table waited")
 
 
 @pytest.mark.row("O02")

@@ -127,6 +127,24 @@ async def test_a_ping_after_idleness(open_pool: Any, proxy: Any) -> None:
 
 
 @pytest.mark.row("O04")
+@pytest.mark.parametrize(("ping_after", "asked"), [(60, False), (0.05, True)])
+async def test_no_ping_before_so_much_idleness(
+    open_pool: Any, proxy: Any, ping_after: float, asked: bool
+) -> None:
+    line = proxy()
+    pool = await open_pool(to=line, min_size=1, max_size=1, ping_after=ping_after)
+    time.sleep(0.2)
+    line.forget()
+    assert await pool.fetch_value("select 1") == 1
+    assert line.sent.startswith("S") is asked
+    time.sleep(0.2)
+    line.forget()
+    async with pool.acquire() as mine:
+        assert await mine.fetch_value("select 1") == 1
+    assert line.sent.startswith("S") is asked
+
+
+@pytest.mark.row("O04")
 async def test_a_line_that_died_without_a_word_is_found_by_the_ping(
     open_pool: Any, proxy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,6 +532,31 @@ async def test_the_server_stops_and_starts_again(binaries: Binaries, face: str, 
     finally:
         await pool.close(1)
         again.stop()
+
+
+@pytest.mark.row("O01")
+async def test_who_waits_in_vain_is_told_why(open_pool: Any, face: str) -> None:
+    """`wait` ends without an error only when the connections are there."""
+    fails = False
+
+    def configure(_: Any) -> None:
+        if fails:
+            raise ValueError("mine")
+
+    async def configure_later(own: Any) -> None:
+        configure(own)
+
+    hook = configure if face == "blocking" else configure_later
+    pool = await open_pool(min_size=1, max_size=1, configure=hook)
+    fails = True
+    pool.expire()  # a blocking pool learns of an idle connection's end only when it is used
+    await until(pool, lambda: pool.stats().failures >= 1)
+    with pytest.raises(PoolTimeout, match="opening one failed: ValueError: mine") as late:
+        await pool.wait(0.2)
+    assert isinstance(late.value.__cause__, ValueError)
+    fails = False
+    await pool.wait(30)
+    assert pool.stats().size == 1
 
 
 AWAY = 60.0

@@ -31,6 +31,20 @@ async def trusted(pool: Any, sql: str, *args: Any) -> None:
         await pool.fetch_value(sql, *args)
 
 
+@pytest.mark.row("P10")
+async def test_batches_of_rows(open_pool: Any) -> None:
+    """Lists of ten rows, the last one shorter, then empty ones; the connection is the pool's again."""
+    pool = await open_pool(max_size=1)
+    stream = pool.stream("select n from generate_series(1, 25) as n", batch=10, into=int)
+    batches = []
+    while batch := await stream.next_batch():
+        batches.append(batch)
+    assert batches == [list(range(1, 11)), list(range(11, 21)), list(range(21, 26))]
+    assert await stream.next_batch() == []
+    assert pool.stats().used == 0
+    assert await pool.fetch_value("select 1") == 1
+
+
 @pytest.mark.row("O13")
 async def test_every_verb(open_pool: Any, db: Any) -> None:
     await db.execute_script("drop table if exists routed; create table routed (n int)")
