@@ -201,3 +201,48 @@ async def test_what_works_in_transaction_mode(face: str, runner: Any, pgbouncer:
         assert await db.fetch_value("select $1::int4", number) == number
     await db.execute_script("commit")
     await db.close()
+
+
+async def test_a_pool_in_transaction_mode_is_an_error_or_right_never_wrong(
+    face: str, runner: Any, pgbouncer: PgBouncer
+) -> None:
+    """Its connections lend each other descriptions; what they compare is of the server session they are at."""
+    outcomes: Counter[str] = Counter()
+    where = pgbouncer.where("transaction")
+    statements = [f"select $1::int4 + (pg_sleep(0.001) is null)::int4 /* {number} */" for number in range(5)]
+
+    def judge(error: Exception | None, got: object, value: int) -> None:
+        if error is None:
+            assert got == value, "another client's answer"
+        else:
+            assert "transaction mode" in str(error)
+        outcomes["right" if error is None else "told"] += 1
+
+    if face == "async":
+
+        async def client(pool: Any, number: int) -> None:
+            for value in range(number * 1000, number * 1000 + 40):
+                try:
+                    got = await pool.fetch_value(statements[value % 5], value, timeout=10)
+                except (errors.InvalidSqlStatementName, errors.StatementInvalidated) as error:
+                    judge(error, None, value)
+                else:
+                    judge(None, got, value)
+
+        async with pgoxide.AsyncPool(max_size=6, reset="never", **where) as pool:
+            await asyncio.gather(*(client(pool, number) for number in range(6)))
+    else:
+
+        def work(number: int) -> None:
+            for value in range(number * 1000, number * 1000 + 40):
+                try:
+                    got = blocking.fetch_value(statements[value % 5], value, timeout=10)
+                except (errors.InvalidSqlStatementName, errors.StatementInvalidated) as error:
+                    judge(error, None, value)
+                else:
+                    judge(None, got, value)
+
+        with pgoxide.Pool(max_size=6, reset="never", **where) as blocking, ThreadPoolExecutor(6) as threads:
+            list(threads.map(work, range(6), timeout=60))
+    assert outcomes.total() == 240
+    assert outcomes["right"] > 0
