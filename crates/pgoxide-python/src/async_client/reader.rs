@@ -46,7 +46,7 @@ impl Reader {
         let Some(client) = self.client(py)? else { return Ok(()) };
         let line = *lock(&client.get().line);
         match line {
-            Line::Descriptor(socket) => AsyncClient::read(&client, socket),
+            Line::Descriptor(socket) => AsyncClient::read(&client, socket, true),
             Line::None | Line::Transport => Ok(()),
         }
     }

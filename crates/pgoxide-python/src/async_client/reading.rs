@@ -23,7 +23,8 @@ use crate::sync::lock;
 const READS_PER_TURN: usize = 8;
 
 impl AsyncClient {
-    pub(super) fn read(slf: &Bound<'_, Self>, socket: Socket) -> PyResult<()> {
+    /// Receives what there is and acts on it. `direct`: called by the loop, no task runs.
+    pub(super) fn read(slf: &Bound<'_, Self>, socket: Socket, direct: bool) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         // Out already: somebody runs the loop inside a callback of ours. The outer read goes on.
@@ -59,7 +60,7 @@ impl AsyncClient {
         }
         this.put_back(page);
         Self::tell_pool(slf, &outcomes);
-        let delivered = this.deliver(py, outcomes, true);
+        let delivered = this.deliver(py, outcomes, direct);
         if let Some(reason) = end {
             this.finish(py, reason)?;
             return delivered;

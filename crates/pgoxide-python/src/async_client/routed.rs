@@ -65,7 +65,8 @@ impl AsyncClient {
     pub(crate) fn look(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let line = *lock(&slf.get().line);
         match line {
-            Line::Descriptor(socket) => Self::read(slf, socket).map(|()| false),
+            // A task may be running, the one that asks the pool: others are woken by the loop.
+            Line::Descriptor(socket) => Self::read(slf, socket, false).map(|()| false),
             Line::Transport => slf.get().hooks(slf.py())?.call_method0(intern!(slf.py(), "has_untold"))?.is_truthy(),
             Line::None => Ok(false),
         }
