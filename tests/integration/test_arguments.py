@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pgoxide.errors import DataError
 from pgoxide.statement import Statement
 
 if TYPE_CHECKING:
@@ -209,3 +210,13 @@ async def test_a_source_may_give_one_object_again_and_again(face: str, db: Any, 
     await db.execute_many("insert into t values ($1, $2)", make())
     rows = await db.fetch_all("select n, get_byte(data, 0) from t order by n")
     assert [tuple(row) for row in rows] == [(n // 2, n // 2 % 256) for n in range(2000)]
+
+
+@pytest.mark.row("Q29")
+@pytest.mark.parametrize("make", [lambda: iter([1, 2]), {1: 2}.values], ids=["iterator", "view"])
+async def test_what_is_iterated_is_a_list_for_arrays_only(db, make):
+    """On the first use of a statement, when its types are not known yet, as on every later one."""
+    for _ in range(2):
+        assert await db.fetch_value("select $1::int4[]", make()) == list(make())
+        with pytest.raises(DataError, match="jsonb.*got (list_iterator|dict_values) "):
+            await db.fetch_value("select $1::jsonb", make())

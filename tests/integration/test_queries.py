@@ -313,7 +313,7 @@ async def test_wrong_number_of_arguments(db, sql, arguments, message):
         ("point", 5, "Point", "int 5"),
         ("tsquery", 5, "str", "int 5"),
         ("int4", object(), "int", "object <object object"),
-        ("int4", (n for n in ()), "int", r"(generator <generator|list \[\])"),
+        ("int4", (n for n in ()), "int", "generator <generator"),
         ("text", Path, "str", "type <class"),
     ],
 )  # fmt: skip

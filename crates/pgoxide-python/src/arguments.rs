@@ -10,7 +10,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
+    PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyIterator, PyList, PyMemoryView,
+    PyString, PyTuple,
 };
 
 use crate::convert::{MAX_DEPTH, Rules, short_repr};
@@ -199,7 +200,7 @@ fn blame(value: &Bound<'_, PyAny>, name: &str, cause: PyErr) -> PyErr {
 }
 
 fn freeze_one<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
-    if is_immutable(value) {
+    if is_immutable(value) || value.is_exact_instance_of::<FrozenItems>() {
         return Ok(value.clone());
     }
     if depth > MAX_DEPTH {
@@ -247,9 +248,43 @@ fn freeze_shallow<'py>(value: &Bound<'py, PyAny>, depth: usize) -> PyResult<Boun
     }
 }
 
+/// What an iterator, or the view of a dictionary, gave: to be taken where it would be, and refused where it would be, in its name.
+#[pyclass(frozen, module = "pgoxide._core")]
+pub(crate) struct FrozenItems {
+    items: Py<PyList>,
+    type_name: String,
+    repr: String,
+}
+
+#[pymethods]
+impl FrozenItems {
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.items.bind(py).try_iter()
+    }
+
+    fn __repr__(&self) -> &str {
+        &self.repr
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.items)
+    }
+}
+
+/// The name of a value's type, for messages.
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
+    match value.cast_exact::<FrozenItems>() {
+        Ok(frozen) => frozen.get().type_name.clone(),
+        Err(_) => value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string()),
+    }
+}
+
 fn freeze_items<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    let (type_name, repr) = (type_name(value), short_repr(value));
     let items = value.try_iter()?.map(|item| freeze_one(&item?, 1)).collect::<PyResult<Vec<_>>>()?;
-    Ok(PyList::new(value.py(), items)?.into_any())
+    let items = PyList::new(py, items)?.unbind();
+    Ok(Bound::new(py, FrozenItems { items, type_name, repr })?.into_any())
 }
 
 /// Those that have a copy themselves. Of an object without a dictionary its class alone knows.

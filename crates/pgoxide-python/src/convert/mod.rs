@@ -49,6 +49,7 @@ use self::composite::{CompositeDecoder, CompositeEncoder, Field};
 use self::scalar::Scalar;
 use self::user::{Codecs, UserCodec};
 use self::zone::{Naive, SessionZone, Zone};
+use crate::arguments::type_name;
 use crate::registry::{TypeInfo, TypeKind, Types};
 use crate::{error, pyimport};
 
@@ -698,8 +699,7 @@ pub(crate) fn refuse(py: Python<'_>, error: &ValueError) -> PyErr {
 #[cold]
 pub(crate) fn wrong_type(value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
     let py = value.py();
-    let found = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    error::data_error(py, format!("expected {expected}, got {found} {}", short_repr(value)))
+    error::data_error(py, format!("expected {expected}, got {} {}", type_name(value), short_repr(value)))
 }
 
 /// `repr(value)`, cut to a length that fits a message.
