@@ -218,5 +218,5 @@ async def test_what_is_iterated_is_a_list_for_arrays_only(db, make):
     """On the first use of a statement, when its types are not known yet, as on every later one."""
     for _ in range(2):
         assert await db.fetch_value("select $1::int4[]", make()) == list(make())
-        with pytest.raises(DataError, match="jsonb.*got (list_iterator|dict_values) "):
+        with pytest.raises(DataError, match=r"jsonb.*got (list_iterator|dict_values) "):
             await db.fetch_value("select $1::jsonb", make())

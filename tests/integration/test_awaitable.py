@@ -678,7 +678,7 @@ async def test_one_turn_of_the_loop_per_answer(face: str, runner: Any, peer: Any
         nonlocal turns, kept_awake
         turns += 1
         # The turns in which the connection looks for its answer before it comes.
-        kept_awake += any("Reader.turn" in repr(handle) for handle in loop._ready)  # type: ignore[attr-defined]
+        kept_awake += any("Reader.turn" in repr(handle) for handle in loop._ready)  # type: ignore[attr-defined]  # asyncio's own
         plain()
 
     await db.fetch_value("select 1")

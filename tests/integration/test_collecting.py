@@ -423,7 +423,7 @@ async def test_the_collector_is_the_users(db: Any, enabled: bool) -> None:
 
     gc.collect()
     mark = Marked()
-    mark.itself = mark  # type: ignore[attr-defined]
+    mark.itself = mark  # type: ignore[attr-defined]  # a cycle
     reference = weakref.ref(mark)
     del mark
     gc.callbacks.append(count)

@@ -223,6 +223,26 @@ class Labelled(Interval):
     label: str = "none"
 
 
+@pytest.mark.parametrize("name", ["__init__", "__post_init__"])
+def test_what_would_not_be_called_is_refused(name):
+    def called(self, *args):
+        raise AssertionError(self)
+
+    with pytest.raises(TypeError, match=f"Hours.{name}: an Interval takes its parts in __new__"):
+        type("Hours", (Interval,), {name: called})
+
+
+class Hours(Interval):
+    """Other arguments than its base's."""
+
+    def __new__(cls, hours):
+        return super().__new__(cls, 0, 0, hours * 3_600_000_000)
+
+
+def test_a_derived_class_with_arguments_of_its_own():
+    assert Hours(2).to_timedelta() == dt.timedelta(hours=2)
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_copies(protocol):
     made = Interval(1, -2, 3)
@@ -271,7 +291,7 @@ def test_equality_is_of_one_class():
     assert made != (1, 2, 3)
     assert hash(made) == hash((1, 2, 3))
     with pytest.raises(TypeError):
-        made < derived  # noqa: B015
+        made < derived  # noqa: B015  it raises
 
 
 @pytest.mark.parametrize("name", ["months", "days", "microseconds"])

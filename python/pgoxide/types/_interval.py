@@ -48,6 +48,13 @@ class Interval(_core.IntervalParts):
     infinity: ClassVar[Interval]
     negative_infinity: ClassVar[Interval]
 
+    def __init_subclass__(cls) -> None:
+        for name in ("__init__", "__post_init__"):
+            if name in cls.__dict__ and "__new__" not in cls.__dict__:
+                raise TypeError(
+                    f"{cls.__qualname__}.{name}: an Interval takes its parts in __new__, define that instead"
+                )
+
     @classmethod
     def from_timedelta(cls, value: timedelta) -> Interval:
         """The interval of as many days, and of what is below a day.

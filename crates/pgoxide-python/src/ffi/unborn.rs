@@ -45,6 +45,10 @@ impl Unborn {
         {
             error.write_unraisable(py, None);
         }
+        self.track(py);
+    }
+
+    fn track(&mut self, py: Python<'_>) {
         for object in self.0.drain(..) {
             let object = object.into_bound(py);
             // SAFETY: a container that `finished` or `hold_back` has put here, complete and untracked then. Code of the user's
@@ -54,6 +58,16 @@ impl Unborn {
                     ffi::PyObject_GC_Track(object.as_ptr().cast());
                 }
             }
+        }
+    }
+}
+
+/// A result that nobody gets. Code of the user's that a collection ran meanwhile may have read a small one of its own, whose
+/// containers are among these.
+impl Drop for Unborn {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            Python::attach(|py| self.track(py));
         }
     }
 }
