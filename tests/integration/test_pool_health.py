@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -730,6 +731,38 @@ async def test_a_pool_belongs_to_its_loop(open_pool: Any) -> None:
     thread.join(20)
     await asyncio.to_thread(other_loop, taken)
     assert await pool.fetch_value("select 1") == 1
+
+
+@pytest.mark.row("O14", face="blocking")
+@pytest.mark.parametrize("face", ["blocking"])
+async def test_threads_share_a_pool(open_pool: Any) -> None:
+    """Each gets its own answers, in calls, acquired connections and transactions, and every connection comes back."""
+    pool = real(await open_pool(min_size=0, max_size=3))
+    pool.execute("create table if not exists shared (thread int4, n int4)")
+    pool.execute("truncate shared")
+
+    def user(thread: int) -> int:
+        for n in range(thread * 1000, thread * 1000 + 40):
+            assert pool.fetch_value("select $1::int4", n) == n
+            with pool.acquire() as db:
+                assert db.fetch_one("select $1::int4, pg_backend_pid()", n) == (n, db.backend_pid)
+            with pool.transaction() as tx:
+                tx.execute("insert into shared values ($1, $2)", thread, n)
+                assert tx.fetch_value("select max(n) from shared where thread = $1", thread) == n
+        return thread
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(user, range(12))) == list(range(12))
+    assert pool.fetch_all("select thread, count(*)::int4 from shared group by 1 order by 1") == [
+        (n, 40) for n in range(12)
+    ]
+    stats = pool.stats()
+    assert (stats.used, stats.busy, stats.waiting) == (0, 0, 0)
+    assert 1 <= stats.size <= 3
+    assert stats.idle + stats.resetting == stats.size
+    with pool.acquire(timeout=10) as one, pool.acquire(timeout=10) as two, pool.acquire(timeout=10) as three:
+        assert len({one.backend_pid, two.backend_pid, three.backend_pid}) == 3
+    pool.execute("drop table shared")
 
 
 @pytest.mark.row("O17")
