@@ -468,8 +468,9 @@ async def test_a_close_that_was_overtaken_ends_nobody(open_pool: Any) -> None:
     await pool.release(other)
 
 
+@pytest.mark.parametrize("how", ["given back", "forgotten"])
 async def test_a_cancel_that_is_on_its_way_hits_nobody_else(
-    open_pool: Any, monkeypatch: pytest.MonkeyPatch, face: str
+    open_pool: Any, monkeypatch: pytest.MonkeyPatch, face: str, how: str
 ) -> None:
     """The connection is not handed out again: the signal may come at any time."""
     from pgoxide.driver._async import cancel as of_async
@@ -495,13 +496,18 @@ async def test_a_cancel_that_is_on_its_way_hits_nobody_else(
     pid = db.backend_pid
     cancelling: Any
     if face == "async":
-        cancelling = asyncio.create_task(db.cancel())
+        cancelling = asyncio.create_task(db.cancel_token().cancel())
         await asyncio.to_thread(sent.wait, 10)
     else:
-        cancelling = threading.Thread(target=real(db).cancel)
+        cancelling = threading.Thread(target=real(db).cancel_token().cancel)
         cancelling.start()
         assert sent.wait(10)
-    await pool.release(db)
+    if how == "given back":
+        await pool.release(db)
+    else:
+        with pytest.warns(ResourceWarning, match="was not given back"):
+            del db
+            gc.collect()
     other = await pool.acquire()
     assert other.backend_pid != pid
     may_end.set()

@@ -554,8 +554,8 @@ class Client:
     def _reset(self, reset: str, timeout: float) -> bool:
         """Writes the reset and waits for nothing but the turn; False when there is nothing to undo."""
 
-    def _await_reset(self, timeout: float) -> None:
-        """Waits until the reset has been answered. Raises why it failed."""
+    def _await_reset(self, timeout: float) -> bool:
+        """Waits until the reset has been answered; False when it had been. Raises why it failed."""
 
     def _ping(self, timeout: float) -> None:
         """A round trip that runs nothing."""

@@ -352,8 +352,8 @@ class AsyncPoolCore:
     def _release(self, client: AsyncClient) -> None:
         """Its user gives a connection back: it is reset, and then anybody's."""
 
-    def _add(self, client: AsyncClient, lifetime: float | None, *, expected: bool, trip: float) -> None:
-        """A connection has been opened.
+    def _add(self, client: AsyncClient, lifetime: float | None, *, expected: bool, trip: float) -> bool:
+        """A connection has been opened. False: the pool has been closed meanwhile, and does not take it.
 
         lifetime: seconds until it is replaced. expected: it was counted as being opened. trip: seconds that opening took.
         """
@@ -374,7 +374,7 @@ class AsyncPoolCore:
         """The idle connection has been asked whether it lives, and does."""
 
     def _overdue(self, seconds: float) -> list[AsyncConnection]:
-        """Connections whose reset has not been answered for so long."""
+        """Connections given back that have not become free for so long."""
 
     def _tidy(self, keep: int) -> None:
         """Gives up connections that have been idle, or lived, for too long."""
@@ -398,7 +398,7 @@ class AsyncPoolCore:
         """Who wait for a connection of their own, queued calls, connections being opened."""
 
     def _waits(self) -> tuple[int, list[int]]:
-        """How many were served at once; of the others how many waited, by powers of two of microseconds."""
+        """How many were served at once, and how long the others waited, by powers of two of microseconds."""
 
 class PoolCore:
     """The core of `Pool`: its verbs.

@@ -97,12 +97,14 @@ class PoolStats:
     `resetting` (given back; what was left in them is being undone) and `checking` (asked whether they live).
     opening: connections on their way.
     waiting: those who wait for a connection of their own. queued: calls that wait for one that takes them.
-    at_once: calls and users that did not wait. waits: the others, as pairs (seconds, how many waited less than that and
-    no less than the pair before it).
+    at_once: calls and users for whom a connection was there, and fit to be used. waits: those that waited for one, or for
+    the server's answer to the reset or the ping that came first, as pairs (seconds, how many waited less than that and no
+    less than the pair before it). Who gave up or was refused is in neither.
     connects: connections opened. failures: attempts that failed. last_failure: the newest of them, None since one succeeded.
-    lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime" (or `expire`), "idle", "uses",
-    "reset failed", "left in a transaction", "lost" (noticed when taken), "cancelled" (given back while a
-    `cancel()` of its user was under way), "closed".
+    lost: connections that ended without the pool's doing. discarded: those it gave up, by reason: "lifetime", "uses" and "idle" (the
+    pool's limits), "expired" (by `expire`), "reset failed" (or not answered in time), "left in a transaction", "hook failed",
+    "lost" (noticed when taken), "cancelled" (given back while a `cancel()` of its user was under way), "closed" (with the pool,
+    while nobody had them).
     """
 
     min_size: int

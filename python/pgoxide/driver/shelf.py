@@ -47,12 +47,14 @@ class _Member:
         "asked_before",
         "db",
         "dirty",
+        "expired",
         "expires",
         "idle_since",
         "reset_until",
         "resetting",
         "standing",
         "uses",
+        "waited",
     )
 
     def __init__(self, db: Connection, lifetime: float | None) -> None:
@@ -66,7 +68,11 @@ class _Member:
         """When it must have been."""
         self.idle_since = time.monotonic()
         self.expires = None if lifetime is None else self.idle_since + lifetime
+        self.expired = False
+        """`expire()` has asked for it."""
         self.uses = 0
+        self.waited = False
+        """Whoever took it last had to wait for an answer of the server's first."""
         self.asked_before = 0
 
 
@@ -121,6 +127,7 @@ class Shelf(_core.PoolCore):
         """The next connection, fit to be used; it stands as "busy"."""
         if timeout is not None and not timeout >= 0:
             raise InterfaceError(f"timeout={timeout}: seconds, not negative")
+        began = time.monotonic()
         with self._lock:
             self._check_shelf()
             member = None if self._queue else self._pop(whole=whole)
@@ -128,7 +135,10 @@ class Shelf(_core.PoolCore):
         if member is not None:
             try:
                 if self._is_fit(member, whole=whole, left=timeout):
-                    self._served_at_once += 1
+                    if member.waited:
+                        self._count_wait(time.monotonic() - began)
+                    else:
+                        self._served_at_once += 1
                     return member
             except BaseException:
                 self._put_back(member)
@@ -137,7 +147,7 @@ class Shelf(_core.PoolCore):
             place = _Place(whole=whole)
             with self._lock:  # it was dead: who came meanwhile came later
                 self._queue.appendleft(place)
-        return self._wait(place, timeout)
+        return self._wait(place, timeout, began)
 
     def _join_queue(self, *, whole: bool) -> _Place:
         limit = self._settings.max_waiting
@@ -150,8 +160,7 @@ class Shelf(_core.PoolCore):
         self._queue.append(place)
         return place
 
-    def _wait(self, place: _Place, timeout: float | None) -> _Member:
-        began = time.monotonic()
+    def _wait(self, place: _Place, timeout: float | None, began: float) -> _Member:
         patience = self._settings.acquire_timeout
         limit = (
             patience
@@ -211,6 +220,7 @@ class Shelf(_core.PoolCore):
         Asks the server where that is due. left: seconds that its user has.
         """
         db, settings, why = member.db, self._settings, "lost"
+        member.waited = False
         try:
             idle = time.monotonic() - member.idle_since
             if db._is_doomed():
@@ -226,6 +236,7 @@ class Shelf(_core.PoolCore):
                         return False
                 elif settings.ping_after is not None and idle >= settings.ping_after:
                     why = "lost"
+                    member.waited = True
                     db._ping(PING_TIMEOUT)
                     why = "reset failed"
                 if whole and member.dirty:
@@ -252,7 +263,7 @@ class Shelf(_core.PoolCore):
         if member.resetting:
             patience = RESET_PATIENCE if left is None else max(0.01, min(RESET_PATIENCE, left))
             try:
-                member.db._await_reset(patience)
+                member.waited |= member.db._await_reset(patience)
             except QueryTimeout:
                 if time.monotonic() >= member.reset_until:
                     raise
@@ -263,6 +274,8 @@ class Shelf(_core.PoolCore):
 
     def _spent(self, member: _Member) -> str | None:
         most = self._settings.max_uses
+        if member.expired:
+            return "expired"
         if most is not None and member.uses >= most:
             return "uses"
         if member.expires is not None and member.expires <= time.monotonic():
@@ -337,16 +350,19 @@ class Shelf(_core.PoolCore):
 
     # -- what the pool tells and asks ---------------------------------------------------------------------------
 
-    def _add(self, db: Connection, lifetime: float | None, *, expected: bool, trip: float) -> None:  # noqa: ARG002  the other face's
-        """A connection has been opened."""
+    def _add(self, db: Connection, lifetime: float | None, *, expected: bool, trip: float) -> bool:  # noqa: ARG002  the other face's
+        """A connection has been opened. False: the pool has been closed meanwhile."""
         db._park()
         self._learn(db)
         with self._lock:
             if expected:
                 self._coming -= 1
+            if self._shut_down:
+                return False
             member = self._shelf[db] = _Member(db, lifetime)
             self._idle.append(member)
             self._wake()
+            return True
 
     def _expect(self, change: int) -> None:
         """So many more (or, negative, fewer) are being opened."""
@@ -411,10 +427,9 @@ class Shelf(_core.PoolCore):
 
     def _expire(self) -> None:
         """Every connection is replaced once nobody uses it."""
-        now = time.monotonic()
         with self._lock:
             for member in self._shelf.values():
-                member.expires = now
+                member.expired = True
         self._tidy(0)
 
     def _shut(self) -> None:

@@ -169,6 +169,9 @@ class Line:
     def cancel(self, client: AsyncClient, request_id: int) -> None:
         """Send a CancelRequest for what the session runs."""
         self._cancelling = self._loop.create_task(self._cancel(client, request_id))
+        # A call given up because `asyncio.run` ends all tasks: this one comes too late to be ended, and is nothing to report.
+        with suppress(AttributeError):  # of a loop with tasks of its own
+            self._cancelling._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def notice(self, fields: dict[str, str]) -> None:
         """A notice has come."""

@@ -644,8 +644,8 @@ impl BlockingClient {
         self.send_reset(py, &Reset::asked(reset), Deadline::after(Some(timeout)))
     }
 
-    /// Waits until the reset has been answered; raises why it failed.
-    fn _await_reset(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+    /// Waits until the reset has been answered; false when it had been. Raises why it failed.
+    fn _await_reset(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         self.await_reset(py, Deadline::after(Some(timeout)))
     }
 

@@ -39,12 +39,13 @@ impl BlockingClient {
         Ok(true)
     }
 
-    /// Waits until the reset is answered. Raises why it failed.
-    pub(super) fn await_reset(&self, py: Python<'_>, deadline: Deadline) -> PyResult<()> {
+    /// Waits until the reset is answered; false when it had been. Raises why it failed.
+    pub(super) fn await_reset(&self, py: Python<'_>, deadline: Deadline) -> PyResult<bool> {
         let _turn = self.take_turn(py, deadline)?;
+        let mut waited = false;
         loop {
             if let Some(outcome) = self.session.take_reset() {
-                return outcome;
+                return outcome.map(|()| waited);
             }
             if self.session.is_ended() {
                 return Err(self.session.closed_error(py));
@@ -52,6 +53,7 @@ impl BlockingClient {
             if deadline.has_passed() {
                 return Err(error::query_timeout(py, format!("no answer within {} s", deadline.seconds)));
             }
+            waited = true;
             self.turn_once(py, None, deadline.shorter_than_slice())?;
         }
     }

@@ -150,6 +150,7 @@ impl PoolRouter {
             client.get().session.lease.end();
             let Some(member) = member else { return Ok(()) };
             member.standing = Standing::Draining;
+            member.begin_head(Instant::now(), false);
             (member.client.clone_ref(py), member.asked_before == client.get().session.last_id())
         };
         // From here on the pool's own object: what its user has counts no longer.

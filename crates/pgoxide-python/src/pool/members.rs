@@ -50,6 +50,8 @@ pub(super) struct Member {
     /// The last request given to it is not known to be short.
     pub(super) tail_long: bool,
     pub(super) expires: Option<Instant>,
+    /// `expire()` has asked for it.
+    expired: bool,
     pub(super) uses: u64,
     /// It has been asked since it became idle whether it lives.
     pub(super) asked: bool,
@@ -94,7 +96,13 @@ impl Member {
     }
 
     pub(super) fn why_spent(&self, rules: &Rules) -> &'static str {
-        if self.uses >= rules.max_uses { "uses" } else { "lifetime" }
+        if self.expired {
+            "expired"
+        } else if self.uses >= rules.max_uses {
+            "uses"
+        } else {
+            "lifetime"
+        }
     }
 
     /// A routed call may travel behind what it has; how many requests are before it then.
@@ -133,6 +141,7 @@ impl Members {
             trip,
             tail_long: false,
             expires,
+            expired: false,
             uses: 0,
             asked: false,
             looked: false,
@@ -275,7 +284,7 @@ impl Members {
     pub(super) fn expire_all(&mut self) {
         let now = Instant::now();
         for member in self.slots.iter_mut().flatten() {
-            member.expires = Some(now);
+            (member.expires, member.expired) = (Some(now), true);
         }
     }
 
@@ -284,10 +293,12 @@ impl Members {
         self.idle.is_empty() && self.count >= rules.max_size
     }
 
-    /// Those whose reset was written so long ago, and has not been answered.
+    /// Those that were given back so long ago, or whose reset was written then, and that are not free yet.
     pub(super) fn overdue(&self, py: Python<'_>, limit: Duration) -> Vec<Py<AsyncClient>> {
         let members = self.slots.iter().flatten();
-        let late = |member: &&Member| member.standing == Standing::Resetting && member.head_since.elapsed() >= limit;
+        let late = |member: &&Member| {
+            matches!(member.standing, Standing::Draining | Standing::Resetting) && member.head_since.elapsed() >= limit
+        };
         members.filter(late).map(|member| member.client.clone_ref(py)).collect()
     }
 

@@ -199,7 +199,9 @@ impl PoolRouter {
         if let Some(seconds) = ring {
             slf.call_method1(intern!(slf.py(), "_do_arm"), (seconds,))?;
         }
-        Self::serve_next(slf)
+        let served = Self::serve_next(slf);
+        lock(&slf.get().inner).queue.arrived();
+        served
     }
 
     /// The reply of place `place` was cancelled: it waits no more.
@@ -481,7 +483,7 @@ impl PoolRouter {
     }
 
     /// A connection has been opened. `lifetime`: seconds until it is replaced. `expected`: it counts as being opened.
-    /// `trip`: seconds that opening it took, which a trip there and back does not exceed.
+    /// `trip`: seconds that opening it took, which a trip there and back does not exceed. False: the pool has been closed meanwhile.
     #[pyo3(signature = (client, lifetime, *, expected, trip))]
     fn _add(
         slf: &Bound<'_, Self>,
@@ -489,19 +491,22 @@ impl PoolRouter {
         lifetime: Option<f64>,
         expected: bool,
         trip: f64,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let this = slf.get();
         let expires = seconds(lifetime).and_then(|lifetime| Instant::now().checked_add(lifetime));
         {
             let mut inner = lock(&this.inner);
             inner.opening -= usize::from(expected && inner.opening > 0);
+            if inner.closed {
+                return Ok(false);
+            }
             let slot = inner.members.add(client.clone().unbind(), expires, seconds(Some(trip)).unwrap_or_default());
             let placed = client.get().pool.set((slf.clone().unbind(), slot)).is_ok();
             debug_assert!(placed, "a connection serves one pool, once");
         }
         client.get().session.serve_routed();
         this.known.learn(&client.get().session);
-        Self::serve_next(slf)
+        Self::serve_next(slf).map(|()| true)
     }
 
     /// So many connections are being opened that were not asked for by `_do_grow`, or (negative) will not come.
@@ -551,7 +556,7 @@ impl PoolRouter {
         Self::tidy(slf, keep)
     }
 
-    /// Connections whose reset has not been answered for so long.
+    /// Connections given back that have not become free for so long: what runs on them does not end, or their reset does not.
     fn _overdue(&self, py: Python<'_>, seconds: f64) -> Vec<Py<AsyncClient>> {
         let limit = self::seconds(Some(seconds)).unwrap_or(Duration::MAX);
         lock(&self.inner).members.overdue(py, limit)
@@ -590,7 +595,7 @@ impl PoolRouter {
         (connections, inner.queue.len() - connections, inner.opening)
     }
 
-    /// How long who waited has waited: calls and users served at once, and by the power of two of microseconds.
+    /// Calls and users served at once, and how long the others waited, by the power of two of microseconds.
     fn _waits(&self) -> (u64, Vec<u64>) {
         let inner = lock(&self.inner);
         (inner.queue.at_once, inner.queue.waits.to_vec())

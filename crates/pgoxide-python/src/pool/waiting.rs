@@ -88,6 +88,8 @@ pub(super) struct Queue {
     places: Places<Waiting>,
     cost: usize,
     connections: usize,
+    /// Who has just come, and is served at once if it is served now.
+    arriving: Option<u64>,
     /// When the timer is to ring, if it is set.
     ring: Option<Instant>,
     pub(super) at_once: u64,
@@ -96,7 +98,15 @@ pub(super) struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { places: Places::new(), cost: 0, connections: 0, ring: None, at_once: 0, waits: [0; BUCKETS] }
+        Self {
+            places: Places::new(),
+            cost: 0,
+            connections: 0,
+            arriving: None,
+            ring: None,
+            at_once: 0,
+            waits: [0; BUCKETS],
+        }
     }
 }
 
@@ -129,6 +139,7 @@ impl Queue {
         self.cost += waiting.cost;
         self.connections += usize::from(matches!(waiting.wanted, Wanted::Connection));
         self.places.push_back(place, waiting);
+        self.arriving = Some(place);
         let due = due?;
         if self.ring.is_some_and(|ring| ring <= due) {
             return None;
@@ -137,10 +148,20 @@ impl Queue {
         Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
+    /// Who came last has not been served at once: it waits.
+    pub(super) fn arrived(&mut self) {
+        self.arriving = None;
+    }
+
     /// Takes the oldest out: it is served.
     pub(super) fn serve(&mut self) -> Option<Waiting> {
+        let at_once = self.arriving.is_some() && self.places.front_id() == self.arriving;
         let waiting = self.places.pop_front()?;
         self.gone(&waiting);
+        if at_once {
+            self.at_once += 1;
+            return Some(waiting);
+        }
         let microseconds = u64::try_from(waiting.waited().as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - microseconds.leading_zeros()) as usize;
         self.waits[bucket.min(BUCKETS - 1)] += 1;

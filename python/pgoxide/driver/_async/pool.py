@@ -93,6 +93,9 @@ Address: TypeAlias = "str | ConnectConfig | None"
 CLOSE_TIMEOUT = 10.0
 """Seconds `close()` waits for connections in use."""
 
+OPEN_TIMEOUT = 60.0
+"""Seconds that opening `min_size` connections may take in all, beside the first; `connect_timeout` limits each."""
+
 PING_TIMEOUT = 5.0
 """Seconds an idle connection may take to say that it lives."""
 
@@ -234,18 +237,24 @@ class AsyncPool(_core.AsyncPoolCore):
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
         self._changed = AsyncBell()
-        self._opened = self._closing = False
+        self._opened = self._started = self._closing = False
         watch_forks(self)
         self._retrying = self._forked = False
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
+        self._first_failure: Exception | None = None
+        """What kept the pool from being opened."""
         self._holders: weakref.WeakKeyDictionary[AsyncConnection, str] = weakref.WeakKeyDictionary()
         self._ending: set[AsyncConnection] = set()
         # async-only: begin
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._retiring: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        self._upkeep: asyncio.Task[object] | None = None
+        self._owed = 0
+        """Connections to open that were put off: see `_put_off`."""
+        self._resuming: asyncio.TimerHandle | None = None
         # async-only: end
         # sync: self._open()
 
@@ -262,7 +271,7 @@ class AsyncPool(_core.AsyncPoolCore):
         return self
 
     async def _open(self) -> None:
-        """The first connection tells what is wrong, at once; then those that `min_size` asks for."""
+        """The first connection tells what is wrong, at once; then those that `min_size` asks for, each of which does, too."""
         self._opened = True
         # async-only: begin
         import asyncio
@@ -274,11 +283,19 @@ class AsyncPool(_core.AsyncPoolCore):
             if self._settings.min_size:
                 self._join(await self._connect(), expected=False)
                 self._refill()
-                await self._reach(self._settings.min_size, 60.0)
+                await self._reach(self._settings.min_size, OPEN_TIMEOUT, opens=True)
         except BaseException:
+            self._first_failure = None  # its frames lead here
             await self.close(0)
             raise
-        self._spawn(_upkeep, weakref.ref(self), self._settings.upkeep())
+        self._started = True
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        # sync: self._spawn(_upkeep, weakref.ref(self), self._settings.upkeep())
+        # async-only: begin
+        self._upkeep = self._spawn(_upkeep, weakref.ref(self), self._settings.upkeep())
+        # async-only: end
 
     async def wait(self, timeout: float = 30.0) -> None:
         """Waits until `min_size` connections are open, as after an outage.
@@ -288,14 +305,23 @@ class AsyncPool(_core.AsyncPoolCore):
         self._check_open()
         await self._reach(self._settings.min_size, timeout)
 
-    async def _reach(self, size: int, timeout: float) -> None:
+    async def _reach(self, size: int, timeout: float, *, opens: bool = False) -> None:
+        """Waits until so many are open. opens: the pool is being opened, and what keeps it from that is raised at once."""
         until = time.monotonic() + timeout
         while True:
             seen = self._changed.rings
-            if len(self._members()) >= size:
+            open_ = len(self._members())
+            if open_ >= size:
                 return
+            if opens and self._first_failure is not None:
+                self._first_failure.add_note(
+                    f"{open_} of the pool's min_size={size} connections could be opened"
+                )
+                raise self._first_failure
+            if self._closing:
+                raise InterfaceError("the pool was closed while this waited for its connections")
             left = until - time.monotonic()
-            if left <= 0 or self._closing:
+            if left <= 0:
                 raise late(self.stats(), timeout, None)
             await self._changed.wait(seen, left)
 
@@ -350,8 +376,11 @@ class AsyncPool(_core.AsyncPoolCore):
             )
 
     def _join(self, db: AsyncConnection, *, expected: bool) -> None:
-        """A new connection is the pool's."""
-        self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in)
+        """A new connection is the pool's, unless that has been closed meanwhile."""
+        if not self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in):
+            db._pool = None
+            db.abort(ConnectionClosed("its pool was closed"))
+            return
         self._changed.ring()
         if db.closed:  # between its opening and now
             self._lost(db)
@@ -366,6 +395,8 @@ class AsyncPool(_core.AsyncPoolCore):
                 except Exception as error:  # noqa: BLE001  kept for who waits: see PoolTimeout
                     self._failures += 1
                     self._last_failure = error
+                    if not self._started:
+                        self._first_failure = error
                     self._changed.ring()
                     if self._retrying and not mine:
                         return
@@ -377,9 +408,6 @@ class AsyncPool(_core.AsyncPoolCore):
                         return
                 else:
                     self._last_failure = None
-                    if self._closing:
-                        db.abort()
-                        return
                     joined = True
                     self._join(db, expected=True)
                     return
@@ -556,7 +584,9 @@ class AsyncPool(_core.AsyncPoolCore):
         """Gives back a connection that `acquire` gave; leaving the block of `acquire` does it.
 
         What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
-        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended.
+        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended. When
+        either takes more than 30 seconds (on the asynchronous face up to 60) the connection is closed, and what is unfinished
+        on it raises ConnectionClosed.
         Raises InterfaceError for a connection that is not the pool's, or was given back before.
         """
         if self._on_release is not None and not db.closed and db._pool is self:
@@ -580,13 +610,16 @@ class AsyncPool(_core.AsyncPoolCore):
         if self._remove(db):
             self._do_give_up(db, "cancelled")
 
-    def _give_back_dropped(self, db: AsyncConnection) -> None:
-        """By a finalizer: in any thread, in the middle of anything."""
+    def _give_back_dropped(self, db: AsyncConnection, *, cancelled: bool = False) -> None:
+        """By a finalizer: in any thread, in the middle of anything. cancelled: as `_give_back` says."""
+        back = self._let_go_cancelled if cancelled else self._release
+        if cancelled:
+            db = db._whole or db
         # async-only: begin
         with suppress(RuntimeError):  # the loop has been closed, and all connections with it
-            self._loop.call_soon_threadsafe(self._release, db)
+            self._loop.call_soon_threadsafe(back, db)
         # async-only: end
-        # sync: self._spawn(self._release, db)
+        # sync: self._spawn(back, db)
 
     def _give_back_broken(self, db: AsyncConnection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""
@@ -949,16 +982,52 @@ class AsyncPool(_core.AsyncPoolCore):
             raise InterfaceError("the pool is closed" if self._closing else "the pool has not been opened")
 
     # async-only: begin
-    def _spawn(self, work: Callable[..., Coroutine[Any, Any, object]], *args: object) -> None:
+    def _spawn(
+        self, work: Callable[..., Coroutine[Any, Any, object]], *args: Any
+    ) -> asyncio.Task[object] | None:
         """Runs work in the background."""
         import contextvars
 
+        if self._loop.is_closed():
+            return None
+        if self._upkeep is not None and self._upkeep.cancelling() and not self._closing:
+            self._put_off(work, *args)
+            return None
         # A context of its own: not that of whoever made the pool do this, with its transactions.
         task = self._loop.create_task(work(*args), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if work == self._retire:
             self._retiring.add(task)
+        return task
+
+    def _put_off(self, work: Callable[..., Coroutine[Any, Any, object]], *args: Any) -> None:
+        """All tasks of the loop are being cancelled, as at the end of `asyncio.run`: one begun now might never run.
+
+        Connections are opened once somebody waits for one: then the loop goes on after all.
+        """
+        if work == self._grow:
+            self._owed += 1
+        else:  # for the sake of a connection
+            args[0].abort()
+        if self._resuming is None:
+            self._resume_later()
+
+    def _resume_later(self) -> None:
+        owner: weakref.ref[AsyncPool] = weakref.ref(self)
+        self._resuming = self._loop.call_later(1.0, _resume, owner)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self._closing:
+            return
+        waiting, queued, _ = self._counts()
+        if waiting + queued == 0:
+            self._resume_later()
+            return
+        self._upkeep, owed, self._owed = None, self._owed, 0
+        self._keep_up()
+        self._do_grow(owed)
 
     # async-only: end
 
@@ -987,6 +1056,13 @@ def _tell_lost(pool: weakref.ref[AsyncPool], gone: weakref.ref[AsyncConnection])
 
 
 # async-only: begin
+def _resume(pool: weakref.ref[AsyncPool]) -> None:
+    """Some time after all tasks were cancelled."""
+    owner = pool()
+    if owner is not None:
+        owner._resume()
+
+
 def _ring(pool: weakref.ref[AsyncPool]) -> None:
     """The timer rang."""
     owner = pool()
@@ -1012,9 +1088,10 @@ async def _upkeep(pool: weakref.ref[AsyncPool], seconds: float) -> None:
         owner._tidy(owner._settings.min_size)
         # async-only: begin
         for db in owner._overdue(RESET_TIMEOUT):
-            owner._drop(
-                db, "reset failed", QueryTimeout(f"its reset was not answered within {RESET_TIMEOUT} s")
+            late = QueryTimeout(
+                f"given back {RESET_TIMEOUT} s ago, and its user's calls or its reset have not been answered"
             )
+            owner._drop(db, "reset failed", late)
         # async-only: end
         owner._refill()
         del owner

@@ -627,8 +627,7 @@ class Connection(_core.Client):
         pool = self._pool
         if pool is None or pool._closing or self.closed:
             return
-        self._give_back()
-        pool._give_back_dropped(self)
+        pool._give_back_dropped(self, cancelled=self._give_back())
         told = f"{type(self).__name__} of {pool!r} was not given back: it was let go of without release()"
         warnings.warn(told, ResourceWarning, source=self, stacklevel=3)
 

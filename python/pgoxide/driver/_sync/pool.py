@@ -63,6 +63,9 @@ Address: TypeAlias = "str | ConnectConfig | None"
 CLOSE_TIMEOUT = 10.0
 """Seconds `close()` waits for connections in use."""
 
+OPEN_TIMEOUT = 60.0
+"""Seconds that opening `min_size` connections may take in all, beside the first; `connect_timeout` limits each."""
+
 PING_TIMEOUT = 5.0
 """Seconds an idle connection may take to say that it lives."""
 
@@ -156,12 +159,14 @@ class Pool(Shelf):
         self._on_release, self._before_close = on_release, before_close
         self._debug = sys.flags.dev_mode if debug is None else debug
         self._changed = Bell()
-        self._opened = self._closing = False
+        self._opened = self._started = self._closing = False
         watch_forks(self)
         self._retrying = self._forked = False
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
+        self._first_failure: Exception | None = None
+        """What kept the pool from being opened."""
         self._holders: weakref.WeakKeyDictionary[Connection, str] = weakref.WeakKeyDictionary()
         self._ending: set[Connection] = set()
         self._open()
@@ -174,16 +179,21 @@ class Pool(Shelf):
         return self
 
     def _open(self) -> None:
-        """The first connection tells what is wrong, at once; then those that `min_size` asks for."""
+        """The first connection tells what is wrong, at once; then those that `min_size` asks for, each of which does, too."""
         self._opened = True
         try:
             if self._settings.min_size:
                 self._join(self._connect(), expected=False)
                 self._refill()
-                self._reach(self._settings.min_size, 60.0)
+                self._reach(self._settings.min_size, OPEN_TIMEOUT, opens=True)
         except BaseException:
+            self._first_failure = None  # its frames lead here
             self.close(0)
             raise
+        self._started = True
+        self._keep_up()
+
+    def _keep_up(self) -> None:
         self._spawn(_upkeep, weakref.ref(self), self._settings.upkeep())
 
     def wait(self, timeout: float = 30.0) -> None:
@@ -194,14 +204,23 @@ class Pool(Shelf):
         self._check_open()
         self._reach(self._settings.min_size, timeout)
 
-    def _reach(self, size: int, timeout: float) -> None:
+    def _reach(self, size: int, timeout: float, *, opens: bool = False) -> None:
+        """Waits until so many are open. opens: the pool is being opened, and what keeps it from that is raised at once."""
         until = time.monotonic() + timeout
         while True:
             seen = self._changed.rings
-            if len(self._members()) >= size:
+            open_ = len(self._members())
+            if open_ >= size:
                 return
+            if opens and self._first_failure is not None:
+                self._first_failure.add_note(
+                    f"{open_} of the pool's min_size={size} connections could be opened"
+                )
+                raise self._first_failure
+            if self._closing:
+                raise InterfaceError("the pool was closed while this waited for its connections")
             left = until - time.monotonic()
-            if left <= 0 or self._closing:
+            if left <= 0:
                 raise late(self.stats(), timeout, None)
             self._changed.wait(seen, left)
 
@@ -250,8 +269,11 @@ class Pool(Shelf):
             )
 
     def _join(self, db: Connection, *, expected: bool) -> None:
-        """A new connection is the pool's."""
-        self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in)
+        """A new connection is the pool's, unless that has been closed meanwhile."""
+        if not self._add(db, self._settings.lifetime(), expected=expected, trip=db._opened_in):
+            db._pool = None
+            db.abort(ConnectionClosed("its pool was closed"))
+            return
         self._changed.ring()
         if db.closed:  # between its opening and now
             self._lost(db)
@@ -266,6 +288,8 @@ class Pool(Shelf):
                 except Exception as error:  # noqa: BLE001  kept for who waits: see PoolTimeout
                     self._failures += 1
                     self._last_failure = error
+                    if not self._started:
+                        self._first_failure = error
                     self._changed.ring()
                     if self._retrying and not mine:
                         return
@@ -277,9 +301,6 @@ class Pool(Shelf):
                         return
                 else:
                     self._last_failure = None
-                    if self._closing:
-                        db.abort()
-                        return
                     joined = True
                     self._join(db, expected=True)
                     return
@@ -399,7 +420,9 @@ class Pool(Shelf):
         """Gives back a connection that `acquire` gave; leaving the block of `acquire` does it.
 
         What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
-        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended.
+        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended. When
+        either takes more than 30 seconds (on the asynchronous face up to 60) the connection is closed, and what is unfinished
+        on it raises ConnectionClosed.
         Raises InterfaceError for a connection that is not the pool's, or was given back before.
         """
         if self._on_release is not None and not db.closed and db._pool is self:
@@ -423,9 +446,12 @@ class Pool(Shelf):
         if self._remove(db):
             self._do_give_up(db, "cancelled")
 
-    def _give_back_dropped(self, db: Connection) -> None:
-        """By a finalizer: in any thread, in the middle of anything."""
-        self._spawn(self._release, db)
+    def _give_back_dropped(self, db: Connection, *, cancelled: bool = False) -> None:
+        """By a finalizer: in any thread, in the middle of anything. cancelled: as `_give_back` says."""
+        back = self._let_go_cancelled if cancelled else self._release
+        if cancelled:
+            db = db._whole or db
+        self._spawn(back, db)
 
     def _give_back_broken(self, db: Connection, error: BaseException) -> None:
         """A hook failed: nobody knows how the connection stands."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pgoxide._core import frozen_arguments
@@ -40,34 +41,56 @@ class PoolStream(Generic[R_co]):
         self._call = (statement, frozen_arguments(args), options | dict(frozen))
         self._db: Connection | None = None
         self._stream: Stream[R_co] | None = None
-        self._over = False
+        self._over = self._begins = False
+        self._lock = threading.Lock()
+        """On the blocking face one thread may close what another one begins to read."""
 
     def _begun(self) -> Stream[R_co]:
-        if self._over:
-            raise InterfaceError("the stream is over: its connection has been given back")
-        if self._stream is None:
-            self._db = self._pool.acquire()
-            statement, args, options = self._call
-            try:
-                self._stream = self._db.stream(statement, *args, **options)
-            except BaseException:
-                self._end()
-                raise
+        """The connection's stream, also after its end: it knows what that was."""
+        if self._stream is not None:
+            return self._stream
+        with self._lock:
+            if self._begins:
+                raise InterfaceError("two tasks read one stream: another one waits for its connection")
+            if self._over:
+                raise InterfaceError("the stream was closed before its end: rows are missing")
+            self._begins = True
+        try:
+            db = self._pool.acquire()
+        finally:
+            self._begins = False
+        with self._lock:
+            closed = self._over
+            if not closed:
+                self._db = db
+        if closed:
+            self._pool.release(db)
+            raise InterfaceError("the stream was closed while it waited for a connection: rows are missing")
+        statement, args, options = self._call
+        try:
+            self._stream = db.stream(statement, *args, **options)
+        except BaseException:
+            self._end()
+            raise
         return self._stream
 
     def _end(self) -> None:
         """Gives the connection back, once."""
-        self._over = True
-        db, self._db, self._stream = self._db, None, None
-        if db is not None:
+        with self._lock:
+            self._over = True
+            db, self._db = self._db, None
+        if db is None:
+            return
+        try:
+            if self._stream is not None:
+                self._stream.close()
+        finally:
             self._pool.release(db)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> R_co:
-        if self._over:
-            raise StopIteration
         stream = self._begun()
         try:
             return stream.__next__()
@@ -77,8 +100,6 @@ class PoolStream(Generic[R_co]):
 
     def next_batch(self) -> list[R_co]:
         """The next rows, at most `batch` of them; an empty list at the end."""
-        if self._over:
-            return []
         stream = self._begun()
         try:
             rows = stream.next_batch()
@@ -90,12 +111,11 @@ class PoolStream(Generic[R_co]):
         return rows
 
     def close(self) -> None:
-        """Ends the statement and gives the connection back; what was not read is discarded. Twice does nothing."""
-        try:
-            if self._stream is not None:
-                self._stream.close()
-        finally:
-            self._end()
+        """Ends the statement and gives the connection back; what was not read is discarded. Twice does nothing.
+
+        Whoever reads on is told that rows are missing, if any are.
+        """
+        self._end()
 
     def __enter__(self) -> Self:
         return self
