@@ -113,14 +113,16 @@ async def test_what_is_shared_is_kept_apart_by_database(connect, server, runner)
 
 
 @pytest.mark.row("B06")
-async def test_what_is_shared_is_kept_apart_by_cluster(connect, binaries, monkeypatch, tmp_path):
-    """Databases of two clusters have one OID, and so have their types: only the system identifiers tell them apart."""
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "made anew"])
+async def test_what_is_shared_is_kept_apart_by_cluster(connect, binaries, monkeypatch, tmp_path, copied):
+    """Databases of two clusters have one OID, and so have their types; those of a copy have its system identifier, too."""
     registry = pgoxide.TypeRegistry()
     with start(binaries=binaries) as first:
-        # A server is a copy of a template, with its identifier: the other one gets a template of its own.
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        # A server is a copy of a template, with its identifier, unless it gets a template of its own.
+        if not copied:
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         with start(binaries=binaries) as second:
-            known = set()
+            known, identifiers = set(), set()
             for one, (fields, names) in (
                 (first, ("a int4", ("a",))),
                 (second, ("b text, c text", ("b", "c"))),
@@ -132,11 +134,13 @@ async def test_what_is_shared_is_kept_apart_by_cluster(connect, binaries, monkey
                 await db.execute(f"create type thing as ({fields})")
                 sql = "select 'thing'::regtype::oid::int8, oid::int8 from pg_database where datname = current_database()"
                 known.add(tuple(await db.fetch_one(sql)))
+                identifiers.add(await db.fetch_value("select system_identifier from pg_control_system()"))
                 for _ in range(2):
                     thing = await db.fetch_value(f"select row({', '.join('null' for _ in names)})::thing")
                     assert thing._fields == names
                 await db.close()
     assert len(known) == 1  # or this test shows nothing
+    assert len(identifiers) == (1 if copied else 2)
 
 
 async def test_another_database_of_the_cluster(connect, server):
@@ -358,6 +362,47 @@ async def test_the_compiler_is_as_it_was(connect, proxy, schema):
     assert await db.fetch_value(f"select 'ok'::{schema}.mood") == "ok"
     assert await db.fetch_value("show jit") == "off"
     await db.execute("rollback")
+
+
+PLANNED = ("jit", "enable_seqscan", "enable_indexscan", "enable_nestloop", "enable_bitmapscan", "random_page_cost")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-c enable_nestloop=off",
+        "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_indexonlyscan=off",
+        "-c random_page_cost=1000",
+        "-c enable_seqscan=off -c enable_nestloop=off -c jit=on",
+    ],
+)
+async def test_however_the_session_plans_the_question_goes_by_indexes(connect, proxy, schema, options):
+    """And the session plans as before, in a transaction too; the question is one flight."""
+    relay = proxy()
+    db = await connect(to=relay, options=options)
+    settings = f"select {', '.join(f'current_setting({name!r})' for name in PLANNED)}"
+    scanned = "select " + ", ".join(
+        f"pg_stat_get_xact_numscans('pg_catalog.{name}'::regclass)"
+        for name in ("pg_type", "pg_attribute", "pg_depend", "pg_enum", "pg_range")
+    )
+    before = await db.fetch_one(settings)
+    await db.execute("begin")
+    assert await db.fetch_one(scanned) == (0,) * 5
+    relay.forget()
+    assert await db.fetch_value(f"select null::{schema}.deep") is None
+    assert questions(relay) == 1
+    assert relay.sent.count("S") == 3  # the description, the question, the run
+    assert await db.fetch_one(scanned) == (0,) * 5
+    assert await db.fetch_one(settings) == before
+    await db.execute("set local enable_nestloop = off")
+    db.reload_types()
+    assert await db.fetch_value(f"select null::{schema}.pair") is None
+    assert await db.fetch_value("show enable_nestloop") == "off"
+    await db.execute("commit")
+    assert await db.fetch_one(settings) == before
+    db.reload_types()
+    assert await db.fetch_value(f"select 'sad'::{schema}.mood") == "sad"
+    assert await db.fetch_one(settings) == before
 
 
 @pytest.mark.slow

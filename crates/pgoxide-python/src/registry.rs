@@ -11,9 +11,9 @@
 //! A connection therefore forgets what it knew when it alters a type or table, and so do those that share it once that is
 //! committed; what another program alters is seen when the number or types of the fields differ, or by `reload_types()`.
 //!
-//! Nothing here holds a Python object. A registry that several connections share is keyed by what a database is, its cluster's
-//! system identifier and its own OID, which each connection asks for before it trusts what others have learnt: a database of the
-//! same name may have been dropped and made anew.
+//! Nothing here holds a Python object. A registry that several connections share is keyed by what a database is ([`Identity`]),
+//! which each connection asks for before it trusts what others have learnt: a database of the same name may have been dropped
+//! and made anew.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -150,13 +150,35 @@ pub(crate) fn is_static(oid: u32) -> bool {
     oid == 0 || oid::name(oid).is_some()
 }
 
-/// What a database is: its cluster's system identifier and its OID.
-pub(crate) type Identity = (String, u32);
+/// What a database is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    /// The system identifier of its cluster. A copy of a cluster has it too.
+    pub(crate) system: Box<str>,
+    /// Its OID.
+    pub(crate) database: u32,
+    /// When its server was started, in microseconds: this tells copies apart, and a cluster from what it was before it was
+    /// restored. A server that is started again is asked again.
+    pub(crate) started: i64,
+}
 
 /// Catalogs by database.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     catalogs: Mutex<HashMap<Identity, Arc<Catalog>>>,
+}
+
+impl Shared {
+    fn catalog(&self, identity: Identity) -> Arc<Catalog> {
+        let mut catalogs = lock(&self.catalogs);
+        // What the server was before it was started again is of no use to anybody.
+        catalogs.retain(|other, catalog| {
+            (&*other.system, other.database) != (&*identity.system, identity.database)
+                || other.started == identity.started
+                || Arc::strong_count(catalog) > 1
+        });
+        Arc::clone(catalogs.entry(identity).or_default())
+    }
 }
 
 /// Where a connection looks types up.
@@ -240,7 +262,7 @@ impl Types {
     /// Which database the connection is to.
     pub(crate) fn identify(&self, identity: Identity) {
         let Some(shared) = &self.shared else { return };
-        let catalog = Arc::clone(lock(&shared.catalogs).entry(identity).or_default());
+        let catalog = shared.catalog(identity);
         let mut current = lock(&self.current);
         if self.is_altered() {
             current.outside = Some(catalog);

@@ -9,8 +9,9 @@ class TypeRegistry:
     """What connections know of types that are not built in. Those that are given the same one (`type_registry=`) ask for a type
     once; the connections of a pool share one.
 
-    It is kept apart by database, whose identity (the cluster's system identifier, the database's OID) each connection asks
-    for before it uses what others have learnt: a database dropped and made anew under its old name has types of its own.
+    It is kept apart by database, whose identity (the cluster's system identifier, the database's OID, when the server was
+    started) each connection asks for before it uses what others have learnt: a database dropped and made anew under its old
+    name has types of its own, and so has a copy of a cluster that runs beside it.
 
     >>> import pgoxide
     >>> def example(dsn: str) -> None:
