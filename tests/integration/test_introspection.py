@@ -364,7 +364,14 @@ async def test_the_compiler_is_as_it_was(connect, proxy, schema):
     await db.execute("rollback")
 
 
-PLANNED = ("jit", "enable_seqscan", "enable_indexscan", "enable_nestloop", "enable_bitmapscan", "random_page_cost")
+PLANNED = (
+    "jit",
+    "enable_seqscan",
+    "enable_indexscan",
+    "enable_nestloop",
+    "enable_bitmapscan",
+    "random_page_cost",
+)
 
 
 @pytest.mark.parametrize(

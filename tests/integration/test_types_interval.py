@@ -239,8 +239,35 @@ class Hours(Interval):
         return super().__new__(cls, 0, 0, hours * 3_600_000_000)
 
 
+class Late(Interval):
+    """The arguments of its base in another order, and attributes of both kinds."""
+
+    __slots__ = ("__dict__", "reason")
+
+    def __new__(cls, microseconds=0, days=0, months=0):
+        made = super().__new__(cls, months, days, microseconds)
+        made.reason = "rain"
+        return made
+
+
 def test_a_derived_class_with_arguments_of_its_own():
     assert Hours(2).to_timedelta() == dt.timedelta(hours=2)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_copies_of_derived_classes_with_arguments_of_their_own(protocol):
+    late = Late(1, 2, 3)
+    late.reason, late.noted = "snow", True
+    for value in (Hours(2), late, Labelled(1, 2, 3)):
+        for again in (pickle.loads(pickle.dumps(value, protocol)), copy.copy(value), copy.deepcopy(value)):
+            assert (type(again), again) == (type(value), value)
+            assert (again.months, again.days, again.microseconds) == (
+                value.months,
+                value.days,
+                value.microseconds,
+            )
+            assert getattr(again, "reason", None) == getattr(value, "reason", None)
+            assert vars(again) == vars(value)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -128,7 +128,8 @@ class Interval(_core.IntervalParts):
         return self.__mul__(factor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.months, self.days, self.microseconds), getattr(self, "__dict__", None)
+        # Not by calling the class: one derived from this may take other arguments.
+        return _restore, (type(self), self.months, self.days, self.microseconds), self.__getstate__()
 
     def __bool__(self) -> bool:
         return bool(self.months or self.days or self.microseconds)
@@ -158,6 +159,10 @@ class Interval(_core.IntervalParts):
             clock = f"{sign_text}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
             parts.append(clock + re.sub("0+$", "", f".{fraction:06}").removesuffix("."))
         return " ".join(parts)
+
+
+def _restore(cls: type[Interval], months: int, days: int, microseconds: int) -> Interval:
+    return Interval.__new__(cls, months, days, microseconds)
 
 
 def _finite(*values: Interval) -> None:
