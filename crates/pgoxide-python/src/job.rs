@@ -16,7 +16,7 @@ use pyo3::types::PyList;
 
 use crate::awaitable::Awaitable;
 use crate::batch::Batch;
-use crate::convert::{Rules, json, short_repr};
+use crate::convert::{Rules, json_seen, short_repr};
 use crate::copy_out::CopyOut;
 use crate::descriptions::Shape;
 use crate::error;
@@ -374,7 +374,7 @@ impl Run {
             return self.build_all(py, frames, count, wanted);
         }
         let mut unborn = std::mem::take(&mut self.unborn);
-        let built = unborn.hold_back(|| json::sharing_texts(|| self.build_all(py, frames, count, wanted)));
+        let built = unborn.hold_back(|| json_seen::sharing_texts(|| self.build_all(py, frames, count, wanted)));
         self.unborn = unborn;
         built
     }

@@ -1,18 +1,16 @@
 //! json and jsonb as Python objects, numbers exact: an integer of any size is an `int`; a number with a fraction is
 //! a `float` when the float denotes the same number, else a `Decimal`.
 
-use std::sync::Mutex;
-
 use pgoxide_types::{ValueError, json as wire};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
+use super::json_seen::Seen;
 use super::{Converted, JsonAs, MAX_DEPTH, Rules, plain_text, refuse, short_repr, wrong_type};
 use crate::ffi::list::ListBuilder;
 use crate::ffi::{unborn, unicode};
-use crate::sync::lock;
 use crate::{error, pyimport};
 
 /// Either the document is malformed or Python refused to build something.
@@ -33,19 +31,42 @@ impl From<PyErr> for Fault {
     }
 }
 
-/// Builds a document: values wait, keys among them, until their container ends and its size is known.
+/// Builds a document: keys and values wait until their container ends and its size is known.
 struct Builder<'py> {
     py: Python<'py>,
+    keys: SmallVec<[Bound<'py, PyAny>; 16]>,
     values: SmallVec<[Bound<'py, PyAny>; 32]>,
-    /// Where among them each container begins that is not closed.
-    open: SmallVec<[usize; 8]>,
-    seen: Seen,
+    /// The containers that are not closed.
+    open: SmallVec<[Opened; 8]>,
+    seen: Box<Seen>,
+}
+
+/// Where a container's keys and values begin.
+#[derive(Clone, Copy, Default)]
+struct Opened {
+    keys: usize,
+    values: usize,
+    /// Some of its values are objects that the collector knows.
+    containers: bool,
 }
 
 impl<'py> Builder<'py> {
     #[inline]
     fn put(&mut self, value: Bound<'py, PyAny>) {
         self.values.push(value);
+    }
+
+    /// The container around what is put next has it.
+    #[inline]
+    fn holds_container(&mut self) {
+        if let Some(around) = self.open.last_mut() {
+            around.containers = true;
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self) {
+        self.open.push(Opened { keys: self.keys.len(), values: self.values.len(), containers: false });
     }
 }
 
@@ -79,7 +100,13 @@ impl wire::Sink for Builder<'_> {
     fn number(&mut self, literal: &str) -> Result<(), Fault> {
         let number = match wire::float_is_exact(literal) {
             Some(float) => PyFloat::new(self.py, float).into_any(),
-            None => pyimport::decimal(self.py)?.call1((literal,))?,
+            None => {
+                let number = pyimport::decimal(self.py)?.call1((literal,))?;
+                if unborn::is_container(&number) {
+                    self.holds_container();
+                }
+                number
+            }
         };
         self.put(number);
         Ok(())
@@ -95,237 +122,68 @@ impl wire::Sink for Builder<'_> {
     #[inline]
     fn key(&mut self, value: &str) -> Result<(), Fault> {
         let key = self.seen.keys.get(self.py, value.as_bytes())?;
-        self.put(key.into_any());
+        self.keys.push(key.into_any());
         Ok(())
     }
 
     #[inline]
     fn expected_key(&mut self, text: &[u8]) -> Option<usize> {
         let (key, length) = self.seen.keys.expected(self.py, text)?;
-        self.put(key.into_any());
+        self.keys.push(key.into_any());
         Some(length)
     }
 
     #[inline]
     fn begin_array(&mut self) -> Result<(), Fault> {
-        self.open.push(self.values.len());
+        self.begin();
         Ok(())
     }
 
     fn end_array(&mut self) -> Result<(), Fault> {
-        let begin = self.open.pop().unwrap_or(0);
+        let begin = self.open.pop().unwrap_or_default().values;
         let mut list = ListBuilder::new(self.py, self.values.len() - begin)?;
         self.values.drain(begin..).for_each(|value| list.push(value));
+        self.holds_container();
         self.put(list.finish().into_any());
         Ok(())
     }
 
     #[inline]
     fn begin_object(&mut self) -> Result<(), Fault> {
-        self.open.push(self.values.len());
+        self.begin();
         Ok(())
     }
 
     fn end_object(&mut self) -> Result<(), Fault> {
-        let begin = self.open.pop().unwrap_or(0);
-        let members = self.values.get(begin..).unwrap_or_default();
-        let dict = PyDict::new(self.py);
-        for member in members.chunks_exact(2) {
-            dict.set_item(&member[0], &member[1])?;
-        }
-        if dict.len() * 2 != members.len() {
-            return Err(Fault::Python(repeated(self.py, members)));
-        }
-        self.values.truncate(begin);
-        unborn::hold_back(&dict);
+        let begin = self.open.pop().unwrap_or_default();
+        let keys = self.keys.get(begin.keys..).unwrap_or_default();
+        let dict = match self.seen.shapes.of(self.py, keys)? {
+            Some(shape) => shape.dict(self.py, self.values.drain(begin.values..), begin.containers)?,
+            None => {
+                let dict = PyDict::new(self.py);
+                for (key, value) in keys.iter().zip(self.values.drain(begin.values..)) {
+                    dict.set_item(key, value)?;
+                }
+                if dict.len() != keys.len() {
+                    return Err(Fault::Python(repeated(self.py, keys)));
+                }
+                unborn::hold_back(&dict);
+                dict
+            }
+        };
+        self.keys.truncate(begin.keys);
+        self.holds_container();
         self.put(dict.into_any());
         Ok(())
     }
 }
 
-/// What earlier documents had. It is taken out by whoever decodes a document; another one meanwhile, started by code that
-/// making an object may run, begins without.
-static SEEN: Mutex<Seen> = Mutex::new(Seen { keys: Keys { known: Vec::new(), last: 0 }, texts: None });
-
-struct Seen {
-    keys: Keys,
-    /// Only while one result is read.
-    texts: Option<Texts>,
-}
-
-impl Seen {
-    fn take() -> Self {
-        let mut seen = lock(&SEEN);
-        Self { keys: std::mem::take(&mut seen.keys), texts: seen.texts.take() }
-    }
-
-    /// For the next document.
-    fn give_back(self) {
-        let replaced = std::mem::replace(&mut *lock(&SEEN), self);
-        drop(replaced);
-    }
-
-    #[inline]
-    fn text<'py>(&mut self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        match &mut self.texts {
-            Some(texts) => texts.get(py, text),
-            None => unicode::from_utf8(py, text),
-        }
-    }
-}
-
-/// Runs `read`, which reads documents of one result: short texts that they have in common are made once.
-pub(crate) fn sharing_texts<R>(read: impl FnOnce() -> R) -> R {
-    lock(&SEEN).texts = Some(Texts::default());
-    let result = read();
-    // No value of the user's is kept.
-    let texts = lock(&SEEN).texts.take();
-    drop(texts);
-    result
-}
-
-/// Texts by their length and their first and last bytes, which is all there is of such short ones.
-#[derive(Default)]
-struct Texts(Vec<Option<(Tag, Py<PyString>)>>);
-
-type Tag = (u64, u64, usize);
-
-impl Texts {
-    const COUNT: usize = 256;
-
-    #[inline]
-    fn get<'py>(&mut self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        let Some(tag) = Self::tag(text) else { return unicode::from_utf8(py, text) };
-        if self.0.is_empty() {
-            self.0.resize_with(Self::COUNT, || None);
-        }
-        let known = &mut self.0[place(text) % Self::COUNT];
-        if let Some((same, text)) = known
-            && *same == tag
-        {
-            return Ok(text.bind(py).clone());
-        }
-        let made = unicode::from_utf8(py, text)?;
-        *known = Some((tag, made.clone().unbind()));
-        Ok(made)
-    }
-
-    #[inline]
-    fn tag(text: &[u8]) -> Option<Tag> {
-        let (first, last) = match text.len() {
-            2..4 => (u16::from_le_bytes(*text.first_chunk()?).into(), u16::from_le_bytes(*text.last_chunk()?).into()),
-            4..8 => (u32::from_le_bytes(*text.first_chunk()?).into(), u32::from_le_bytes(*text.last_chunk()?).into()),
-            8..=16 => (u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?)),
-            _ => return None,
-        };
-        Some((first, last, text.len()))
-    }
-}
-
-/// The names of members seen lately. Documents of one table have the same ones: each is made and hashed once, and dicts
-/// find them by identity. No value of the user's is kept.
-#[derive(Default)]
-struct Keys {
-    known: Vec<Known>,
-    /// The place of the last one.
-    last: usize,
-}
-
-/// A name, as the bytes of the document and as Python has it.
-#[derive(Default)]
-struct Known {
-    length: usize,
-    /// With its closing quote.
-    name: [u8; Keys::LONGEST + 1],
-    /// It stands in documents as it is.
-    plain: bool,
-    key: Option<Py<PyString>>,
-    /// The place of the one that followed it.
-    next: usize,
-}
-
-impl Known {
-    /// `text` begins with it and its closing quote.
-    #[inline]
-    fn begins(&self, text: &[u8]) -> bool {
-        match (text.first_chunk(), self.name.first_chunk()) {
-            (Some(text), Some(name)) if self.length < 8 => {
-                let differs = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*name);
-                differs << (56 - 8 * self.length) == 0
-            }
-            _ => text.starts_with(self.name.get(..=self.length).unwrap_or(b"\"")),
-        }
-    }
-}
-
-impl Keys {
-    const COUNT: usize = 512;
-    const LONGEST: usize = 31;
-
-    #[inline]
-    fn get<'py>(&mut self, py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        if name.len() > Self::LONGEST {
-            return unicode::from_utf8(py, name);
-        }
-        if self.known.is_empty() {
-            self.known.resize_with(Self::COUNT, Known::default);
-        }
-        let at = place(name) % Self::COUNT;
-        self.known[self.last].next = at;
-        self.last = at;
-        let known = &mut self.known[at];
-        if let Some(key) = &known.key
-            && known.name.get(..known.length) == Some(name)
-        {
-            return Ok(key.bind(py).clone());
-        }
-        let made = unicode::from_utf8(py, name)?;
-        known.length = name.len();
-        known.name[..name.len()].copy_from_slice(name);
-        known.name[name.len()] = b'"';
-        known.plain = name.iter().all(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\'));
-        known.key = Some(made.clone().unbind());
-        Ok(made)
-    }
-
-    /// The name that followed the last one before, if `text` begins with it; and its length. Documents of one table have their
-    /// members in the same order, so that most names are only compared.
-    #[inline]
-    fn expected<'py>(&mut self, py: Python<'py>, text: &[u8]) -> Option<(Bound<'py, PyString>, usize)> {
-        let next = self.known.get(self.last)?.next;
-        let known = self.known.get(next)?;
-        let key = known.key.as_ref().filter(|_| known.plain)?;
-        if !known.begins(text) {
-            return None;
-        }
-        self.last = next;
-        Some((key.bind(py).clone(), known.length))
-    }
-}
-
-/// Where a text is kept: by its length, its beginning and its end. A bad choice costs time only: texts displace each other.
-#[inline]
-fn place(name: &[u8]) -> usize {
-    let mix = |one: u64, other: u64| {
-        let mixed = (one ^ other.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 40) as usize
-    };
-    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-        mix(u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-    } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-        mix(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
-    } else {
-        name.iter().fold(0, |hash, byte| hash * 31 + usize::from(*byte))
-    }
-}
-
 /// Only json keeps such a document; a dict would silently lose all but the last value.
 #[cold]
-fn repeated(py: Python<'_>, members: &[Bound<'_, PyAny>]) -> PyErr {
-    let earlier = |index: usize, key: &Bound<'_, PyAny>| {
-        members.iter().step_by(2).take(index).any(|other| other.eq(key).unwrap_or(false))
-    };
-    let again = members.iter().step_by(2).enumerate().find(|(index, key)| earlier(*index, key));
+fn repeated(py: Python<'_>, keys: &[Bound<'_, PyAny>]) -> PyErr {
+    let earlier =
+        |index: usize, key: &Bound<'_, PyAny>| keys.iter().take(index).any(|other| other.eq(key).unwrap_or(false));
+    let again = keys.iter().enumerate().find(|(index, key)| earlier(*index, key));
     error::data_error(
         py,
         format!(
@@ -337,7 +195,8 @@ fn repeated(py: Python<'_>, members: &[Bound<'_, PyAny>]) -> PyErr {
 }
 
 pub(super) fn decode<'py>(py: Python<'py>, raw: &[u8], rules: &Rules) -> Converted<'py> {
-    let mut builder = Builder { py, values: SmallVec::new(), open: SmallVec::new(), seen: Seen::take() };
+    let mut builder =
+        Builder { py, keys: SmallVec::new(), values: SmallVec::new(), open: SmallVec::new(), seen: Seen::take() };
     let parsed = wire::parse(raw, &mut builder);
     builder.seen.give_back();
     match parsed {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `tuple.rs` | allocating and filling instances of tuple, of row types and of named tuples |
 //! | `list.rs` | lists filled item by item in memory of their final size |
+//! | `shape.rs` | dicts that share the table of their keys |
 //! | `unborn.rs` | containers kept from the collector until they are handed out |
 //! | `row_type.rs` | making a row type: a tuple subtype with its own deallocation, members and look-up |
 //! | `nesting.rs` | deallocation of rows in rows in rows, on a bounded stack |
@@ -31,6 +32,7 @@ pub(crate) mod list;
 mod nesting;
 pub(crate) mod row_type;
 pub(crate) mod set;
+pub(crate) mod shape;
 pub(crate) mod slots;
 pub(crate) mod subtype;
 pub(crate) mod task;

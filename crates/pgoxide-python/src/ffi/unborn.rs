@@ -87,6 +87,13 @@ fn collect_if_due(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// An object of a class whose instances the collector knows, or may.
+#[inline]
+pub(crate) fn is_container(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: any object.
+    unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
+}
+
 /// A container is complete: the collector is told, now or when it is handed out.
 ///
 /// # Safety
