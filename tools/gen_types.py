@@ -27,7 +27,7 @@ HEADINGS = {
     "Geometry": "point line lseg box path polygon circle",
     "The system's own": "pg_lsn tid pg_snapshot txid_snapshot regclass regcollation regconfig regdictionary regnamespace regoper "
     "regoperator regproc regprocedure regrole regtype void",
-    "Ranges": "int4range int8range numrange daterange tsrange tstzrange int4multirange int8multirange nummultirange datemultirange "
+    "Ranges, records, vectors": "int4range int8range numrange daterange tsrange tstzrange int4multirange int8multirange nummultirange datemultirange "
     "tsmultirange tstzmultirange record int2vector oidvector",
 }
 
@@ -42,7 +42,8 @@ something: a `float` or `Decimal` for an integer type, whole or not, or one that
 Python's class cannot hold raises `DataError` too, unless an [option](async-connection.md#ConnectionOptions) says what to make of it
 ([how-to](../how-to/values.md)); the connection stays usable. Both formats of the protocol give the same value.
 
-Our own classes are described [here](value-classes.md). Format: how the values travel in results that are not a script's.
+Our own classes are described [here](value-classes.md). Where a `str` is taken it is the value as the server writes it, an interval in any
+IntervalStyle; what the server would read beyond that (`24:00`, `04:05 PM`, `now`) is for a cast of a text: `$1::text::time`. Format: how the values travel in results that are not a script's.
 """
 
 OTHERS = """\

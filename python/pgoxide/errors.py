@@ -383,6 +383,8 @@ def _own_hint(error: DatabaseError) -> str | None:
         hint = _placeholder_hint(error.statement, error.position - 1)
         if hint is not None:
             return hint
+    if code == "42P02" and (error.statement or "").startswith("copy "):
+        return "COPY takes no parameters; stream() reads a query that has some."
     if code == "42P02":
         return "Pass one argument after the SQL text for each of $1, $2 …"
     if code == "42P18":

@@ -121,6 +121,7 @@ async def test_options(db: Any) -> None:
         {"attempts": True},
         {"backoff": -1},
         {"backoff": float("nan")},
+        {"backoff": "1"},
         {"isolation": "no"},
     ):
         with pytest.raises(InterfaceError):

@@ -81,3 +81,27 @@ async def test_each_listener_is_told(db: Any, told: list[Error], monkeypatch: py
     assert order == [1, 2]
     assert len(told) == 1
     assert [one.exc_type for one in unraisable] == [ZeroDivisionError]
+
+
+async def test_the_interpreters_own_hook_is_told(
+    db: Any, told: list[Error], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a program, where no test has put another hook: it takes nothing but what the interpreter makes."""
+    import sys
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    heard: list[object] = []
+
+    def broken(_: object) -> None:
+        raise ValueError("the listener's own")
+
+    for listener in (broken, heard.append):
+        db.add_close_listener(listener)
+        db.add_notice_listener(listener)
+    await db.execute("do $$ begin raise notice 'half way'; end $$")
+    await db.close()
+    assert len(heard) == 2
+    assert len(told) == 1
+    said = capsys.readouterr().err
+    assert said.count("ValueError: the listener's own") == 2
+    assert "broken" in said

@@ -564,3 +564,24 @@ async def test_an_interrupt_while_a_codec_runs_stays_one(connect, error):
 async def test_an_oid_that_is_none(connect, oid):
     with pytest.raises(InterfaceError, match="is no type name and no oid"):
         await connect(codecs={oid: Codec(str)})
+
+
+async def test_writers_of_json_that_give_bytes(connect):
+    """A text codec may give UTF-8 bytes, as `orjson.dumps` and `msgspec.json.encode` do."""
+
+    def written(value: object) -> bytes:
+        return json.dumps(value, ensure_ascii=False).encode()
+
+    codec = Codec(json.loads, written)
+    db = await connect(codecs={"jsonb": codec, "json": codec, "text": Codec(None, str.encode)})
+    document = {"ä": [1, "😀"]}
+    assert await db.fetch_one("select $1::jsonb, $2::json[]", document, [document]) == (document, [document])
+    await db.execute("create temp table documents (doc jsonb, word text)")
+    for form in (None, "csv", "text"):
+        await db.copy_in("documents", [(document, "wörd")], format=form)
+    assert await db.fetch_all("select * from documents") == [(document, "wörd")] * 3
+    for wrong in (b"\xff", b"a\0b"):
+        other = await connect(codecs={"text": Codec(None, lambda _, wrong=wrong: wrong)})
+        with pytest.raises(DataError, match="codec of text must give str"):
+            await other.fetch_value("select $1::text", "x")
+        assert await other.fetch_value("select 1") == 1

@@ -36,6 +36,11 @@ async def turns(pool: Any, until: Any) -> None:
     assert until()
 
 
+async def later(call: Any, *args: Any) -> None:
+    await asyncio.sleep(0.3)
+    await call(*args)
+
+
 # ---- opening
 
 
@@ -100,6 +105,7 @@ async def test_a_pool_that_was_not_opened_says_so(dsn: str, runner: Any) -> None
         {"acquire_timeout": -1},
         {"max_idle": -1},
         {"max_lifetime": "long"},
+        {"max_lifetime": 0},
         {"ping_after": float("nan")},
         {"reset": ""},
         {"max_size": True},
@@ -363,10 +369,27 @@ async def test_who_waits_too_long_is_told_how_the_pool_stands(open_pool: Any) ->
 async def test_a_calls_own_timeout_counts_in_the_queue(open_pool: Any) -> None:
     pool = await open_pool(max_size=1)
     async with pool.acquire():
-        with pytest.raises(PoolTimeout, match=r"not finished within 0\.05 s"):
+        with pytest.raises(PoolTimeout, match=r"^no connection of the pool became free within 0\.05 s, "):
             await pool.fetch_value("select 1", timeout=0.05)
         with pytest.raises(QueryTimeout):
             await pool.execute_many("select $1::int", [(1,)], timeout=0.05)
+        with pytest.raises(PoolTimeout):
+            await pool.stream("select 1", timeout=0.05).next_batch()
+        with pytest.raises(PoolTimeout):
+            async with pool.batch(timeout=0.05) as batch:
+                batch.execute("select 1")
+    # What was waited for the connection is not there for the rows.
+    db = await pool.acquire()
+    stream = pool.stream("select pg_sleep(0.3)", timeout=0.4)
+    if hasattr(pool, "real"):
+        threading.Timer(0.3, pool.real.release, [real(db)]).start()
+    else:
+        giving_back = asyncio.create_task(later(pool.release, db))
+    with pytest.raises(QueryTimeout):
+        await stream.next_batch()
+    if not hasattr(pool, "real"):
+        await giving_back
+    assert await pool.fetch_value("select 1") == 1
 
 
 @pytest.mark.row("K03")
@@ -528,3 +551,19 @@ async def test_a_forgotten_pool_warns(open_pool: Any) -> None:
             await asyncio.sleep(0)
             gc.collect()
     assert any("unclosed <" in str(one.message) for one in told)
+
+
+@pytest.mark.row("O12")
+async def test_a_closed_pool_is_not_entered_again(open_pool: Any) -> None:
+    pool = real(await open_pool())
+    if isinstance(pool, pgoxide.Pool):
+        pool.close()
+        with pytest.raises(InterfaceError, match="the pool is closed"), pool:
+            pass
+        return
+    await pool.close()
+    with pytest.raises(InterfaceError, match="the pool is closed"):
+        await pool
+    with pytest.raises(InterfaceError, match="the pool is closed"):
+        async with pool:
+            pass

@@ -730,6 +730,10 @@ async def test_a_pool_belongs_to_its_loop(open_pool: Any) -> None:
     thread.start()
     thread.join(20)
     await asyncio.to_thread(other_loop, taken)
+    for call in (pool.close, pool.wait, pool.__aenter__):
+        await asyncio.to_thread(other_loop, call)
+    with pytest.raises(InterfaceError, match="another event loop"):
+        await asyncio.to_thread(pool.expire)
     assert await pool.fetch_value("select 1") == 1
 
 

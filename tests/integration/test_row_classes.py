@@ -17,7 +17,9 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypedDict, Typ
 import pytest
 
 from fixtures.row_state import state
+from pgoxide import Row, Statement
 from pgoxide.errors import DataError, ProgrammingError
+from pgoxide.types import Columns
 
 attrs = pytest.importorskip("attrs")
 msgspec = pytest.importorskip("msgspec")
@@ -907,3 +909,25 @@ async def test_a_name_that_two_columns_have(db, into):
     for _ in range(2):
         with pytest.raises(ProgrammingError, match='two columns are named "id"'):
             await db.fetch_all("select 1 as id, 2 as id, 'x' as name", into=into)
+
+
+@pytest.mark.row("R05")
+async def test_into_row_is_what_a_row_is_anyway(db: Any) -> None:
+    """To verbs of one column it is a class of its values: those of composite types."""
+    sql = "select 1 as id, 'Ada' as name"
+    for rows in (
+        await db.fetch_all(sql, into=Row),
+        [await db.fetch_one(sql, into=Row)],
+        await db.stream(sql, into=Row).next_batch(),
+        await db.fetch_all(sql, into=Columns({}, into=Row)),
+        await (await db.prepare(sql, into=Row)).fetch_all(),
+        [row async for row in db.copy_out(query=sql, into=Row)],
+        await db.fetch_all(Statement(sql, into=Row)),
+    ):
+        assert rows == [(1, "Ada")]
+        assert rows[0].name == "Ada"
+    await db.execute("create type pg_temp.pair as (a int4, b text)")
+    pair = "select row(1, 'x')::pg_temp.pair as pair"
+    assert (await db.fetch_value(pair, into=Row)).b == "x"
+    assert [value.a for value in await db.fetch_column(pair, into=Row)] == [1]
+    assert (await db.fetch_one(pair, into=Row)).pair.b == "x"

@@ -569,6 +569,35 @@ async def test_rollback_quietly(table: Any) -> None:
     assert await kept(table) == [3, 6]
 
 
+@pytest.mark.row("X06", "B04")
+@pytest.mark.parametrize("last", ["statement", "batch", "many"])
+async def test_rollback_only_before_the_last_statement(table: Any, last: str) -> None:
+    """`commit=True` commits nothing then, and is the block's last call all the same: a dry run of the real one."""
+    told: list[str] = []
+    async with table.transaction() as tx:
+        tx.rollback_only = True
+        assert tx.rollback_only is True
+        tx.on_commit(lambda: told.append("committed"))
+        if last == "statement":
+            assert await tx.fetch_value(INSERT + " returning n", 1, commit=True) == 1
+        elif last == "batch":
+            async with tx.batch(commit=True) as batch:
+                batch.execute(INSERT, 1)
+        else:
+            await tx.execute_many(INSERT, [(1,), (2,)], commit=True)
+        with pytest.raises(InterfaceError, match="last statement"):
+            await tx.execute(INSERT, 3)
+    assert table.transaction_status == "idle"
+    async with table.transaction() as tx:
+        await tx.execute(INSERT, 4)
+        async with tx.transaction() as inner:
+            inner.rollback_only = True
+            await inner.execute(INSERT, 5, commit=True)
+        await tx.execute(INSERT, 6, commit=True)
+    assert await kept(table) == [4, 6]
+    assert told == []
+
+
 @pytest.mark.row("X06")
 async def test_rollback_of_an_outer_block(table: Any) -> None:
     async with table.transaction() as tx:

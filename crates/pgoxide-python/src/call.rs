@@ -353,10 +353,10 @@ pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<f
 }
 
 /// Rows a batch holds at most.
-pub(crate) fn batch_size(py: Python<'_>, batch: u32) -> PyResult<u32> {
-    // 0 means "all rows" to the protocol, which is what a stream is not for.
-    if (1..=1_000_000).contains(&batch) {
-        return Ok(batch);
+pub(crate) fn batch_size(py: Python<'_>, batch: i64) -> PyResult<u32> {
+    match u32::try_from(batch) {
+        // 0 means "all rows" to the protocol, which is what a stream is not for.
+        Ok(size @ 1..=1_000_000) => Ok(size),
+        _ => Err(error::interface_error(py, format!("batch={batch}: rows at a time, from 1 to 1000000"))),
     }
-    Err(error::interface_error(py, format!("batch={batch}: rows at a time, from 1 to 1000000")))
 }

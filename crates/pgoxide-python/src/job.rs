@@ -198,15 +198,24 @@ impl Run {
         let Some(into) = &self.into else { return Ok(()) };
         let into = into.bind(py);
         if !into.is_exact_instance(pyimport::columns(py)?) {
-            self.target = Some(plan.target(into)?);
+            self.target = self.target_of(plan, into)?;
             return Ok(());
         }
         // Codecs of this statement's own, and what its rows become by them.
         let plan = plan.coded(into)?;
         let within = into.getattr(intern!(py, "into"))?;
-        self.target = if within.is_none() { None } else { Some(plan.target(&within)?) };
+        self.target = if within.is_none() { None } else { self.target_of(&plan, &within)? };
         self.plan = Some(plan);
         Ok(())
+    }
+
+    /// How rows become what `into` asks for. None: they stay rows, as `into=Row` has it; to a verb of one column that is a
+    /// class of its values, those of composite types.
+    fn target_of(&self, plan: &Plan, into: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Into>>> {
+        if !self.verb.wants_one_column() && into.is(pyimport::row(into.py())?) {
+            return Ok(None);
+        }
+        plan.target(into).map(Some)
     }
 
     /// What to ask for in Bind.

@@ -47,6 +47,7 @@ mod tag;
 mod target;
 mod transaction;
 mod turn;
+mod unraisable;
 
 use pyo3::prelude::*;
 
@@ -97,4 +98,6 @@ mod _core {
     use crate::tag::CommandTag;
     #[pymodule_export]
     use crate::transaction::{AsyncTransactionBlock, TransactionBlock};
+    #[pymodule_export]
+    use crate::unraisable::report_unraisable;
 }

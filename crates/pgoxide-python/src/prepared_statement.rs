@@ -40,7 +40,9 @@ impl Own {
     /// Raises if the columns are not those of the row type.
     fn new(py: Python<'_>, prepared: &Entry, into: Option<Py<PyAny>>) -> PyResult<Self> {
         let plan = prepared.0.described().and_then(|described| described.plan.as_ref());
-        if let (Some(plan), Some(into)) = (plan, &into) {
+        if let (Some(plan), Some(into)) = (plan, &into)
+            && !into.bind(py).is(pyimport::row(py)?)
+        {
             plan.target(into.bind(py))?;
         }
         Ok(Self { prepared: Mutex::new(Some(Arc::clone(&prepared.0))), into })
@@ -223,7 +225,7 @@ macro_rules! prepared_statement {
             fn stream(
                 &self,
                 args: Bound<'_, PyTuple>,
-                batch: u32,
+                batch: i64,
                 timeout: Option<f64>,
                 params: Option<&Bound<'_, PyAny>>,
                 named: Option<&Bound<'_, PyDict>>,

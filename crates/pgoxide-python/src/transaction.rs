@@ -3,6 +3,7 @@
 //! Its seven verbs are the connection's, called through the block: they belong to it in whatever context they are made,
 //! and `commit=True` lets the block's end travel in their flight. Everything else is orchestration written in Python.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgoxide_protocol::client::{Request, Resend, Standing};
@@ -48,7 +49,7 @@ impl Via<'_> {
             return Ok(standing);
         }
         refuse_copy(py, &run.prepared)?;
-        let (end, standing) = self.end(py, session)?;
+        let Some((end, standing)) = self.end(py, session)? else { return Ok(standing) };
         run.end = Some(end);
         Ok(standing)
     }
@@ -67,7 +68,7 @@ impl Via<'_> {
         if let Some(copy) = batch.copy() {
             refuse_copy(py, copy)?;
         }
-        let (end, standing) = self.end(py, session)?;
+        let Some((end, standing)) = self.end(py, session)? else { return Ok(standing) };
         batch.end = Some(end);
         Ok(standing)
     }
@@ -84,18 +85,19 @@ impl Via<'_> {
         if !self.commit {
             return Ok(standing);
         }
-        let (end, standing) = self.end(py, session)?;
+        let Some((end, standing)) = self.end(py, session)? else { return Ok(standing) };
         feed.brings(end);
         request.resend = Resend::Never;
         Ok(standing)
     }
 
-    fn end(self, py: Python<'_>, session: &Session) -> PyResult<(End, Standing)> {
+    /// None: the block is `rollback_only`.
+    fn end(self, py: Python<'_>, session: &Session) -> PyResult<Option<(End, Standing)>> {
         let Some(token) = self.token else {
             return Err(error::interface_error(py, "commit=True is for calls of a transaction block"));
         };
-        let (level, commands, commits) = session.take_end(py, token)?;
-        Ok((End { level, commands, commits }, Standing::Ends(level)))
+        let taken = session.take_end(py, token)?;
+        Ok(taken.map(|(level, commands, commits)| (End { level, commands, commits }, Standing::Ends(level))))
     }
 
     /// The call that was to bring the end was never made.
@@ -127,6 +129,8 @@ struct Parts {
     /// The token of the block it was made through: it is a savepoint in that one.
     parent: Option<Py<PyAny>>,
     entered: AtomicBool,
+    /// Leaving the block undoes it.
+    undone: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -141,7 +145,8 @@ impl Parts {
     ) -> PyResult<Self> {
         let token = py.get_type::<PyAny>().call0()?.unbind();
         let others = Others::from_word(py, others)?;
-        Ok(Self { token, begin, modes, name, others, plan, parent, entered: AtomicBool::new(false) })
+        let (entered, undone) = (AtomicBool::new(false), Arc::default());
+        Ok(Self { token, begin, modes, name, others, plan, parent, entered, undone })
     }
 
     /// What is needed to enter it, once.
@@ -161,6 +166,7 @@ impl Parts {
             who: (!who.is_none()).then(|| who.clone().unbind()),
             site: CallSite::of_user(py),
             plan: self.plan.clone(),
+            undone: Arc::clone(&self.undone),
         };
         Ok((entry, Caller::here(py, self.parent.as_ref())?))
     }
@@ -347,7 +353,7 @@ macro_rules! block {
                 statement: &Bound<'py, PyAny>,
                 args: Bound<'py, PyTuple>,
                 into: Option<Py<PyAny>>,
-                batch: u32,
+                batch: i64,
                 timeout: Option<f64>,
                 types: Option<&Bound<'py, PyAny>>,
                 params: Option<&Bound<'py, PyAny>>,
@@ -378,6 +384,16 @@ macro_rules! block {
             #[pyo3(signature = (sql, /, *, timeout=None))]
             fn execute_script(&self, py: Python<'_>, sql: String, timeout: Option<f64>) -> PyResult<$reply> {
                 <$client>::script_via(self.client.bind(py), sql, timeout, Some(&self.parts.token))
+            }
+
+            #[getter]
+            fn rollback_only(&self) -> bool {
+                self.parts.undone.load(Ordering::Relaxed)
+            }
+
+            #[setter]
+            fn set_rollback_only(&self, undone: bool) {
+                self.parts.undone.store(undone, Ordering::Relaxed);
             }
 
             /// What calls of this block carry.

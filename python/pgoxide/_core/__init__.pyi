@@ -15,6 +15,7 @@ One stub per Rust file that exports to Python. The folders are of the stubs only
 - `prepared.pyi`, `prepared_statement.pyi`: a described statement, and one that its user holds
 - `row.pyi`: rows by name; `interval.pyi`: what an interval is made of
 - `table.pyi`: what each type is read as, for the reference
+- `unraisable.pyi`: exceptions that have nobody to go to
 
 Used by `driver`, `transport` and `types`. Users meet these classes through `pgoxide` and the connections.
 """
@@ -41,6 +42,7 @@ from pgoxide._core.stream import Stream, StreamStep
 from pgoxide._core.table import codecs
 from pgoxide._core.tag import CommandTag
 from pgoxide._core.transaction import AsyncTransactionBlock, TransactionBlock
+from pgoxide._core.unraisable import report_unraisable
 
 __all__ = [
     "AsyncClient",
@@ -72,4 +74,5 @@ __all__ = [
     "frozen_arguments",
     "knows_types",
     "make_row",
+    "report_unraisable",
 ]

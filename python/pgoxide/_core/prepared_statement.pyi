@@ -105,8 +105,8 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         isolate: bool = False,
         params: Mapping[str, object] | None = None,
         **named: object,
-    ) -> Reply[list[_R_co]]:
-        """The only column of all rows, as a list. Raises InterfaceError for another number of columns."""
+    ) -> Reply[list[_R_co | None]]:
+        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns."""
 
     def execute(
         self,
@@ -254,8 +254,8 @@ class PreparedVerbs(Generic[_R_co]):
         isolate: bool = False,
         params: Mapping[str, object] | None = None,
         **named: object,
-    ) -> list[_R_co]:
-        """The only column of all rows, as a list. Raises InterfaceError for another number of columns."""
+    ) -> list[_R_co | None]:
+        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns."""
 
     def execute(
         self,

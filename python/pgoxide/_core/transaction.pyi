@@ -398,6 +398,13 @@ class AsyncTransactionBlock:
     ) -> Reply[AsyncPortal[Row]]:
         """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
 
+    @property
+    def rollback_only(self) -> bool:
+        """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
+
+    @rollback_only.setter
+    def rollback_only(self, undone: bool) -> None: ...
+
     # For `driver` and `transport`
 
     @property
@@ -793,6 +800,13 @@ class TransactionBlock:
         **named: object,
     ) -> Portal[Row]:
         """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
+
+    @property
+    def rollback_only(self) -> bool:
+        """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
+
+    @rollback_only.setter
+    def rollback_only(self, undone: bool) -> None: ...
 
     # For `driver` and `transport`
 

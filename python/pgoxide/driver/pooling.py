@@ -63,6 +63,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and value >= 0):
                 raise InterfaceError(f"{name}={value!r}: seconds, not negative, or None")
+        if self.max_lifetime == 0:
+            raise InterfaceError(
+                "max_lifetime=0: connections would be replaced for ever; seconds above 0, or None"
+            )
         if not isinstance(cast("object", self.reset), str) or not self.reset.strip():
             raise InterfaceError(f'reset={self.reset!r}: "full", "never", or SQL')
 
@@ -139,8 +143,8 @@ class PoolStats:
 
 def late(stats: PoolStats, waited: float, limit: float | None) -> PoolTimeout:
     """The error of who has waited too long. `limit`: the call's own, if that was it."""
-    said = f"not finished within {limit} s, all of it" if limit is not None else f"{waited:.3g} s"
-    text = f"no connection of the pool became free: waited {said}; {stats}"
+    said = f" within {limit} s, the call's time limit" if limit is not None else f": waited {waited:.3g} s"
+    text = f"no connection of the pool became free{said}; {stats}"
     failure = stats.last_failure
     if failure is None:
         return PoolTimeout(text)

@@ -5,10 +5,9 @@ A listener's own exception never disturbs the protocol: it goes to `sys.unraisab
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from pgoxide._core import report_unraisable
 from pgoxide.types import Notice
 
 if TYPE_CHECKING:
@@ -61,11 +60,4 @@ def _call(listeners: list[Callable[[_T], object]], argument: _T) -> None:
         try:
             listener(argument)
         except Exception as error:  # noqa: BLE001  whatever it is, it is the listener's own
-            unraisable = SimpleNamespace(
-                exc_type=type(error),
-                exc_value=error,
-                exc_traceback=error.__traceback__,
-                err_msg="in a pgoxide listener",
-                object=listener,
-            )
-            sys.unraisablehook(cast("sys.UnraisableHookArgs", unraisable))  # its own type cannot be made
+            report_unraisable(error, listener)

@@ -23,13 +23,13 @@ __all__ = ["PgDate", "PgTimestamp", "PgTimestampTz"]
 class PgDate:
     """A date of PostgreSQL's whole range, 4714-11-24 BC to 5874897-12-31, or an infinity.
 
-        year is astronomical: 0 is 1 BC, -1 is 2 BC. The infinities are `PgDate.infinity` and `PgDate.negative_infinity`;
+    year is astronomical: 0 is 1 BC, -1 is 2 BC. The infinities are `PgDate.infinity` and `PgDate.negative_infinity`;
     they order after and before everything.
 
-        >>> PgDate(-43, 3, 15)
-        PgDate(0044-03-15 BC)
-        >>> PgDate.negative_infinity < PgDate(-4713, 11, 24) < date(2000, 1, 1) < PgDate.infinity
-        True
+    >>> PgDate(-43, 3, 15)
+    PgDate(0044-03-15 BC)
+    >>> PgDate.negative_infinity < PgDate(-4713, 11, 24) < date(2000, 1, 1) < PgDate.infinity
+    True
     """
 
     sign: int

@@ -37,7 +37,7 @@ class Codec(Generic[T]):
     is not None; without it the driver's own codec takes the argument. NULL is None in both directions and meets neither.
     format: what they take and give:
 
-    - "text" (default): `str`, the server's text form
+    - "text" (default): `str`, the server's text form; encode may give it as UTF-8 `bytes` too, as `orjson.dumps` does
     - "binary": `bytes`, the server's binary form, as the type's send and receive functions have it
     - "tuple": the parts of the value: of a composite type its fields; of a range `(lower, upper, bounds)`; of a date
       `(days,)`, of a timestamp `(microseconds,)`, both since 2000-01-01; of a time `(microseconds,)`, with time zone

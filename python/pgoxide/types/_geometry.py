@@ -1,6 +1,7 @@
 """The geometric types, as named tuples of floats.
 
-NaN and infinities are values like others. As parameters they may be any sequences of the same shape, or the server's text.
+NaN and infinities are values like others. As parameters they may be any sequences of the same shape, or the server's text;
+only a path must be a `Path`, which says whether it is closed.
 Source: the manual's chapter "Geometric Types".
 """
 

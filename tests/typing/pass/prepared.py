@@ -41,7 +41,8 @@ async def asynchronous(db: AsyncConnection) -> None:
     assert_type(await users.execute_many([{"id": 1}]), CommandTag)
     names = await db.prepare("select name from users", into=str)
     assert_type(await names.fetch_value(), str | None)
-    assert_type(await names.fetch_column(), list[str])
+    assert_type(await names.fetch_column(), list[str | None])
+    assert_type(await names.fetch_column(), list[str | None])
     ids = await db.prepare("select id from users", into=lambda row: int(row[0]))
     assert_type(await ids.fetch_all(), list[int])
     async with await db.prepare("select 1") as block:
@@ -79,4 +80,5 @@ def blocking(db: Connection) -> None:
     assert_type(db.prepare("select 1").portal().fetch_all(), list[Row])
     assert_type(db.prepare("select 1").fetch_value(), Any)
     assert_type(db.prepare("select 1", into=int).fetch_value(), int | None)
+    assert_type(db.prepare("select 1", into=int).fetch_column(), list[int | None])
     assert_type(db.describe("select 1", types={"n": "int4"}).columns[0].precision, int | None)

@@ -143,7 +143,7 @@ impl AsyncClient {
     }
 
     /// A stream of what was asked.
-    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
+    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: i64) -> PyResult<Py<Stream>> {
         Self::stream_via(slf, asked, batch, None)
     }
 
@@ -210,7 +210,7 @@ impl AsyncClient {
     pub(crate) fn stream_via(
         slf: &Bound<'_, Self>,
         asked: Asked<'_>,
-        batch: u32,
+        batch: i64,
         via: Option<&Py<PyAny>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());

@@ -423,7 +423,7 @@ impl AsyncClient {
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
-        batch: u32,
+        batch: i64,
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         params: Option<&Bound<'py, PyAny>>,

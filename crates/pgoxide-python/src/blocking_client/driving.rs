@@ -75,7 +75,7 @@ impl BlockingClient {
     pub(crate) fn stream_via(
         slf: &Bound<'_, Self>,
         asked: Asked<'_>,
-        batch: u32,
+        batch: i64,
         via: Option<&Py<PyAny>>,
     ) -> PyResult<Py<Stream>> {
         let (py, this) = (slf.py(), slf.get());

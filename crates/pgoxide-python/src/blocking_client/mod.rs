@@ -328,7 +328,7 @@ impl BlockingClient {
         statement: &Bound<'py, PyAny>,
         args: Bound<'py, PyTuple>,
         into: Option<Py<PyAny>>,
-        batch: u32,
+        batch: i64,
         timeout: Option<f64>,
         types: Option<&Bound<'py, PyAny>>,
         params: Option<&Bound<'py, PyAny>>,

@@ -53,7 +53,7 @@ impl BlockingClient {
     }
 
     /// A stream of what was asked. The turn is kept until its end.
-    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: u32) -> PyResult<Py<Stream>> {
+    pub(crate) fn open(slf: &Bound<'_, Self>, asked: Asked<'_>, batch: i64) -> PyResult<Py<Stream>> {
         Self::stream_via(slf, asked, batch, None)
     }
 

@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyInt, PyTuple};
 
 use super::{Converted, Decoder, Encoder, Rules, text, wrong_type};
 use crate::call::type_oid;
+use crate::ffi::unicode;
 use crate::registry::{TypeInfo, TypeKind};
 use crate::sync::lock;
 use crate::{error, pyimport};
@@ -368,7 +369,7 @@ impl UserCodec<Encoder> {
         let Functions(_, Some(encode)) = self.functions(py)? else { return self.own.encode(value, rules, out) };
         let made = encode.bind(py).call1((value,))?;
         match self.given.form {
-            Form::Text => text::encode(&made, out).map_err(|cause| self.given_back(py, "str", cause)),
+            Form::Text => self.put_text(&made, out),
             Form::Binary => {
                 let bytes = PyBuffer::<u8>::get(&made).map_err(|cause| self.given_back(py, "bytes", cause))?;
                 out.extend_from_slice(&bytes.to_vec(py)?);
@@ -390,10 +391,20 @@ impl UserCodec<Encoder> {
         }
         let made = encode.bind(py).call1((value,))?;
         match self.given.form {
-            Form::Text => text::encode(&made, out).map_err(|cause| self.given_back(py, "str", cause)),
+            Form::Text => self.put_text(&made, out),
             Form::Tuple => self.own.encode_text(&self.whole(made)?, rules, out),
             Form::Value | Form::Binary => self.own.encode_text(&made, rules, out),
         }
+    }
+
+    /// A text, also as the UTF-8 bytes that writers of JSON give.
+    fn put_text(&self, made: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+        let py = made.py();
+        let put = match made.cast::<PyBytes>() {
+            Ok(bytes) => unicode::from_utf8(py, bytes.as_bytes()).and_then(|text| text::encode(text.as_any(), out)),
+            Err(_) => text::encode(made, out),
+        };
+        put.map_err(|cause| self.given_back(py, "str", cause))
     }
 
     /// What the driver's own codec takes, of the tuple form.

@@ -1,6 +1,9 @@
 //! Transaction blocks: entered without a word to the server, ended by a request of their own or by that of their last
 //! statement.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pgoxide_protocol::client::{Commands, LevelId, Prefix, Request, RequestId, Resend, Stage, Standing, Step};
 use pgoxide_protocol::codes::TransactionStatus;
 use pgoxide_protocol::error::EncodeError;
@@ -37,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) site: Option<CallSite>,
     /// It is a plan that enters, in words.
     pub(crate) plan: Option<String>,
+    /// The block's `rollback_only`.
+    pub(crate) undone: Arc<AtomicBool>,
 }
 
 impl Entry {
@@ -140,7 +145,7 @@ impl Session {
             };
             let Some(obstacle) = obstacle else {
                 let id = self.next_id();
-                let Entry { token, others, who, site, plan, .. } = entry;
+                let Entry { token, others, who, site, plan, undone, .. } = entry;
                 owners.push(Owner {
                     token,
                     level: id,
@@ -148,6 +153,7 @@ impl Session {
                     others,
                     end: level.end,
                     ending: false,
+                    undone,
                     failed: false,
                     thread: std::thread::current().id(),
                 });
@@ -181,8 +187,9 @@ impl Session {
         error::interface_error(py, text)
     }
 
-    /// The end of the block of `token`, to be brought by a statement of its own; from now on it takes no other.
-    pub(crate) fn take_end(&self, py: Python<'_>, token: &Py<PyAny>) -> PyResult<(LevelId, Commands, bool)> {
+    /// The end of the block of `token`, to be brought by a statement of its own; from now on it takes no other. None when the
+    /// block is to be undone: then leaving it is its end.
+    pub(crate) fn take_end(&self, py: Python<'_>, token: &Py<PyAny>) -> PyResult<Option<(LevelId, Commands, bool)>> {
         let found = {
             let mut owners = lock(&self.owners);
             let at = owners.iter().position(|owner| owner.token.is(token));
@@ -194,7 +201,8 @@ impl Session {
                 Some(owner) if owner.ending => Err(Verdict::Ending),
                 Some(owner) => {
                     owner.ending = true;
-                    Ok((owner.level, owner.end.clone(), at == Some(0)))
+                    let end = (owner.level, owner.end.clone(), at == Some(0));
+                    Ok((!owner.undone.load(Ordering::Relaxed)).then_some(end))
                 }
             }
         };

@@ -5,6 +5,8 @@
 //! A call belongs to the block when it is made through the block's own object, or in a context that holds the topmost token,
 //! child tasks included. What becomes of others' calls the topmost block says: they raise, wait, or join it.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::ThreadId;
 
 use pgoxide_protocol::client::{Commands, LevelId, Standing};
@@ -92,6 +94,8 @@ pub(crate) struct Owner {
     pub(crate) end: Commands,
     /// A statement that brings this end has been made.
     pub(crate) ending: bool,
+    /// Leaving it undoes it, so nothing may bring its end: the block's `rollback_only`.
+    pub(crate) undone: Arc<AtomicBool>,
     /// Its end was refused, or answered by ROLLBACK.
     pub(crate) failed: bool,
     pub(crate) thread: ThreadId,

@@ -49,7 +49,7 @@ class AsyncAttempts:
         """Another attempt is to be made."""
         if isinstance(attempts, bool) or not isinstance(cast("object", attempts), int) or attempts < 1:
             raise InterfaceError(f"attempts={attempts!r}: how often it is tried, 1 or more")
-        if not backoff >= 0:
+        if not (isinstance(cast("object", backoff), int | float) and backoff >= 0):
             raise InterfaceError(f"backoff={backoff!r}: seconds, not negative")
         self._begin = begin
         self._attempts = attempts

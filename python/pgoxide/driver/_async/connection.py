@@ -239,7 +239,10 @@ class AsyncConnection(_core.AsyncClient):
         return AsyncCancelToken(self._listening().address, process_id, request, self._lease)
 
     def abort(self, reason: BaseException | None = None) -> None:
-        """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed."""
+        """Ends the session at once: the line is cut, every unfinished call, of whatever thread, fails with ConnectionClosed.
+
+        reason: why, for whoever looks: it is at the end of that error's chain of causes.
+        """
         if self._forked:
             self._listening().forget()
             return

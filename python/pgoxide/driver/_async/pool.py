@@ -138,8 +138,9 @@ class AsyncPool(_core.AsyncPoolCore):
     a transaction was rolled back.
     configure: called with each new connection. What it SETs is undone by the first reset, so it is refused there: give
     settings as `parameters=`, or choose another reset.
-    on_acquire, on_release: called with a connection before it is handed over, and when it is given back. One whose hook raises
-    is closed, and the exception comes out.
+    on_acquire, on_release: called with a connection before it is handed over, and when it is given back: by `acquire()` and what
+    takes a connection of its own, not for single statements that the pool is given. One whose hook raises is closed, and the
+    exception comes out.
     before_close: called with a connection that the pool closes, if it still lives.
     debug: True to remember where connections were acquired, for the warning of one that is not given back; by default as
     Python's development mode.
@@ -268,6 +269,7 @@ class AsyncPool(_core.AsyncPoolCore):
     async def __aenter__(self) -> Self:
         if not self._opened:
             await self._open()
+        self._check_open()
         return self
 
     async def _open(self) -> None:
@@ -635,7 +637,8 @@ class AsyncPool(_core.AsyncPoolCore):
     def batch(self, *, timeout: float | None = None) -> AsyncPoolBatch:
         """Several statements in one flight with one Sync, on one connection: see `AsyncConnection.batch`.
 
-        timeout: seconds for the flight. A connection is taken when the block is entered, and given back when it ends.
+        timeout: seconds to wait for the connection at most, which is taken when the block is entered and given back when it
+        ends; and then seconds for the flight.
 
         >>> import pgoxide
         >>> async def example(pool: pgoxide.AsyncPool) -> None:
@@ -678,6 +681,8 @@ class AsyncPool(_core.AsyncPoolCore):
     ) -> AsyncPoolStream[Row]: ...
     def stream(self, statement: Any, /, *args: Any, **options: Any) -> AsyncPoolStream[Any]:
         """Rows of a statement as they come, on a connection taken at the first row: see `AsyncConnection.stream`.
+
+        timeout: seconds from the first read until the last row has been taken, waiting for a connection included.
 
         The connection is given back at the end, and when the stream is closed, its block left, or the stream dropped.
 
@@ -864,6 +869,10 @@ class AsyncPool(_core.AsyncPoolCore):
         """
         if self._closing:
             return
+        # async-only: begin
+        if self._opened:
+            self._check_loop()
+        # async-only: end
         self._closing = True
         self._shut()
         self._changed.ring()
@@ -980,6 +989,21 @@ class AsyncPool(_core.AsyncPoolCore):
     def _check_open(self) -> None:
         if self._closing or not self._opened:
             raise InterfaceError("the pool is closed" if self._closing else "the pool has not been opened")
+        # async-only: begin
+        self._check_loop()
+
+    def _check_loop(self) -> None:
+        """Nobody else may stir what its loop runs."""
+        import asyncio
+
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop:
+            raise InterfaceError("this pool belongs to another event loop; open one in each loop")
+
+        # async-only: end
 
     # async-only: begin
     def _spawn(

@@ -24,7 +24,7 @@ class AsyncPoolBatch:
         self._batch: AsyncBatch | None = None
 
     async def __aenter__(self) -> AsyncBatch:
-        self._db = await self._pool.acquire()
+        self._db = await self._pool.acquire(timeout=self._timeout)
         self._batch = self._db.batch(timeout=self._timeout)
         return self._batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pgoxide._core import frozen_arguments
@@ -43,6 +44,7 @@ class AsyncPoolStream(Generic[R_co]):
         values = {name: value for name, value in options.items() if name not in _OPTIONS}
         frozen = zip(values, frozen_arguments(tuple(values.values())), strict=True)
         self._call = (statement, frozen_arguments(args), options | dict(frozen))
+        self._limit: float | None = options.get("timeout")
         self._db: AsyncConnection | None = None
         self._stream: AsyncStream[R_co] | None = None
         self._over = self._begins = False
@@ -59,8 +61,9 @@ class AsyncPoolStream(Generic[R_co]):
             if self._over:
                 raise InterfaceError("the stream was closed before its end: rows are missing")
             self._begins = True
+        began = time.monotonic()
         try:
-            db = await self._pool.acquire()
+            db = await self._pool.acquire(timeout=self._limit)
         finally:
             self._begins = False
         with self._lock:
@@ -71,6 +74,9 @@ class AsyncPoolStream(Generic[R_co]):
             await self._pool.release(db)
             raise InterfaceError("the stream was closed while it waited for a connection: rows are missing")
         statement, args, options = self._call
+        if self._limit is not None:
+            # Less than nothing is no number of seconds: the first read is late, and says so.
+            options = options | {"timeout": max(0.0, self._limit - (time.monotonic() - began))}
         try:
             self._stream = db.stream(statement, *args, **options)
         except BaseException:

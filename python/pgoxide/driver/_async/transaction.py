@@ -60,15 +60,12 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
     ...         await tx.execute(add, amount, receiver, commit=True)
     """
 
-    __slots__ = ("_connection", "_mark", "_stays", "_task", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_stays", "_task")
 
     _connection: AsyncConnection
     _mark: int
     _stays: bool
     """What the block did has not been undone."""
-
-    rollback_only: bool
-    """Set it to True, and leaving the block undoes it, quietly."""
 
     def __new__(  # noqa: PLR0917  one caller
         cls,
@@ -90,7 +87,7 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
             parent=None if parent is None else parent._token,
         )
         self._connection = connection
-        self.rollback_only = self._stays = False
+        self._stays = False
         return self
 
     # -- the block ---------------------------------------------------------------------------------------------

@@ -105,8 +105,9 @@ class Pool(Shelf):
     a transaction was rolled back.
     configure: called with each new connection. What it SETs is undone by the first reset, so it is refused there: give
     settings as `parameters=`, or choose another reset.
-    on_acquire, on_release: called with a connection before it is handed over, and when it is given back. One whose hook raises
-    is closed, and the exception comes out.
+    on_acquire, on_release: called with a connection before it is handed over, and when it is given back: by `acquire()` and what
+    takes a connection of its own, not for single statements that the pool is given. One whose hook raises is closed, and the
+    exception comes out.
     before_close: called with a connection that the pool closes, if it still lives.
     debug: True to remember where connections were acquired, for the warning of one that is not given back; by default as
     Python's development mode.
@@ -176,6 +177,7 @@ class Pool(Shelf):
     def __enter__(self) -> Self:
         if not self._opened:
             self._open()
+        self._check_open()
         return self
 
     def _open(self) -> None:
@@ -467,7 +469,8 @@ class Pool(Shelf):
     def batch(self, *, timeout: float | None = None) -> PoolBatch:
         """Several statements in one flight with one Sync, on one connection: see `Connection.batch`.
 
-        timeout: seconds for the flight. A connection is taken when the block is entered, and given back when it ends.
+        timeout: seconds to wait for the connection at most, which is taken when the block is entered and given back when it
+        ends; and then seconds for the flight.
 
         >>> import pgoxide
         >>> def example(pool: pgoxide.Pool) -> None:
@@ -510,6 +513,8 @@ class Pool(Shelf):
     ) -> PoolStream[Row]: ...
     def stream(self, statement: Any, /, *args: Any, **options: Any) -> PoolStream[Any]:
         """Rows of a statement as they come, on a connection taken at the first row: see `Connection.stream`.
+
+        timeout: seconds from the first read until the last row has been taken, waiting for a connection included.
 
         The connection is given back at the end, and when the stream is closed, its block left, or the stream dropped.
 

@@ -26,7 +26,7 @@ class PoolBatch:
         self._batch: Batch | None = None
 
     def __enter__(self) -> Batch:
-        self._db = self._pool.acquire()
+        self._db = self._pool.acquire(timeout=self._timeout)
         self._batch = self._db.batch(timeout=self._timeout)
         return self._batch
 

@@ -57,15 +57,12 @@ class Transaction(_core.TransactionBlock):
     ...         tx.execute(add, amount, receiver, commit=True)
     """
 
-    __slots__ = ("_connection", "_mark", "_stays", "_task", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_stays", "_task")
 
     _connection: Connection
     _mark: int
     _stays: bool
     """What the block did has not been undone."""
-
-    rollback_only: bool
-    """Set it to True, and leaving the block undoes it, quietly."""
 
     def __new__(  # noqa: PLR0917  one caller
         cls,
@@ -87,7 +84,7 @@ class Transaction(_core.TransactionBlock):
             parent=None if parent is None else parent._token,
         )
         self._connection = connection
-        self.rollback_only = self._stays = False
+        self._stays = False
         return self
 
     # -- the block ---------------------------------------------------------------------------------------------
