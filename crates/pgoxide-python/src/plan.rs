@@ -284,7 +284,8 @@ impl Plan {
             let Some(raw) = values.next() else { return Ok(None) };
             row.push(self.value(py, index, raw, text)?);
         }
-        Ok(values.is_complete().then(|| row.finish()))
+        // Not by `then`: its closure may become a function, for which the builder is written to memory and read again.
+        if values.is_complete() { Ok(Some(row.finish())) } else { Ok(None) }
     }
 
     /// The value of a result's only column; `None` as in [`row`](Self::row).
