@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import gc
 import pickle
+import sys
+import weakref
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 from decimal import Decimal
 
@@ -335,3 +338,56 @@ def test_the_ends_of_a_part(name, bits):
     for beyond in (-(2**bits) - 1, 2**bits, 10**50):
         with pytest.raises(DataError, match=f"{name}=-?[0-9]+…? is outside what an interval holds"):
             Interval(**{name: beyond})
+
+
+def test_it_has_no_head_for_the_collector():
+    """Its instances refer to nothing; where interpreters are not known to allow it, they keep the head."""
+    known = sys.version_info < (3, 15) and getattr(sys, "_is_gil_enabled", lambda: True)()
+    for made in (Interval(1, 2, 3), Interval.infinity):
+        assert sys.getsizeof(made) == (32 if known else 48)
+        assert not gc.is_tracked(made) or not known
+
+
+def test_what_is_derived_from_it_has_a_head_and_is_collected():
+    gone = []
+
+    class Watched(Interval):
+        __slots__ = ("__weakref__", "itself")
+
+        def __del__(self):
+            gone.append(self.days)
+
+    for number in range(3):
+        one = Watched(0, number)
+        object.__setattr__(one, "itself", one)
+        assert gc.is_tracked(one)
+    watched = weakref.ref(one)
+    del one
+    gc.collect()
+    assert sorted(gone) == [0, 1, 2]
+    assert watched() is None
+    Watched(0, 3)
+    assert gone[3:] == [3]
+    named = Named(1)
+    named.itself = named
+    found = weakref.ref(named)
+    del named
+    gc.collect()
+    assert found() is None
+
+
+def test_its_class_is_referred_to_by_its_instances_only_while_they_live():
+    def make():
+        return [[kind(n) for n in range(1000)] for kind in (Interval, Named, Labelled, Hours, Late)]
+
+    make()
+    gc.collect()
+    counts = [sys.getrefcount(kind) for kind in (Interval, Named, Labelled, Hours, Late)]
+    blocks = sys.getallocatedblocks()
+    for _ in range(5):
+        made = make()
+        assert sys.getrefcount(Interval) > counts[0] + 900
+        del made
+    gc.collect()
+    assert [sys.getrefcount(kind) for kind in (Interval, Named, Labelled, Hours, Late)] == counts
+    assert abs(sys.getallocatedblocks() - blocks) < 500

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use pgoxide_types::interval::Interval;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyNotImplemented};
+use pyo3::types::{PyBool, PyInt, PyNotImplemented, PyType};
 
 use crate::convert::short_repr;
-use crate::ffi::slots;
+use crate::ffi::headless;
 use crate::{error, pyimport};
 
 /// The base of `Interval`, which has all else.
 ///
-/// Zeros are a valid value, so `tp_alloc` alone makes one. The cells are atomic so that it can be filled then, before anybody
+/// Any bytes are a valid value, so an allocation alone makes one. The cells are atomic so that it can be filled then, before anybody
 /// sees it; it is not changed any more.
 #[pyclass(frozen, subclass, module = "pgoxide._core", name = "IntervalParts")]
 #[derive(Default)]
@@ -54,10 +54,8 @@ impl IntervalParts {
     /// A new `Interval`.
     #[inline]
     pub(crate) fn make(py: Python<'_>, value: Interval) -> PyResult<Bound<'_, PyAny>> {
-        let made = slots::allocate(pyimport::interval(py)?)?;
+        let made = headless::allocate(pyimport::interval(py)?)?;
         made.cast::<Self>()?.get().fill(value);
-        // It refers to nothing.
-        slots::untrack(&made);
         Ok(made)
     }
 
@@ -86,6 +84,12 @@ impl IntervalParts {
             microseconds: microseconds.number("microseconds")?,
         });
         Ok(made)
+    }
+
+    /// `Interval`, made right now. Classes derived from that do not get here.
+    #[classmethod]
+    fn __init_subclass__(class: &Bound<'_, PyType>) {
+        headless::behead(class);
     }
 
     /// Of the very same class, as dataclasses compare.

@@ -11,6 +11,7 @@
 //! | `unicode.rs` | `str` from wire bytes without an intermediate copy |
 //! | `decimal.rs` | `decimal.Decimal` from a coefficient, its layout proved on first use |
 //! | `slots.rs` | instances of Python classes filled without calling `__init__` |
+//! | `headless.rs` | instances of a class of numbers without the collector's head |
 //! | `call.rs` | calls whose arguments lie side by side, some by keyword |
 //! | `set.rs` | copying a set |
 //! | `version.rs` | whether a class has changed since it was looked at |
@@ -27,6 +28,7 @@ pub(crate) mod call;
 pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
+pub(crate) mod headless;
 pub(crate) mod iteration;
 pub(crate) mod list;
 mod nesting;
