@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.fix_pools import real
-from pgoxide import CommandTag
+from pgoxide import CommandTag, Rollback
 from pgoxide.errors import (
     DataError,
     DivisionByZero,
@@ -167,6 +167,20 @@ async def test_refused_before_it_runs(open_pool, db):
 
 
 @pytest.mark.row("Q11")
+async def test_what_is_prepared_is_described_in_one_flight(open_pool, db, line):
+    await fresh(db)
+    pool = await open_pool(max_size=2, to=line)
+    async with pool.acquire() as one, pool.acquire() as two:
+        for another in (one, two):
+            line.forget()
+            prepared = await another.prepare(SOME)
+            assert line.sent == "PDS"
+            line.forget()
+            assert await prepared.fetch_all(2) == [(2, "b")]
+            assert line.sent == "BES"
+
+
+@pytest.mark.row("Q11")
 async def test_the_server_infers_the_types(open_pool, db, line):
     """Declared as the other session has them, they would be cast: float8 to numeric, and digits are lost without a word."""
     await fresh(db)
@@ -277,25 +291,136 @@ async def test_arguments_that_can_be_taken_once(open_pool, db):
 # ---- transactions
 
 
+# A savepoint lies around Parse and check; what opens the block goes in front of all.
+GUARDED, FIRST_GUARDED = "PBE" + "P" + "BE" + "PBE" + "BDES", "PBE" + "PCP" + "BE" + "PBE" + "BDES"
+BEGIN, BACK = "PBE", "PBEPBES"
+
+
 @pytest.mark.row("Q11", "T01")
-async def test_in_a_transaction_it_is_described_first(open_pool, db, line):
-    """A check that fails would have ended it."""
+async def test_in_a_transaction_it_is_one_flight_too(open_pool, db, line):
+    await fresh(db)
+    pool = await open_pool(max_size=2, to=line)
+    async with pool.acquire() as one, pool.acquire() as two:
+        for number in range(5):
+            assert await one.fetch_all(f"/* {number} */" + SOME, 2) == [(2, "b")]
+        line.forget()
+        async with two.transaction(isolation="serializable", read_only=True) as tx:
+            assert await tx.fetch_all("/* 0 */" + SOME, 2) == [(2, "b")]
+            assert line.sent == BEGIN + FIRST_GUARDED
+            line.forget()
+            assert await tx.fetch_value("/* 1 */" + SOME.replace("*", "text", 1), 2) == "b"
+            assert line.sent == DESCRIBED  # nobody has had it described
+            line.forget()
+            assert await tx.fetch_all("/* 1 */" + SOME, 2) == [(2, "b")]
+            assert line.sent == GUARDED
+            async with two.transaction():
+                line.forget()
+                assert await two.fetch_all("/* 2 */" + SOME, 2) == [(2, "b")]
+                assert line.sent == "PBE" + GUARDED
+            line.forget()
+            assert await tx.fetch_all("/* 0 */" + SOME, 2) == [(2, "b")]
+            assert line.sent == "BES"
+            assert await tx.fetch_value("show transaction_isolation") == "serializable"
+            line.forget()
+            # COMMIT travels with it: that could not be given back.
+            assert await tx.fetch_all("/* 3 */" + SOME, 2, commit=True) == [(2, "b")]
+            assert line.sent == "PDS" + "BE" + "PBES"
+        # Begun by hand.
+        await two.execute("begin")
+        line.forget()
+        assert await two.fetch_all("/* 4 */" + SOME, 2) == [(2, "b")]
+        assert line.sent == DESCRIBED
+        await two.execute("rollback")
+
+
+@pytest.mark.row("Q11", "T01")
+async def test_a_check_that_fails_does_not_end_the_transaction(open_pool, db, line):
     await fresh(db)
     pool = await open_pool(max_size=2, to=line)
     async with pool.acquire() as one, pool.acquire() as two:
         await two.execute("create temp table common (id int8, text int4)")
         await two.execute("insert into common values (7, 1)")
-        for sql in (SOME, "/* 2 */" + SOME, "/* 3 */" + SOME):
-            assert await one.fetch_all(sql, 2) == [(2, "b")]
+        for number in range(4):
+            assert await one.fetch_all(f"/* {number} */" + SOME, 2) == [(2, "b")]
         async with two.transaction() as tx:
-            assert await tx.fetch_all(SOME, 2) == [(7, 1)]
-        await two.execute("begin")
-        assert await two.fetch_all("/* 2 */" + SOME, 2) == [(7, 1)]
-        await two.execute("commit")
-        line.forget()
-        async with two.transaction():
-            pass
-        assert await two.fetch_all("/* 3 */" + SOME, 2) == [(7, 1)]
+            line.forget()
+            assert await tx.fetch_all("/* 0 */" + SOME, 2) == [(7, 1)]
+            assert line.sent == BEGIN + FIRST_GUARDED + BACK + "C" + DESCRIBED
+            await tx.execute("insert into common values (8, 2)")
+            async with two.transaction() as inner:
+                await inner.execute("insert into common values (9, 3)")
+                assert await inner.fetch_all("/* 1 */" + SOME, 8) == [(8, 2), (9, 3)]
+            with pytest.raises(ZeroDivisionError):
+                async with two.transaction() as inner:
+                    assert await inner.fetch_all("/* 2 */" + SOME, 9) == [(9, 3)]
+                    await inner.execute("insert into common values (10, 4)")
+                    raise ZeroDivisionError
+            assert await tx.fetch_all("/* 3 */" + SOME, 8, commit=True) == [(8, 2), (9, 3)]
+        assert await two.fetch_column("select id from common order by id", into=int) == [7, 8, 9]
+        # What the statement itself is refused for ends it, as ever.
+        with pytest.raises(DivisionByZero):
+            await one.fetch_all("select 1 / $1::int4", 0)
+        for after in (InFailedSqlTransaction, None):
+            with pytest.raises(after or DivisionByZero):
+                async with two.transaction() as tx:
+                    with pytest.raises(DivisionByZero):
+                        await tx.fetch_all("select 1 / $1::int4", 0)
+                    if after is None:
+                        raise DivisionByZero("again")
+                    await tx.fetch_all("select 1")
+            await two.execute_script("deallocate all")
+
+
+@pytest.mark.row("Q11", "T01")
+async def test_the_statement_itself_runs_in_no_subtransaction(open_pool, db):
+    await fresh(db)
+    sql = "insert into common values ($1, 'c') returning xmin::text = pg_current_xact_id()::xid::text as same"
+    pool = await open_pool(max_size=2)
+    async with pool.acquire() as one, pool.acquire() as two:
+        for another in (one, two):
+            async with another.transaction() as tx:
+                assert await tx.fetch_value(sql, 5) is True
+
+
+@pytest.mark.row("Q11", "T01")
+@pytest.mark.parametrize("face", ["async"])
+async def test_what_is_asked_meanwhile_in_a_transaction_keeps_its_order(open_pool, db):
+    """Nor is the block left before."""
+    await fresh(db)
+    pool = await open_pool(max_size=2)
+    async with pool.acquire() as one, pool.acquire() as two:
+        await two.execute("create temp table common (id int8, text int4)")
+        await two.execute("insert into common values (7, 1)")
+        for number in range(6):
+            assert await one.fetch_all(f"/* {number} */" + SOME, 2) == [(2, "b")]
+        async with two.transaction() as tx:
+            replies = [
+                tx.fetch_all("/* 0 */" + SOME, 2),
+                tx.execute("update common set id = 8"),
+                tx.fetch_all("/* 1 */" + SOME, 2),
+                tx.fetch_all("/* 0 */" + SOME, 2),
+            ]
+        answers = [await reply for reply in replies]
+        assert [answers[at] for at in (0, 2, 3)] == [[(7, 1)], [(8, 1)], [(8, 1)]]
+        async with two.transaction() as tx:
+            reply = tx.fetch_all("/* 2 */" + SOME, 2)
+            with pytest.raises(ZeroDivisionError):
+                async with two.transaction():
+                    late = two.execute("update common set id = 9")
+                    raise ZeroDivisionError
+            assert await reply == [(8, 1)]
+        await asyncio.gather(late, return_exceptions=True)
+        assert await two.fetch_value("select id from common") == 8
+        # Given up while it is asked whether the description holds.
+        for number in (3, 4):
+            with pytest.raises(asyncio.CancelledError):
+                async with two.transaction() as tx:
+                    given_up = tx.fetch_all(f"/* {number} */" + SOME, 2)
+                    if number == 4:
+                        await asyncio.sleep(0)
+                    given_up.cancel()
+                    await given_up
+            assert await two.fetch_value("select id from common") == 8
 
 
 @pytest.mark.row("Q11", "P01")
@@ -782,6 +907,28 @@ class World:
         self.texts += 1
         return f"/* {self.texts} */ " + chance.choice(list(TEXTS))
 
+    async def inside(self, pooled, text, arguments):
+        """What it comes to in a transaction, which goes on when it is well."""
+        how = self.chance.choice(["by hand", "block", "begun", "nested"])
+        if how == "by hand":
+            await pooled.execute("begin")
+            found = await outcome(lambda: pooled.fetch_all(text, *arguments))
+            await pooled.execute("rollback")
+            return found
+        async with pooled.transaction() as tx:
+            if how != "block":
+                assert await tx.fetch_value("select 1") == 1
+            if how == "nested":
+                async with pooled.transaction() as inner:
+                    found = await outcome(lambda: inner.fetch_all(text, *arguments))
+                    raise Rollback
+            else:
+                found = await outcome(lambda: tx.fetch_all(text, *arguments))
+            if isinstance(found, list) or how == "nested":
+                assert await tx.fetch_value("select 2") == 2
+            raise Rollback
+        return found
+
     async def look(self):
         chance, number = self.chance, self.chance.randrange(len(self.twins))
         twin, text = self.twins[number], self.text(number)
@@ -792,13 +939,11 @@ class World:
         await twin.plain.execute("begin")
         expected = await outcome(lambda: twin.plain.fetch_all(text, *arguments))
         await twin.plain.execute("rollback")
-        inside = chance.random() < 0.3
-        if inside:
-            await twin.pooled.execute("begin")
-        found = await outcome(lambda: twin.pooled.fetch_all(text, *arguments))
-        if inside:
-            await twin.pooled.execute("rollback")
-        elif "insert" in text and isinstance(found, list):
+        inside = chance.random() < 0.6
+        found = await self.inside(twin.pooled, text, arguments) if inside else None
+        if inside is False:
+            found = await outcome(lambda: twin.pooled.fetch_all(text, *arguments))
+        if not inside and "insert" in text and isinstance(found, list):
             await twin.pooled.execute_script("delete from seen where k = 9")
         if inside and again and found[0] is StatementInvalidated:
             return  # a transaction that has failed: documented
@@ -818,6 +963,7 @@ async def test_every_session_gets_what_it_would_get_alone(open_pool, connect, db
         for _ in range(150):
             await (world.change() if chance.random() < 0.2 else world.look())
         assert line.sent.count("BDES") > 5  # in one flight
+    assert line.sent.count("BEPBEBDES") > 5  # in a transaction
     await db.execute_script("drop schema elsewhere, s1, s2 cascade")
 
 

@@ -322,7 +322,8 @@ impl HeldCalls {
     fn undescribed(&mut self, iso: bool) -> (Vec<Arc<Prepared>>, Standing) {
         let mut wanted = Vec::new();
         // Ahead of a call outside the transaction block nothing opens it.
-        let level = self.calls.front().and_then(|front| front.standing.level());
+        let front = self.again.front().or_else(|| self.calls.front());
+        let level = front.and_then(|front| front.standing.level());
         let standing = level.map_or(Standing::Outside, Standing::Inside);
         let mut want = |statement: &Arc<Prepared>| {
             if statement.stage() == Stage::New {
@@ -332,7 +333,7 @@ impl HeldCalls {
         };
         if !self.again.is_empty() {
             self.again.iter().flat_map(|(_, held)| held.call.missing(iso)).for_each(want);
-            return (wanted, Standing::Outside);
+            return (wanted, standing);
         }
         // The front in any case: who was to bring its description may have been given up.
         if let Some(statement) = self.calls.front_mut().and_then(|front| front.call.waits_for(iso)) {

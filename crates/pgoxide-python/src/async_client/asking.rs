@@ -16,7 +16,7 @@ use crate::outsiders::Outsider;
 use crate::portal;
 use crate::prepared::Prepared;
 use crate::pyimport;
-use crate::session::{Loan, Place};
+use crate::session::{Loan, Place, goes_back};
 use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::transaction::Via;
@@ -307,9 +307,11 @@ impl AsyncClient {
     /// A call whose statement was lost before anything of it ran is made a second time.
     pub(super) fn make_again(&self, py: Python<'_>, id: RequestId, mut job: Job, written: &[u8]) -> PyResult<()> {
         let reply = job.reply.take();
-        match self.session.again(py, &mut job.kind, written) {
-            Ok(call) => {
-                let held = Held::new(py, id, reply, call);
+        let inside = goes_back(&job.kind);
+        let again = self.session.again(py, &mut job.kind, written);
+        match again.and_then(|call| Ok((call, self.session.go_back(py, inside)?))) {
+            Ok((call, standing)) => {
+                let held = Held::new(py, id, reply, call).standing_at(standing);
                 lock(&self.session.state).held.push_again(held);
                 self.settle_held(py, self.session.advance_held(py))
             }

@@ -19,7 +19,7 @@ use crate::io::Moved;
 use crate::job::{Job, Kind, Run, Verb};
 use crate::portal;
 use crate::prepared::{Prepared, Stage};
-use crate::session::{Loan, Outcome, Session, fits_one_flight};
+use crate::session::{Loan, Outcome, Session, fits_one_flight, goes_back};
 use crate::stream::{Flow, Shared, Stream, StreamCall};
 use crate::sync::lock;
 use crate::transaction::Via;
@@ -57,7 +57,11 @@ impl BlockingClient {
         self.session.refuse_by_hand(py, &run.prepared, standing)?;
         let mut arguments = asked.arguments;
         if run.prepared.stage() != Stage::Described && !fits_one_flight(&run, self.session.writes_iso_dates()) {
-            let loan = self.session.borrow(py, &mut run, &arguments, standing)?;
+            let loan = match via.commit {
+                // COMMIT travels with it, and could not be given back.
+                true => Loan::Refused,
+                false => self.session.borrow(py, &mut run, &arguments, standing)?,
+            };
             if !matches!(loan, Loan::Granted) {
                 self.prepare(py, &run.prepared, deadline, standing)?;
             }
@@ -186,7 +190,11 @@ impl BlockingClient {
         self.open_first(py, &request, deadline, standing)?;
         let mut job = self.drive(py, request, deadline, standing)?;
         while let Some(written) = job.again.take() {
+            let inside = goes_back(&job.kind);
             let call = self.session.again(py, &mut job.kind, &written)?;
+            if inside.is_some() {
+                self.drive(py, self.session.back_request(py)?, deadline, standing)?;
+            }
             job = self.drive(py, self.described_request(py, call, deadline, standing)?, deadline, standing)?;
         }
         self.resolved(py, job, deadline)?.conclude(py, &self.session)

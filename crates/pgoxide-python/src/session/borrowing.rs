@@ -12,15 +12,24 @@
 //! the parameters on every version, those of the columns from 16 on. Before 16 rows are asked for in text, which is read
 //! whatever its type, and only statements are run so whose rows are the same in text.
 //!
-//! A check that fails would end a transaction: inside one, statements are described first.
+//! Inside a transaction block a savepoint lies around Parse and check, and is released in front of Bind, so that the statement
+//! itself runs in the transaction: in a subtransaction its rows would have another xmin, for example.
+//!
+//! ```text
+//!   [BEGIN] ─ SAVEPOINT ─ Parse ─ Check ─ RELEASE ─ Bind ─ Describe (portal) ─ Execute ─ Sync
+//!                                   └──no──▶ ROLLBACK TO, RELEASE; described by this connection, then run
+//! ```
+//!
+//! The savepoint costs the server 5 us: nothing is written in it, so it has no transaction of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgoxide_protocol::client::{Standing, Step};
-use pgoxide_protocol::codes::Format;
+use pgoxide_protocol::client::{LevelId, Request, Resend, Standing, Step};
+use pgoxide_protocol::codes::{Format, TransactionStatus};
+use pgoxide_protocol::error::EncodeError;
 use pgoxide_protocol::message::error_response::ErrorResponse;
-use pgoxide_protocol::message::{bind, close, execute, fields, parse};
+use pgoxide_protocol::message::{bind, close, execute, fields, parse, sync};
 use pgoxide_sqltext::Command;
 use pgoxide_types::oid;
 use pyo3::prelude::*;
@@ -34,7 +43,7 @@ use crate::descriptions::Shape;
 use crate::error;
 use crate::held::Lent;
 use crate::introspect::oid_array;
-use crate::job::{Run, Verb};
+use crate::job::{Job, Kind, Run, Verb};
 use crate::plan::Described;
 use crate::prepared::{Prepared, Stage};
 use crate::pyimport;
@@ -70,6 +79,11 @@ p.parameter_types::pg_catalog.oid[] operator(pg_catalog.=) $2
     and pg_catalog.current_setting('IntervalStyle') operator(pg_catalog.=) 'postgres'
     and pg_catalog.starts_with(pg_catalog.current_setting('DateStyle'), 'ISO'))";
 
+/// Around Parse and check, inside a transaction block.
+const SAVEPOINT: &[u8] = b"savepoint pgoxide_lent";
+const RELEASE: &[u8] = b"release savepoint pgoxide_lent";
+const BACK: &[u8] = b"rollback to savepoint pgoxide_lent";
+
 /// Whether the server has the check by its name.
 #[derive(Default)]
 pub(crate) struct Check(AtomicBool);
@@ -94,6 +108,8 @@ pub(crate) struct Borrowed {
     bind: Vec<u8>,
     /// Nobody else's request is written behind it.
     pub(super) lent: Lent,
+    /// The level of the transaction block that it runs inside, behind a savepoint.
+    inside: Option<LevelId>,
 }
 
 /// Whether a run goes by a lent description.
@@ -108,6 +124,10 @@ pub(crate) enum Loan<'py> {
 impl Borrowed {
     pub(crate) const fn shape(&self) -> &Arc<Shape> {
         &self.shape
+    }
+
+    pub(crate) const fn inside(&self) -> Option<LevelId> {
+        self.inside
     }
 
     /// The parameters, once the server has said that they are so.
@@ -125,7 +145,7 @@ impl Session {
         arguments: &Bound<'py, PyTuple>,
         standing: Standing,
     ) -> PyResult<Loan<'py>> {
-        let Some(shape) = self.lendable(run, standing) else { return Ok(Loan::Refused) };
+        let Some((shape, inside)) = self.lendable(run, standing) else { return Ok(Loan::Refused) };
         let prepared = Arc::clone(&run.prepared);
         let rules = &self.options.rules;
         let columns = shape.columns.as_deref();
@@ -156,24 +176,38 @@ impl Session {
             // They may fit what this session makes of the statement.
             return Ok(Loan::Unfit(arguments.into_bound(py)));
         }
-        run.borrowed = Some(Box::new(Borrowed { shape, described, holds: false, arguments, bind, lent }));
+        run.borrowed = Some(Box::new(Borrowed { shape, described, holds: false, arguments, bind, lent, inside }));
         Ok(Loan::Granted)
     }
 
-    fn lendable(&self, run: &Run, standing: Standing) -> Option<Arc<Shape>> {
+    /// What the statement is likely to be, and the level of the block that it runs inside.
+    fn lendable(&self, run: &Run, standing: Standing) -> Option<(Arc<Shape>, Option<LevelId>)> {
         let prepared = &run.prepared;
         let common = prepared.common.as_ref()?;
         let first = prepared.stage() == Stage::New && !run.again && run.portal.is_none();
-        if !first || prepared.command != Command::Plain || standing != Standing::Outside {
+        let inside = match standing {
+            Standing::Outside => None,
+            Standing::Inside(level) => Some(level),
+            // COMMIT travels with it, and could not be given back.
+            Standing::Ends(_) | Standing::Undoes(_) => return None,
+        };
+        if !first || prepared.command != Command::Plain {
             return None;
         }
         let comparable = self.statements.descriptions().is_some_and(|known| known.is_comparable());
         let state = lock(&self.state);
-        if !comparable || !state.held.is_empty() || !state.conn.stays_idle() {
+        let apart = match inside {
+            None => state.conn.stays_idle(),
+            // Nothing is on its way that could fail, or end the level.
+            Some(level) => {
+                state.conn.is_idle() && state.conn.status() != TransactionStatus::Failed && !state.conn.is_over(level)
+            }
+        };
+        if !comparable || !state.held.is_empty() || !apart {
             return None;
         }
         drop(state);
-        common.lend()
+        Some((common.lend()?, inside))
     }
 
     /// A call that its columns do not fit is refused before its statement runs, if they are known by then. Where the server
@@ -202,7 +236,20 @@ impl Session {
             && columns.iter().all(|oid| is_same_in_text(*oid))
     }
 
-    /// The messages of a run that goes by a lent description, up to Execute.
+    /// What goes in front of Parse.
+    pub(super) fn append_savepoint(
+        py: Python<'_>,
+        borrowed: &Borrowed,
+        bytes: &mut Vec<u8>,
+        steps: &mut SmallVec<[Step; 6]>,
+    ) -> PyResult<()> {
+        if borrowed.inside.is_none() {
+            return Ok(());
+        }
+        append_command(SAVEPOINT, bytes, steps).map_err(|e| error::encode_error(py, &e))
+    }
+
+    /// The messages of a run that goes by a lent description, from behind Parse up to Execute.
     pub(super) fn append_borrowed(
         &self,
         py: Python<'_>,
@@ -212,6 +259,9 @@ impl Session {
         steps: &mut SmallVec<[Step; 6]>,
     ) -> PyResult<()> {
         self.append_check(&prepared.name, &borrowed.shape, bytes, steps).map_err(|e| error::encode_error(py, &e))?;
+        if borrowed.inside.is_some() {
+            append_command(RELEASE, bytes, steps).map_err(|e| error::encode_error(py, &e))?;
+        }
         bytes.append(&mut borrowed.bind);
         steps.push(Step::Bind);
         pgoxide_protocol::message::describe::write_portal(bytes, b"").map_err(|e| error::encode_error(py, &e))?;
@@ -225,7 +275,7 @@ impl Session {
         shape: &Shape,
         bytes: &mut Vec<u8>,
         steps: &mut SmallVec<[Step; 6]>,
-    ) -> Result<(), pgoxide_protocol::error::EncodeError> {
+    ) -> Result<(), EncodeError> {
         let check = self.statements.check_name();
         if !self.check.0.load(Ordering::Acquire) {
             // It may be there: whether a flight that failed came so far is not always known.
@@ -256,14 +306,43 @@ impl Session {
         Ok(())
     }
 
+    /// The transaction block is as it was before a run went by a description that did not hold: how what it asks now stands
+    /// to the block. Nothing for one outside.
+    pub(crate) fn go_back(&self, py: Python<'_>, inside: Option<LevelId>) -> PyResult<Standing> {
+        let Some(level) = inside else { return Ok(Standing::Outside) };
+        self.submit(py, self.back_request(py)?, Standing::Inside(level))?;
+        Ok(Standing::Inside(level))
+    }
+
+    /// Back to the savepoint. What is asked behind it would tell that it failed.
+    pub(crate) fn back_request(&self, py: Python<'_>) -> PyResult<Request<Job>> {
+        let (mut bytes, mut steps) = (Vec::with_capacity(128), SmallVec::new());
+        for command in [BACK, RELEASE] {
+            append_command(command, &mut bytes, &mut steps).map_err(|e| error::encode_error(py, &e))?;
+        }
+        sync::write(&mut bytes);
+        steps.push(Step::Sync);
+        let job = Job::new(Kind::Taken, None);
+        Ok(Request { id: self.next_id(), bytes, steps, barrier: false, open: false, resend: Resend::Never, job })
+    }
+
     /// The server has answered the check, and so has it.
     pub(super) fn checked(&self) {
         self.check.0.store(true, Ordering::Release);
     }
 
-    /// A run that went by a lent description was refused at `step`. True when that is to be described here, and run then:
-    /// nothing of it has run.
-    pub(super) fn was_misled(&self, borrowed: &mut Borrowed, refusal: &ErrorResponse<'_>, step: Step) -> bool {
+    /// A run that went by a lent description was refused at `step`; `parsed`: behind its Parse. True when that is to be described
+    /// here, and run then: nothing of it has run.
+    pub(super) fn was_misled(
+        &self,
+        borrowed: &mut Borrowed,
+        refusal: &ErrorResponse<'_>,
+        step: Step,
+        parsed: bool,
+    ) -> bool {
+        if !parsed {
+            return false;
+        }
         let code = refusal.fields.find(fields::SQLSTATE).unwrap_or_default();
         match step {
             Step::Close | Step::Parse => return false,
@@ -284,8 +363,18 @@ impl Session {
         if changed && borrowed.described.has_own_types() {
             self.options.rules.types.forget();
         }
-        changed
+        // The savepoint has been released by then, and its locks keep others from changing the statement.
+        changed && borrowed.inside.is_none()
     }
+}
+
+/// A command without parameters and rows, whose answers are nobody's.
+fn append_command(text: &[u8], bytes: &mut Vec<u8>, steps: &mut SmallVec<[Step; 6]>) -> Result<(), EncodeError> {
+    parse::write(bytes, b"", text, &[])?;
+    bind::begin(bytes, b"", b"", &[])?.finish(bytes, &[])?;
+    execute::write(bytes, b"", 0)?;
+    steps.extend([Step::CommandParse, Step::CommandBind, Step::Check]);
+    Ok(())
 }
 
 /// It will be so next time: no such function, feature or statement; not a time limit, a cancel or a lack of memory.

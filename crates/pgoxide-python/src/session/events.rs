@@ -473,7 +473,9 @@ impl Session {
             (taken, abandoned)
         };
         let Some((mut kind, parsed)) = taken else { return Ok(()) };
-        let lost = self.misled(refusal, step, &mut kind).or_else(|| Lost::of(refusal, step, &kind));
+        let own = failure == Failure::Request;
+        let misled = if own { self.misled(refusal, step, parsed, &mut kind) } else { None };
+        let lost = misled.or_else(|| Lost::of(refusal, step, &kind));
         if let Kind::Prepare(prepare) = &mut kind
             && !(lost == Some(Lost::Taken) && prepare.name_is_taken())
         {
@@ -516,10 +518,10 @@ impl Session {
     }
 
     /// A run that went by a lent description was refused, because that does not hold here.
-    fn misled(&self, refusal: &ErrorResponse<'_>, step: Option<Step>, kind: &mut Kind) -> Option<Lost> {
+    fn misled(&self, refusal: &ErrorResponse<'_>, step: Option<Step>, parsed: bool, kind: &mut Kind) -> Option<Lost> {
         let Kind::Run(run) = kind else { return None };
         let (borrowed, step) = (run.borrowed.as_mut()?, step?);
-        if !self.was_misled(borrowed, refusal, step) {
+        if !self.was_misled(borrowed, refusal, step, parsed) {
             return None;
         }
         if step == Step::Check

@@ -46,6 +46,7 @@ pub(crate) use self::events::told;
 pub(crate) use self::explaining::Surroundings;
 use self::owner::Owner;
 pub(crate) use self::owner::{Caller, Others, Place, Verdict, verdict};
+pub(crate) use self::recovery::goes_back;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 pub(crate) use self::resetting::Reset;
 use self::resetting::ResetState;

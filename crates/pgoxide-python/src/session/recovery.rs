@@ -8,12 +8,12 @@
 //!   COPY of records ──other columns than were looked up, ended by CopyFail──▶ changed
 //! ```
 //!
-//! An error at Bind means that nothing of the statement has run. Inside a transaction that has failed all the same; outside,
-//! the call is made once more, behind what had been written after it. Its parameters are taken from its Bind.
+//! An error at Bind means that nothing of the statement has run. Inside a transaction that has failed all the same, unless there
+//! is a savepoint to go back to (`borrowing.rs`); outside, the call is made once more, behind what had been written after it. Its parameters are taken from its Bind.
 
 use std::sync::Arc;
 
-use pgoxide_protocol::client::Step;
+use pgoxide_protocol::client::{LevelId, Step};
 use pgoxide_protocol::codes::TransactionStatus;
 use pgoxide_protocol::message::error_response::ErrorResponse;
 use pgoxide_protocol::message::fields;
@@ -100,6 +100,14 @@ fn statement(kind: &Kind) -> Option<&Arc<Prepared>> {
     }
 }
 
+/// The level inside which a run can go back to its savepoint, since a lent description did not hold.
+pub(crate) fn goes_back(kind: &Kind) -> Option<LevelId> {
+    match kind {
+        Kind::Run(run) => run.borrowed.as_ref()?.inside(),
+        _ => None,
+    }
+}
+
 impl Session {
     /// The head was refused because its statement is lost: nobody gets that any more. What was written for the head, when it
     /// may be asked again; whether it will be is known with its ReadyForQuery.
@@ -139,7 +147,7 @@ impl Session {
         };
         let state = lock(&self.state);
         let may = once_more
-            && state.conn.status() == TransactionStatus::Idle
+            && (state.conn.status() == TransactionStatus::Idle || goes_back(kind).is_some())
             && !state.conn.running_abandoned()
             && state.conn.running_may_come_last();
         Ok(may.then(|| state.conn.running_bytes().into()))
@@ -150,7 +158,7 @@ impl Session {
         if job.again.is_none() {
             return;
         }
-        if status != TransactionStatus::Idle {
+        if status != TransactionStatus::Idle && goes_back(&job.kind).is_none() {
             job.again = None;
             return;
         }

@@ -108,6 +108,9 @@ impl Session {
             }
             None if run.borrowed.is_some() => {
                 run.first = Some(Describing::begin(&prepared, 0));
+                if let Some(borrowed) = &run.borrowed {
+                    Self::append_savepoint(py, borrowed, bytes, steps)?;
+                }
                 close_and_parse(py, &prepared, bytes, steps)?;
                 if let Some(borrowed) = &mut run.borrowed {
                     self.append_borrowed(py, &prepared, borrowed, bytes, steps)?;
