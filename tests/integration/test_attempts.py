@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fixtures.fix_pools import real
 from pgoxide.errors import (
     DeadlockDetected,
     DivisionByZero,
@@ -291,3 +292,43 @@ def test_under_contention(server: EmbeddedServer, counters: Any, face: str) -> N
     for thread in threads:
         thread.join(60)
     assert counters.fetch_value("select n from counter where id = 1") == 100
+
+
+MODES = [f"show transaction_{mode}" for mode in ("isolation", "read_only", "deferrable")]
+
+
+@pytest.mark.parametrize("of", ["connection", "pool"])
+async def test_the_options_of_run_transaction(db: Any, open_pool: Any, face: str, of: str) -> None:
+    """They are those of `transaction_attempts`, each of them."""
+    owner = real(await open_pool(max_size=1)) if of == "pool" else getattr(db, "real", db)
+    tries: list[Any] = []
+
+    def modes(tx: Any) -> list[str]:
+        return [tx.fetch_value(sql) for sql in MODES]
+
+    async def async_modes(tx: Any) -> list[str]:
+        return [await tx.fetch_value(sql) for sql in MODES]
+
+    def fails(tx: Any) -> Any:
+        tries.append(tx)
+        return tx.execute(FAIL.format("40001"))
+
+    async def run(function: Any, **options: Any) -> Any:
+        done = owner.run_transaction(function, **options)
+        return await done if face == "async" else done
+
+    show = async_modes if face == "async" else modes
+    assert await run(show) == ["read committed", "off", "off"]
+    assert await run(show, isolation="serializable", read_only=True, deferrable=True) == [
+        "serializable",
+        "on",
+        "on",
+    ]
+    for wrong in ({"attempts": 0}, {"backoff": -1}, {"isolation": "no"}):
+        with pytest.raises(InterfaceError):
+            await run(show, **wrong)
+    with pytest.raises(SerializationFailure):
+        await run(fails, attempts=4, backoff=0)
+    assert len(tries) == 4
+    with pytest.raises(InterfaceError):
+        owner.transaction_attempts(backoff=-1)

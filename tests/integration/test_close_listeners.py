@@ -105,3 +105,25 @@ async def test_the_interpreters_own_hook_is_told(
     said = capsys.readouterr().err
     assert said.count("ValueError: the listener's own") == 2
     assert "broken" in said
+
+
+async def test_listeners_taken_back(db: Any, told: list[Error]) -> None:
+    notified: list[str] = []
+
+    def heard(notification: Any) -> None:
+        notified.append(notification.payload)
+
+    await db.execute("listen taken_back")
+    db.add_notification_listener(heard)
+    await db.execute("notify taken_back, 'first'")
+    await db.execute("select 1")
+    db.remove_notification_listener(heard)
+    await db.execute("notify taken_back, 'second'")
+    await db.execute("select 1")
+    assert notified == ["first"]
+    db.remove_close_listener(told.append)
+    for remove in (db.remove_notification_listener, db.remove_close_listener):
+        with pytest.raises(ValueError, match="not in list"):
+            remove(heard)
+    await db.close()
+    assert told == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -162,3 +164,34 @@ async def test_cancelled_after_so_many_turns_of_the_loop(open_pool: Any, turns: 
     assert pool.stats().used == 0
     async with pool.transaction() as tx:
         assert await tx.fetch_value("select 1") == 1
+
+
+@pytest.mark.row("X01", "P07")
+@pytest.mark.parametrize("others", ["raise", "join"])
+async def test_strangers_to_a_pools_block(open_pool: Any, face: str, others: str) -> None:
+    """Nobody else has its connection; but a statement that was prepared in it may be run from anywhere."""
+    pool = await open_pool(max_size=1)
+    async with pool.transaction(others=others) as tx:
+        number = await tx.fetch_value("select txid_current()")
+        statement = await tx.prepare("select txid_current()")
+
+        async def stranger() -> Any:
+            if face == "async":
+                running = asyncio.get_running_loop()
+                return await running.create_task(_value(statement), context=contextvars.Context())
+            with ThreadPoolExecutor(1) as thread:
+                return thread.submit(statement.real.fetch_value).result(20)
+
+        if others == "join":
+            assert await stranger() == number
+        else:
+            with pytest.raises(InterfaceError, match="has a transaction open"):
+                await stranger()
+    assert pool.stats().used == 0
+    with pytest.raises(InterfaceError, match='others="no"'):
+        async with pool.transaction(others="no"):
+            pass
+
+
+async def _value(statement: Any) -> Any:
+    return await statement.fetch_value()

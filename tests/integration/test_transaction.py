@@ -782,6 +782,29 @@ async def test_ended_by_a_script(table: Any, end: str) -> None:
     assert 5 in await kept(table)
 
 
+@pytest.mark.row("X11")
+@pytest.mark.parametrize(
+    "script", ["commit; begin", "commit and chain", "insert into kept values (2); commit; begin"]
+)
+async def test_ended_by_a_script_that_begins_another(table: Any, script: str) -> None:
+    """The transaction that is open then is the script's, begun by hand; the block neither commits it nor goes on in it."""
+    with pytest.raises(InterfaceError, match="has ended the transaction"):
+        async with table.transaction() as tx:
+            await tx.execute(INSERT, 1)
+            await tx.execute_script(script)
+            with pytest.raises(InterfaceError, match="has ended the transaction"):
+                await tx.execute(INSERT, 3)
+    assert table.transaction_status == "in transaction"
+    await table.execute(INSERT, 4)
+    await table.execute("rollback")
+    assert await kept(table) == ([1, 2] if "insert" in script else [1])
+    async with table.transaction() as tx:
+        await tx.execute_script(
+            "insert into kept values (5); savepoint a; insert into kept values (6); rollback to a"
+        )
+    assert 5 in await kept(table)
+
+
 @ASYNC
 @pytest.mark.row("X11")
 async def test_what_waits_behind_a_script_that_ends_it(table: Any) -> None:

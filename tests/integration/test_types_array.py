@@ -130,7 +130,7 @@ async def test_numpy(db):
 )  # fmt: skip
 async def test_refused(db, value, words):
     for _ in range(2):
-        with pytest.raises(DataError, match=r"argument \$1 \(_int4\): " + words):
+        with pytest.raises(DataError, match=r"argument \$1 \(int4\[\]\): " + words):
             await db.fetch_value("select $1::int4[]", value)
     assert await db.fetch_value("select 1") == 1
 

@@ -101,7 +101,8 @@ def test_twins(asynchronous: type, blocking: type) -> None:
 # A connection's own business, of which a transaction inside it has no part.
 SESSIONS_OWN = {
     "abort", "add_close_listener", "add_notice_listener", "add_notification_listener", "backend_pid", "cancel", "cancel_token",
-    "close", "closed", "config", "connect", "parameter", "reload_types", "remove_notice_listener", "run_transaction",
+    "close", "closed", "config", "connect", "parameter", "reload_types", "remove_close_listener", "remove_notice_listener",
+    "remove_notification_listener", "run_transaction",
     "server_version", "statement_cache", "transaction_attempts", "transaction_status",
 }  # fmt: skip
 BLOCKS_OWN = {"on_commit", "rollback_only"}

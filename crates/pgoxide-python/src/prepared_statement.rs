@@ -87,7 +87,11 @@ impl Own {
         let prepared = self.described(py, session)?;
         let names = prepared.named.as_ref().map_or(&[][..], |named| named.names());
         let oids = prepared.described().map_or(&[][..], |described| &described.parameter_oids);
-        Ok(oids.iter().enumerate().map(|(index, &oid)| (names.get(index).cloned(), oid, shown(session, oid))).collect())
+        Ok(oids
+            .iter()
+            .enumerate()
+            .map(|(index, &oid)| (names.get(index).cloned(), oid, session.options.rules.types.name(oid)))
+            .collect())
     }
 
     fn columns(&self, py: Python<'_>, session: &Session) -> PyResult<Option<Vec<Column>>> {
@@ -95,7 +99,7 @@ impl Own {
         let plan = prepared.described().and_then(|described| described.plan.as_ref());
         let column = |column: &crate::plan::Column| {
             let (oid, name) = (column.type_oid, column.name.clone());
-            (name, oid, shown(session, oid), column.type_modifier, column.table_oid, column.attnum)
+            (name, oid, session.options.rules.types.name(oid), column.type_modifier, column.table_oid, column.attnum)
         };
         Ok(plan.map(|plan| plan.columns.iter().map(column).collect()))
     }
@@ -108,15 +112,6 @@ impl Own {
         self.into.iter().try_for_each(|into| visit.call(into))?;
         let Ok(prepared) = self.prepared.try_lock() else { return Ok(()) };
         prepared.iter().try_for_each(|prepared| prepared.visit(visit))
-    }
-}
-
-/// A type's name; of an array, as SQL writes it.
-fn shown(session: &Session, oid: u32) -> String {
-    let types = &session.options.rules.types;
-    match types.element(oid) {
-        Some(element) => format!("{}[]", types.name(element)),
-        None => types.name(oid),
     }
 }
 

@@ -345,8 +345,12 @@ impl Types {
         })
     }
 
-    /// A type's name for messages.
+    /// A type's name for people; of an array as SQL writes it.
     pub(crate) fn name(&self, oid: u32) -> String {
+        self.element(oid).map_or_else(|| self.own_name(oid), |element| format!("{}[]", self.own_name(element)))
+    }
+
+    fn own_name(&self, oid: u32) -> String {
         if let Some(name) = oid::name(oid) {
             return name.to_owned();
         }

@@ -98,7 +98,10 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[Row]:
-        """Adds a statement whose reply holds exactly one row; its `result()` raises NoRow or MultipleRows."""
+        """Adds a statement whose reply holds exactly one row; its `result()` raises NoRow or MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_optional(self, statement: Statement[_R], /) -> BatchReply[_R | None]: ...
@@ -124,7 +127,10 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[Row | None]:
-        """Adds a statement whose reply holds the row or None; its `result()` raises MultipleRows."""
+        """Adds a statement whose reply holds the row or None; its `result()` raises MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_first(self, statement: Statement[_R], /) -> BatchReply[_R | None]: ...
@@ -150,7 +156,10 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[Row | None]:
-        """Adds a statement whose reply holds the first row or None; the rest is discarded."""
+        """Adds a statement whose reply holds the first row or None; the rest is discarded.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_value(self, statement: Statement[Row], /) -> BatchReply[Any]: ...
@@ -178,7 +187,10 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[Any]:
-        """Adds a statement whose reply holds the only column of the only row; SQL NULL gives None."""
+        """Adds a statement whose reply holds the only column of the only row; SQL NULL gives None.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_column(self, statement: Statement[Row], /) -> BatchReply[list[Any]]: ...
@@ -206,7 +218,10 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[list[Any]]:
-        """Adds a statement whose reply holds the only column of all rows, as a list; SQL NULL gives None."""
+        """Adds a statement whose reply holds the only column of all rows, as a list; SQL NULL gives None.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def execute(self, statement: Statement[object], /) -> BatchReply[CommandTag]: ...
@@ -220,4 +235,7 @@ class BatchBuilder:
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> BatchReply[CommandTag]:
-        """Adds a statement whose reply holds its command tag."""
+        """Adds a statement whose reply holds its command tag.
+
+        Arguments and errors: as for `fetch_all` here.
+        """

@@ -44,7 +44,10 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> Reply[_R_co]:
-        """The only row. Raises NoRow, MultipleRows."""
+        """The only row. Raises NoRow, MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def fetch_optional(
         self,
@@ -54,7 +57,10 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> Reply[_R_co | None]:
-        """The only row, or None. Raises MultipleRows."""
+        """The only row, or None. Raises MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def fetch_first(
         self,
@@ -64,7 +70,10 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> Reply[_R_co | None]:
-        """The first row, or None; the others are discarded."""
+        """The first row, or None; the others are discarded.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_value(
@@ -86,6 +95,8 @@ class AsyncPreparedVerbs(Generic[_R_co]):
     ) -> Reply[_R_co | None]:
         """The only column of the only row; SQL NULL gives None. Raises NoRow, MultipleRows, and InterfaceError for another
         number of columns.
+
+        Arguments and errors: as for `fetch_all` here.
         """
 
     @overload
@@ -106,7 +117,10 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> Reply[list[_R_co | None]]:
-        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns."""
+        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def execute(
         self,
@@ -116,7 +130,10 @@ class AsyncPreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> Reply[CommandTag]:
-        """Runs it; rows are discarded."""
+        """Runs it; rows are discarded.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def stream(
         self,
@@ -193,7 +210,10 @@ class PreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> _R_co:
-        """The only row. Raises NoRow, MultipleRows."""
+        """The only row. Raises NoRow, MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def fetch_optional(
         self,
@@ -203,7 +223,10 @@ class PreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> _R_co | None:
-        """The only row, or None. Raises MultipleRows."""
+        """The only row, or None. Raises MultipleRows.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def fetch_first(
         self,
@@ -213,7 +236,10 @@ class PreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> _R_co | None:
-        """The first row, or None; the others are discarded."""
+        """The first row, or None; the others are discarded.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     @overload
     def fetch_value(
@@ -235,6 +261,8 @@ class PreparedVerbs(Generic[_R_co]):
     ) -> _R_co | None:
         """The only column of the only row; SQL NULL gives None. Raises NoRow, MultipleRows, and InterfaceError for another
         number of columns.
+
+        Arguments and errors: as for `fetch_all` here.
         """
 
     @overload
@@ -255,7 +283,10 @@ class PreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> list[_R_co | None]:
-        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns."""
+        """The only column of all rows, as a list; SQL NULL gives None. Raises InterfaceError for another number of columns.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def execute(
         self,
@@ -265,7 +296,10 @@ class PreparedVerbs(Generic[_R_co]):
         params: Mapping[str, object] | None = None,
         **named: object,
     ) -> CommandTag:
-        """Runs it; rows are discarded."""
+        """Runs it; rows are discarded.
+
+        Arguments and errors: as for `fetch_all` here.
+        """
 
     def stream(
         self,

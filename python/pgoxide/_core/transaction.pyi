@@ -398,12 +398,8 @@ class AsyncTransactionBlock:
     ) -> Reply[AsyncPortal[Row]]:
         """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
 
-    @property
-    def rollback_only(self) -> bool:
-        """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
-
-    @rollback_only.setter
-    def rollback_only(self, undone: bool) -> None: ...
+    rollback_only: bool
+    """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
 
     # For `driver` and `transport`
 
@@ -801,12 +797,8 @@ class TransactionBlock:
     ) -> Portal[Row]:
         """As the connection's `portal`, in this transaction; so are its fetches, whoever makes them."""
 
-    @property
-    def rollback_only(self) -> bool:
-        """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
-
-    @rollback_only.setter
-    def rollback_only(self, undone: bool) -> None: ...
+    rollback_only: bool
+    """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
 
     # For `driver` and `transport`
 

@@ -72,10 +72,10 @@ _HINTS: dict[str, dict[str, str]] = {
     "pool": _VERBS
     | _TABLES
     | {
-        "begin": "acquire, then transaction(), a block",
-        "begin_nested": "acquire, then transaction() inside a transaction, a block",
-        "start_transaction": "acquire, then transaction(), a block",
-        "savepoint": "acquire, then transaction() inside a transaction, a block",
+        "begin": "transaction, a block",
+        "begin_nested": "transaction, and transaction() of that inside it, a block",
+        "start_transaction": "transaction, a block",
+        "savepoint": "transaction, and transaction() of that inside it, a block",
         "copy_from_table": "acquire, then copy_out",
         "copy_from_query": "acquire, then copy_out(query=…)",
         "connection": "acquire",

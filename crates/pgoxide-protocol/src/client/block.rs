@@ -212,7 +212,7 @@ impl Block {
         }
     }
 
-    /// The server has no transaction any more, though nothing that ends the block has been answered.
+    /// The server has ended the transaction, though nothing that ends the block has been answered.
     pub(super) fn lost(&mut self) {
         if let Some(level) = self.levels.first_mut().filter(|level| level.stage == Stage::Open) {
             level.stage = Stage::Over;

@@ -285,7 +285,12 @@ impl<J> Connection<J> {
         let event = match frame.kind {
             backend::COMMAND_COMPLETE => {
                 self.copy = None;
-                Event::Complete(CommandComplete::decode(frame.body)?)
+                let complete = CommandComplete::decode(frame.body)?;
+                // What the script has begun since is not the block's, and ReadyForQuery tells the two not apart.
+                if step == Step::Query && complete.tag == b"COMMIT" {
+                    self.pipeline.block.lost();
+                }
+                Event::Complete(complete)
             }
             backend::EMPTY_QUERY_RESPONSE => Event::Empty,
             backend::PORTAL_SUSPENDED if step == Step::Execute => Event::Suspended,

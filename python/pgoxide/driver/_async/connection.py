@@ -426,6 +426,8 @@ class AsyncConnection(_core.AsyncClient):
     ) -> R:
         """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
 
+        attempts, backoff, isolation, read_only, deferrable, what is raised and what is left: as for `transaction_attempts`.
+
         >>> async def rename(tx: pgoxide.AsyncTransaction) -> int:
         ...     return await tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
         >>> await db.run_transaction(rename, isolation="serializable")
@@ -453,6 +455,7 @@ class AsyncConnection(_core.AsyncClient):
     ) -> CommandTag:
         """Runs one statement with many parameter sets, all or none, in bounded memory.
 
+        query: SQL text, or a Statement without parameters of its own.
         parameter_sets: an iterable (or asynchronous iterable) of sequences, or of mappings for a text with `:name` placeholders;
         it is asked for more only when there is room.
         timeout: seconds for all of it; without it the connection's `command_timeout`.
@@ -460,7 +463,8 @@ class AsyncConnection(_core.AsyncClient):
 
         When a run fails, the source raises, the time is over or the call is cancelled, none has happened (inside a transaction,
         the transaction has failed), and what had been sent is cancelled at the server; the source's exception comes out as it
-        was. COPY is refused: `copy_in` feeds it. Other calls on this connection wait until it is done.
+        was. COPY is refused: `copy_in` feeds it. Other calls on this connection wait until it is done. Raises DataError for a
+        value that does not fit, with the number of its set, and what `execute` raises.
 
         >>> import pgoxide
         >>> async def example(db: pgoxide.AsyncConnection) -> None:
@@ -614,7 +618,15 @@ class AsyncConnection(_core.AsyncClient):
         it. Outside a transaction, others' calls may run between the plan's. A transaction that it leaves open is rolled back: a
         plan that returned raises InterfaceError, one that raised has it noted on its error. When the caller is cancelled the
         plan gets PlanCancelled and may only clean up, undisturbed by further cancels; clean-up that takes more than 10 seconds
-        a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it.
+        a request aborts the connection. BEGIN that was under way then is undone, whatever becomes of it. Raises what the plan
+        raises.
+
+        >>> from pgoxide.statement import Plan, Statement, fetch_value
+        >>> def doubled(number: int) -> Plan[int]:
+        ...     found = yield from fetch_value(Statement("select $1::int4", (number,), into=int))
+        ...     return 2 * found
+        >>> await db.run(doubled(21))
+        42
         """
         self._check_mine()
         return await running.run(self, plan, timeout)
@@ -633,21 +645,60 @@ class AsyncConnection(_core.AsyncClient):
         return version_number(self.parameter("server_version") or "")
 
     def add_notice_listener(self, listener: Callable[[Notice], object]) -> None:
-        """Calls `listener(notice)` for each warning or remark of the server. Its exceptions never reach the protocol."""
+        """Calls `listener(notice)` for each warning or remark of the server, in the order in which listeners were added.
+
+        It is called where the message is read, between two messages: on the event loop, or in the thread whose call waits. So it
+        should be quick, and may call nothing that waits for this connection. What it raises goes to `sys.unraisablehook`, and
+        disturbs neither the connection nor the other listeners; so it is with all listeners.
+
+        >>> db.add_notice_listener(lambda notice: print(notice.severity, notice.message))
+        >>> tag = await db.execute("do $$ begin raise warning 'stock is low'; end $$")
+        WARNING stock is low
+
+        Source: protocol chapter, "Message Flow", "Asynchronous Operations".
+        """
         self._listen(self._listening().listeners.on_notice, listener)
 
     def remove_notice_listener(self, listener: Callable[[Notice], object]) -> None:
-        """Takes it back. Raises ValueError when it is not there."""
+        """Takes a listener back. Raises ValueError when it is not there."""
         self._check_mine()
         self._listening().listeners.on_notice.remove(listener)
 
     def add_close_listener(self, listener: Callable[[Error], object]) -> None:
-        """Calls `listener(reason)` once, when the connection has ended, by either side."""
+        """Calls `listener(reason)` once, when the connection has ended, by either side.
+
+        reason: ConnectionClosed, whose `__cause__` says why: what the server said last, `close()`, or `abort()` with its reason.
+
+        >>> import pgoxide
+        >>> async def example() -> None:
+        ...     db = await pgoxide.AsyncConnection.connect()
+        ...     db.add_close_listener(lambda reason: print("ended:", reason.__cause__))
+        """
         self._listen(self._listening().listeners.on_close, listener)
 
+    def remove_close_listener(self, listener: Callable[[Error], object]) -> None:
+        """Takes a listener back. Raises ValueError when it is not there."""
+        self._check_mine()
+        self._listening().listeners.on_close.remove(listener)
+
     def add_notification_listener(self, listener: Callable[[Notification], object]) -> None:
-        """Calls `listener(notification)` for each NOTIFY on a channel this session listens to."""
+        """Calls `listener(notification)` for each NOTIFY on a channel this session listens to.
+
+        notification: its `channel`, `payload`, and the `process_id` of the session that notified, this one's included. It comes
+        when the server sends it: between two statements, never inside a transaction; on a blocking connection with the next call.
+
+        >>> import pgoxide
+        >>> async def example(db: pgoxide.AsyncConnection) -> None:
+        ...     db.add_notification_listener(lambda notification: print(notification.channel, notification.payload))
+        ...     await db.execute("listen orders")
+        ...     await db.execute("notify orders, 'new'")
+        """
         self._listen(self._listening().listeners.on_notification, listener)
+
+    def remove_notification_listener(self, listener: Callable[[Notification], object]) -> None:
+        """Takes a listener back. Raises ValueError when it is not there."""
+        self._check_mine()
+        self._listening().listeners.on_notification.remove(listener)
 
     def _listen(self, listeners: list[Callable[[Any], object]], listener: Callable[[Any], object]) -> None:
         """Adds a listener; one of a pool's user until they give the connection back."""

@@ -585,6 +585,8 @@ class AsyncPool(_core.AsyncPoolCore):
     async def release(self, db: AsyncConnection) -> None:
         """Gives back a connection that `acquire` gave; leaving the block of `acquire` does it.
 
+        db: the connection. It takes no further call from its user.
+
         What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
         before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended. When
         either takes more than 30 seconds (on the asynchronous face up to 60) the connection is closed, and what is unfinished
@@ -757,6 +759,9 @@ class AsyncPool(_core.AsyncPoolCore):
     ) -> R:
         """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
 
+        attempts, backoff, connection_errors, isolation, read_only, deferrable, and what is raised: as for
+        `transaction_attempts`.
+
         >>> async def rename(tx: pgoxide.AsyncTransaction) -> int:
         ...     return await tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
         >>> async def example(pool: pgoxide.AsyncPool) -> int:
@@ -785,7 +790,7 @@ class AsyncPool(_core.AsyncPoolCore):
     ) -> CommandTag:
         """Runs one statement with many parameter sets, all or none: see `AsyncConnection.execute_many`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         async with self.acquire(timeout=timeout) as db:
@@ -805,7 +810,7 @@ class AsyncPool(_core.AsyncPoolCore):
     ) -> CommandTag:
         """Loads records, or raw data, into a table by COPY: see `AsyncConnection.copy_in`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         async with self.acquire(timeout=timeout) as db:
@@ -817,7 +822,7 @@ class AsyncPool(_core.AsyncPoolCore):
     async def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """Runs a plan on one connection, kept for its whole length: see `AsyncConnection.run`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         async with self.acquire(timeout=timeout) as db:
@@ -826,7 +831,13 @@ class AsyncPool(_core.AsyncPoolCore):
     # -- how it stands, and its end -----------------------------------------------------------------------------
 
     def stats(self) -> PoolStats:
-        """How the pool stands, and what it has done since it was opened; see `PoolStats`. Asks nobody."""
+        """How the pool stands, and what it has done since it was opened; see `PoolStats`. Asks nobody.
+
+        >>> import pgoxide
+        >>> async def example(pool: pgoxide.AsyncPool) -> None:
+        ...     stats = pool.stats()
+        ...     print(stats, stats.last_failure)
+        """
         standing = Counter(standing for _, standing in self._members())
         waiting, queued, opening = self._counts()
         at_once, waits = self._waits()

@@ -67,6 +67,9 @@ class AsyncTransaction(_core.AsyncTransactionBlock):
     _stays: bool
     """What the block did has not been undone."""
 
+    rollback_only: bool
+    """Set it to True, and leaving the block undoes it, quietly; `commit=True` of a later call then commits nothing."""
+
     def __new__(  # noqa: PLR0917  one caller
         cls,
         connection: AsyncConnection,

@@ -421,6 +421,8 @@ class Pool(Shelf):
     def release(self, db: Connection) -> None:
         """Gives back a connection that `acquire` gave; leaving the block of `acquire` does it.
 
+        db: the connection. It takes no further call from its user.
+
         What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
         before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended. When
         either takes more than 30 seconds (on the asynchronous face up to 60) the connection is closed, and what is unfinished
@@ -589,6 +591,9 @@ class Pool(Shelf):
     ) -> R:
         """Calls `function(tx)` in a transaction, as often as `transaction_attempts` would, and returns what it returned.
 
+        attempts, backoff, connection_errors, isolation, read_only, deferrable, and what is raised: as for
+        `transaction_attempts`.
+
         >>> def rename(tx: pgoxide.Transaction) -> int:
         ...     return tx.fetch_value("update users set name = 'Edsger' where id = 3 returning id", commit=True)
         >>> def example(pool: pgoxide.Pool) -> int:
@@ -617,7 +622,7 @@ class Pool(Shelf):
     ) -> CommandTag:
         """Runs one statement with many parameter sets, all or none: see `Connection.execute_many`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         with self.acquire(timeout=timeout) as db:
@@ -637,7 +642,7 @@ class Pool(Shelf):
     ) -> CommandTag:
         """Loads records, or raw data, into a table by COPY: see `Connection.copy_in`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         with self.acquire(timeout=timeout) as db:
@@ -649,7 +654,7 @@ class Pool(Shelf):
     def run(self, plan: Plan[R], /, *, timeout: float | None = None) -> R:
         """Runs a plan on one connection, kept for its whole length: see `Connection.run`.
 
-        timeout: seconds for all of it, waiting for a connection included.
+        timeout: seconds for all of it, waiting for a connection included. Raises PoolTimeout and PoolFull, too.
         """
         began = time.monotonic()
         with self.acquire(timeout=timeout) as db:
@@ -658,7 +663,13 @@ class Pool(Shelf):
     # -- how it stands, and its end -----------------------------------------------------------------------------
 
     def stats(self) -> PoolStats:
-        """How the pool stands, and what it has done since it was opened; see `PoolStats`. Asks nobody."""
+        """How the pool stands, and what it has done since it was opened; see `PoolStats`. Asks nobody.
+
+        >>> import pgoxide
+        >>> def example(pool: pgoxide.Pool) -> None:
+        ...     stats = pool.stats()
+        ...     print(stats, stats.last_failure)
+        """
         standing = Counter(standing for _, standing in self._members())
         waiting, queued, opening = self._counts()
         at_once, waits = self._waits()
