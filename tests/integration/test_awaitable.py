@@ -418,6 +418,54 @@ def test_done_callbacks(run: Any) -> None:
     run(body)
 
 
+class Compared:
+    """A callback with code of its own where it is compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, seen: list[str], act: Callable[[], object]) -> None:
+        self.seen = seen
+        self.act = act
+
+    def __call__(self, _: Any) -> None:
+        self.seen.append("called")
+
+    def __eq__(self, other: object) -> bool:
+        self.act()
+        return False
+
+
+@row
+def test_taking_a_callback_back_harms_no_other(run: Any) -> None:
+    """Whatever happens while callbacks are compared, those that stay are called: a task may be among them."""
+
+    async def body(db: Any) -> None:
+        seen: list[str] = []
+        reply = db.fetch_value("select 1")
+
+        def refuse() -> None:
+            raise ValueError("compared")
+
+        reply.add_done_callback(Compared(seen, refuse))
+        reply.add_done_callback(lambda _: seen.append("plain"))
+        with pytest.raises(ValueError, match="compared"):
+            reply.remove_done_callback(print)
+        assert await reply == 1
+        await asyncio.sleep(0)
+        assert seen == ["called", "plain"]
+
+        seen.clear()
+        given_up = db.fetch_value("select pg_sleep(5)")
+        given_up.add_done_callback(Compared(seen, given_up.cancel))
+        assert given_up.remove_done_callback(print) == 0
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        await asyncio.sleep(0)
+        assert seen == ["called"]
+
+    run(body)
+
+
 @row
 def test_tasks_keep_their_contexts(run: Any) -> None:
     """A task woken directly sees its own variables, not its neighbour's."""

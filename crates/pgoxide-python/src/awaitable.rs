@@ -441,20 +441,24 @@ impl Awaitable {
 
     /// Takes a callback back; says how often it was there.
     fn remove_done_callback(&self, py: Python<'_>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
-        // Compared outside the lock: comparing may run Python.
-        let held = std::mem::take(&mut lock(&self.inner).callbacks);
-        let before = held.len();
-        let mut kept = SmallVec::with_capacity(before);
-        for entry in held {
-            if !entry.function.bind(py).eq(callback)? {
-                kept.push(entry);
+        // Compared outside the lock, and while all stay where they are: comparing may run Python, which may raise, or see the
+        // answer come and all of them called.
+        let listed: SmallVec<[Py<PyAny>; 1]> =
+            lock(&self.inner).callbacks.iter().map(|entry| entry.function.clone_ref(py)).collect();
+        let mut unwanted: SmallVec<[Py<PyAny>; 1]> = SmallVec::new();
+        for function in listed {
+            if function.bind(py).eq(callback)? {
+                unwanted.push(function);
             }
         }
-        let removed = before - kept.len();
+        let mut removed: SmallVec<[Callback; 1]> = SmallVec::new();
         let mut inner = lock(&self.inner);
-        kept.append(&mut inner.callbacks);
-        inner.callbacks = kept;
-        Ok(removed)
+        for entry in std::mem::take(&mut inner.callbacks) {
+            let matches = unwanted.iter().any(|function| function.is(&entry.function));
+            if matches { removed.push(entry) } else { inner.callbacks.push(entry) }
+        }
+        drop(inner);
+        Ok(removed.len())
     }
 
     /// Gives the call up. What was not yet written never reaches the server; what runs is cancelled there; what
