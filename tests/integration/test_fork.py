@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -135,6 +136,64 @@ async def test_a_stream_dropped_in_the_child(recorded: Any, face: str) -> None:
     assert rows == list(range(1, 11))
     streams.clear()
     assert await db.fetch_value("select 1") == 1
+
+
+@pytest.mark.parametrize("kind", ["stream", "copy"])
+@pytest.mark.parametrize("end", ["close", "leave", "read"])
+async def test_a_stream_ended_in_the_child(recorded: Any, face: str, kind: str, end: str) -> None:
+    db, relay = recorded
+    real = getattr(db, "real", db)
+    query = "select n, repeat('x', 90) from generate_series(1, 30000) as n"
+    opened = real.stream(query, batch=500) if kind == "stream" else real.copy_out(query=query)
+    rows = [(await anext(opened))[0]] if face == "async" else [next(opened)[0]]
+    time.sleep(0.1)  # what is asked for ahead has come
+    sent = relay.sent
+
+    def act() -> None:
+        if end == "close":
+            ended = opened.close()
+        elif end == "leave":
+            ended = (
+                opened.__aexit__(None, None, None) if face == "async" else opened.__exit__(None, None, None)
+            )
+        else:
+            with pytest.raises(InterfaceError, match="before fork"):
+                while True:  # what has come already is there in the child too
+                    drive(opened.__anext__()) if face == "async" else next(opened)
+            return
+        if face == "async":
+            with pytest.raises(StopIteration):
+                next(ended.__await__())
+        if kind == "stream":
+            with pytest.raises(InterfaceError, match="closed before its end"):
+                drive(opened.__anext__()) if face == "async" else next(opened)
+
+    in_child(act)
+    assert relay.sent == sent
+    if face == "async":
+        async with asyncio.timeout(10):
+            rows += [row[0] async for row in opened]
+    else:
+        rows += [row[0] for row in opened]
+    assert rows == list(range(1, 30001))
+    assert await db.fetch_value("select 1") == 1
+
+
+@pytest.mark.parametrize("face", ["async"])
+async def test_a_call_given_up_in_the_child(recorded: Any, face: str) -> None:
+    db, relay = recorded
+    reply = db.fetch_value("select 'slept' from pg_sleep(0.3)")
+    await asyncio.sleep(0.1)
+    sent = relay.sent
+
+    def act() -> None:
+        reply.cancel()
+        assert reply.cancelled()
+
+    in_child(act)
+    assert relay.sent == sent
+    async with asyncio.timeout(10):
+        assert await reply == "slept"
 
 
 async def test_a_transaction_left_in_the_child(recorded: Any, face: str) -> None:

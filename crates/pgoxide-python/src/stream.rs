@@ -508,6 +508,10 @@ impl Stream {
             (std::mem::take(&mut inner.batches), !inner.over)
         };
         drop((rows, batches));
+        // In a child of its process it is not this one's to end.
+        if self.session().home.is_elsewhere() {
+            return Ok(false);
+        }
         if !runs {
             return Ok(true);
         }

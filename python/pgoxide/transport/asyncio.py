@@ -97,7 +97,7 @@ class Line:
             self._unsent = self._loop.create_future()
         else:
             self._all_left()
-        if self._buffered or self._sock.fileno() < 0 or self._reader is None:
+        if self._buffered or self._sock.fileno() < 0 or self._reader is None or self._is_elsewhere():
             return
         if wanted:
             self._loop.add_writer(self._sock.fileno(), self._reader.writable)
@@ -106,6 +106,8 @@ class Line:
 
     def want_read(self, wanted: bool) -> None:
         """Nothing is to be received for now: what the server sends stays in the socket, which stops it; or again."""
+        if self._is_elsewhere():
+            return
         if self._transport is not None:
             if self._transport.is_closing():
                 return
@@ -121,7 +123,7 @@ class Line:
 
     def doze(self, alarm: int) -> None:
         """Look when this descriptor, the core's alarm, can be read, and not whenever something comes."""
-        if self._sock.fileno() >= 0 and self._reader is not None:
+        if self._sock.fileno() >= 0 and self._reader is not None and not self._is_elsewhere():
             self._alarm = alarm
             self._loop.remove_reader(self._sock.fileno())
             self._loop.add_reader(alarm, self._reader.readable)
@@ -132,14 +134,21 @@ class Line:
         self.want_read(True)
 
     def _forget_alarm(self) -> None:
-        if self._alarm is not None and not self._loop.is_closed():
+        if self._alarm is not None and not self._loop.is_closed() and not self._is_elsewhere():
             self._loop.remove_reader(self._alarm)
         self._alarm = None
 
+    def _is_elsewhere(self) -> bool:
+        """Whether this is a child of the process whose line it is.
+
+        Its loop's selector may be the parent's own (epoll, kqueue): what is taken out of it is taken from the parent.
+        """
+        return self._process != os.getpid()
+
     def write(self, data: bytes) -> None:
         """Bytes for a loop without `add_reader`."""
-        if self._process != os.getpid():
-            return  # a child of the process whose line it is
+        if self._is_elsewhere():
+            return
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -212,6 +221,9 @@ class Line:
         self._unsent = None
 
     def _close_descriptor(self) -> None:
+        if self._is_elsewhere():
+            self._sock.close()
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -85,6 +85,9 @@ impl AsyncClient {
     /// The awaitable of request `id` was cancelled.
     pub(crate) fn cancel_request(slf: &Bound<'_, Self>, id: RequestId) -> PyResult<()> {
         let this = slf.get();
+        if this.session.home.is_elsewhere() {
+            return Ok(());
+        }
         if let Some(stream) = this.session.stream_of(id) {
             stream.cancel();
             this.stream_ended(id);

@@ -44,6 +44,9 @@ impl Reader {
     /// The loop says that the descriptor can be read.
     fn readable(&self, py: Python<'_>) -> PyResult<()> {
         let Some(client) = self.client(py)? else { return Ok(()) };
+        if client.get().session.home.is_elsewhere() {
+            return Ok(());
+        }
         let line = *lock(&client.get().line);
         match line {
             Line::Descriptor(socket) => AsyncClient::read(&client, socket, true),

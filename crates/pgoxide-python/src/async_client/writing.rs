@@ -65,6 +65,10 @@ impl AsyncClient {
     /// Writes what may be written.
     pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let line = *lock(&self.line);
+        // In a child of its process it is not this one's to write to.
+        if self.session.home.is_elsewhere() {
+            return Ok(());
+        }
         match line {
             Line::None => Ok(()),
             Line::Descriptor(socket) => self.flush_descriptor(py, socket),

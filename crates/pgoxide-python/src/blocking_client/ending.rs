@@ -61,6 +61,8 @@ impl BlockingClient {
     }
 
     pub(super) fn send_cancel(&self, py: Python<'_>, id: RequestId) -> PyResult<()> {
+        // In a child of its process it is not this one's to cancel.
+        self.session.check_home(py)?;
         let request = lock(&self.session.state).conn.cancel_key().cloned();
         if let Some(key) = request {
             let bytes = key.request().map_err(|e| error::encode_error(py, &e))?;

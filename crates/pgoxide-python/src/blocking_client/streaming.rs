@@ -13,6 +13,7 @@ use crate::sync::lock;
 impl BlockingClient {
     /// Works until something has changed for the stream.
     pub(crate) fn stream_turn(&self, py: Python<'_>, id: RequestId, shared: &Shared) -> PyResult<()> {
+        self.session.check_home(py)?;
         if lock(&self.page).is_none() {
             // The one that came first goes on waiting.
             return Err(self.no_page(py, "two threads read one stream: another one waits for its rows"));
