@@ -35,6 +35,71 @@ def alive(references: list[weakref.ref[Any]]) -> int:
     return sum(one() is not None for one in references)
 
 
+# ---- streams
+
+
+def read_and_fail(face: str, runner: Any, server: Any, kind: str, made: list[weakref.ref[Any]]) -> None:
+    """The frame that fails has the connection and the stream, which keeps the error for whoever reads on."""
+
+    async def fails_async() -> None:
+        db = await pgoxide.AsyncConnection.connect(server.config())
+        made.append(weakref.ref(db))
+        query = "select 1 / (5 - n) from generate_series(1, 10) as n"
+        stream = db.stream(query, batch=2) if kind == "stream" else db.copy_out(query=query)
+        try:
+            async for _ in stream:
+                pass
+        finally:
+            await db.close()
+
+    def fails() -> None:
+        db = pgoxide.Connection.connect(server.config())
+        made.append(weakref.ref(db))
+        query = "select 1 / (5 - n) from generate_series(1, 10) as n"
+        stream = db.stream(query, batch=2) if kind == "stream" else db.copy_out(query=query)
+        try:
+            for _ in stream:
+                pass
+        finally:
+            db.close()
+
+    try:  # as above
+        runner.run(fails_async()) if face == "async" else fails()
+    except pgoxide.errors.class_for("22012"):
+        return
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize("kind", ["stream", "copy"])
+def test_a_frame_that_keeps_its_failed_stream(face: str, runner: Any, server: Any, kind: str) -> None:
+    made: list[weakref.ref[Any]] = []
+    for _ in range(3):
+        read_and_fail(face, runner, server, kind, made)
+    gc.collect()
+    assert alive(made) == 0
+
+
+async def test_rows_that_lead_back_to_their_stream(face: str, db: Any) -> None:
+    real = getattr(db, "real", db)
+    streams: list[Any] = []
+    made: list[weakref.ref[Any]] = []
+
+    class Tied:
+        def __init__(self, n: int) -> None:
+            self.n = n
+            self.stream = streams[0]
+            made.append(weakref.ref(self))
+
+    streams.append(real.stream("select generate_series(1, 100) as n", batch=10, into=Tied))
+    first = await anext(streams[0]) if face == "async" else next(streams[0])
+    assert first.n == 1
+    del first
+    streams.clear()
+    gc.collect()
+    assert alive(made) == 0
+    assert await db.fetch_value("select 1") == 1
+
+
 # ---- refused connects
 
 

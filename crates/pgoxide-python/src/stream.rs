@@ -33,7 +33,7 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::blocking_client::BlockingClient;
 use crate::convert::Rules;
-use crate::error;
+use crate::error::{self, Kept};
 use crate::ffi::iteration::stop_with;
 use crate::job::{Fault, Job, Kind, Run};
 use crate::plan::{Plan, SentAs};
@@ -100,7 +100,7 @@ struct Inner {
     /// A read was given up, and the statement with it: what it had left is missing.
     cancelled: bool,
     /// Why rows are missing. Every read from then on raises it: whoever reads on must not take it for an end.
-    error: Option<PyErr>,
+    error: Option<Kept>,
     /// What a COPY did.
     tag: Option<CommandTag>,
     waiting: Option<Py<Awaitable>>,
@@ -137,6 +137,7 @@ impl Shared {
 
     /// The stream's request has finished. Who waits is to be woken.
     pub(crate) fn end(&self, error: Option<PyErr>) -> Option<Py<Awaitable>> {
+        let error = kept(error);
         let mut inner = lock(&self.inner);
         inner.over = true;
         inner.more = false;
@@ -152,6 +153,7 @@ impl Shared {
     /// A batch of a COPY, and what is wrong with the value behind it. Who waits is to be woken. The flag: so much has come
     /// that nothing more should be received for now.
     pub(crate) fn copied(&self, batch: Vec<Py<PyAny>>, failure: Option<PyErr>) -> (Option<Py<Awaitable>>, bool) {
+        let failure = kept(failure);
         let mut inner = lock(&self.inner);
         let failed = failure.is_some();
         let surplus = if inner.error.is_none() { std::mem::replace(&mut inner.error, failure) } else { failure };
@@ -189,15 +191,11 @@ impl Shared {
     /// Why nothing more can be read; None at a proper end, or while there may be more.
     fn failure(&self, py: Python<'_>) -> Option<PyErr> {
         let (error, cancelled, cut) = {
-            let mut inner = lock(&self.inner);
-            (inner.error.take(), inner.cancelled, inner.cut)
+            let inner = lock(&self.inner);
+            (inner.error.as_ref().map(|error| error.clone_ref(py)), inner.cancelled, inner.cut)
         };
-        // Taken out and put back: to copy it may run Python.
         if let Some(error) = error {
-            let copy = error.clone_ref(py);
-            let displaced = lock(&self.inner).error.replace(error);
-            drop(displaced);
-            return Some(copy);
+            return Some(error.error(py));
         }
         if cancelled {
             return Some(error::interface_error(
@@ -220,6 +218,12 @@ impl Shared {
         drop(inner);
         drop(withdrawn);
     }
+}
+
+/// An error to be kept. Made of it outside locks: that may run Python.
+fn kept(error: Option<PyErr>) -> Option<Kept> {
+    // Attached already, as whoever has a PyErr to give.
+    error.map(|error| Python::attach(|py| Kept::new(py, error)))
 }
 
 impl Inner {
@@ -701,14 +705,27 @@ impl Stream {
             Client::Async(client) => visit.call(client)?,
             Client::Blocking(client) => visit.call(client)?,
         }
+        if let Ok(rows) = self.current.try_lock() {
+            rows.iter().try_for_each(|row| visit.call(row))?;
+        }
         // What the job and the reader share is the reader's to visit.
         let Ok(inner) = self.shared.inner.try_lock() else { return Ok(()) };
+        inner.batches.iter().flatten().try_for_each(|row| visit.call(row))?;
+        if let Some(error) = &inner.error {
+            error.visit(&visit)?;
+        }
         inner.waiting.iter().try_for_each(|waiting| visit.call(waiting))
     }
 
     fn __clear__(&self) {
-        let waiting = lock(&self.shared.inner).waiting.take();
-        drop(waiting);
+        let rows = std::mem::take(&mut *lock(&self.current));
+        let mut inner = lock(&self.shared.inner);
+        let (batches, error) = (std::mem::take(&mut inner.batches), inner.error.take());
+        let waiting = inner.waiting.take();
+        // A finalizer may still read it.
+        inner.cut = true;
+        drop(inner);
+        drop((rows, batches, error, waiting));
     }
 }
 
