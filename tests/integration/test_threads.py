@@ -681,3 +681,76 @@ def test_exit_with_a_silent_peer(peer: Any, face: str) -> None:
     begun = time.monotonic()
     python(text, at.folder)
     assert time.monotonic() - begun < 5
+
+
+QUIET_ENDINGS = {
+    "a pool's connection in use": "pool = pgoxide.Pool(dsn); db = pool.acquire().__enter__(); db.fetch_value('select 1')",
+    "a pool's stream": "pool = pgoxide.Pool(dsn); db = pool.acquire().__enter__(); rows = db.stream('select generate_series(1, 10000)'); next(rows)",
+    "a pool of threads": """
+pool = pgoxide.Pool(dsn)
+def work():
+    while True: pool.fetch_value('select 1')
+for _ in range(3): threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+""",
+    "a call in flight, async": """
+async def main():
+    global db, reply
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    reply = db.fetch_value('select pg_sleep(3)')
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+""",
+    "tasks that are cancelled at the end, async": """
+async def main():
+    global db, tasks
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    tasks = [asyncio.create_task(db.fetch_value('select pg_sleep(3)')) for _ in range(3)]
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+""",
+    "a pool and a loop never closed, async": """
+async def main():
+    global pool
+    pool = await pgoxide.AsyncPool(dsn)
+    await pool.fetch_value('select 1')
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+""",
+    "a stream, async": """
+async def main():
+    global db, rows
+    db = await pgoxide.AsyncConnection.connect(dsn)
+    rows = db.copy_out(query='select generate_series(1, 1000000)')
+    await anext(rows)
+asyncio.run(main())
+""",
+}
+
+
+@pytest.mark.row("Z14", face="both")
+@pytest.mark.parametrize("ending", QUIET_ENDINGS.values(), ids=QUIET_ENDINGS.keys())
+def test_the_end_is_quiet(dsn: str, ending: str) -> None:
+    """What was left open is told as a ResourceWarning, if these are wanted, and nothing else is."""
+    head = "import asyncio, sys, threading, time\nimport pgoxide\ndsn = sys.argv[1]\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "default::RuntimeWarning", "-c", head + ending, dsn],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ---- what is left in the process
+
+
+def test_a_closed_pool_leaves_no_thread(dsn: str) -> None:
+    before = set(threading.enumerate())
+    with pgoxide.Pool(dsn, max_idle=60) as pool:
+        assert pool.fetch_value("select 1") == 1
+    until = time.monotonic() + 5
+    while left := set(threading.enumerate()) - before:
+        assert time.monotonic() < until, left
+        time.sleep(0.01)

@@ -532,8 +532,10 @@ impl Drop for Awaitable {
                 _ => format!("{verb}() was never awaited; it ran, its result is lost"),
             };
             let category = py.get_type::<PyRuntimeWarning>();
-            let warned = pyimport::warn(py).and_then(|warn| warn.call1((what, category, file, line)));
-            if let Err(error) = warned {
+            // Nor where modules are being taken down already.
+            if let Ok(warn) = pyimport::warn(py)
+                && let Err(error) = warn.call1((what, category, file, line))
+            {
                 error.write_unraisable(py, None);
             }
             if let Some(error) = pending {

@@ -8,6 +8,7 @@ Only the front of the queue takes connections, so nobody is overtaken.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -469,7 +470,12 @@ class Shelf(_core.PoolCore):
         self._is_orphan = True
 
     def _spawn(self, work: Callable[..., object], *args: object) -> None:
-        """Runs work in the background."""
+        """Runs work in the background.
+
+        Not any more as the interpreter ends: the lines go with it, and a thread would not begin (Python 3.11 waits for that forever).
+        """
+        if sys.is_finalizing():
+            return
         thread = threading.Thread(target=work, args=args, name=f"pgoxide pool {work.__name__}", daemon=True)
         if work == self._retire:
             self._retiring.add(thread)

@@ -257,6 +257,7 @@ class AsyncPool(_core.AsyncPoolCore):
         """Connections to open that were put off: see `_put_off`."""
         self._resuming: asyncio.TimerHandle | None = None
         # async-only: end
+        # sync: self._over = threading.Event()
         # sync: self._open()
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -886,6 +887,7 @@ class AsyncPool(_core.AsyncPoolCore):
         # async-only: end
         self._closing = True
         self._shut()
+        # sync: self._over.set()
         self._changed.ring()
         until = time.monotonic() + timeout
         try:
@@ -987,6 +989,7 @@ class AsyncPool(_core.AsyncPoolCore):
         """In the child of a fork: the connections are the parent's."""
         self._forked = True
         self._orphan()
+        # sync: self._over = threading.Event()
 
     # -- work in the background ---------------------------------------------------------------------------------
 
@@ -1030,6 +1033,9 @@ class AsyncPool(_core.AsyncPoolCore):
             return None
         # A context of its own: not that of whoever made the pool do this, with its transactions.
         task = self._loop.create_task(work(*args), context=contextvars.Context())
+        # A pool that is left open says so itself. Other loops' tasks may have no such thing.
+        with suppress(AttributeError):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if work == self._retire:
@@ -1115,8 +1121,16 @@ async def _upkeep(pool: weakref.ref[AsyncPool], seconds: float) -> None:
     import asyncio
 
     # async-only: end
+    # sync: if (owner := pool()) is None:
+    # sync:     return
+    # sync: over = owner._over
+    # sync: del owner
     while True:
+        # async-only: begin
         await asyncio.sleep(seconds)
+        # async-only: end
+        # sync: if over.wait(seconds):
+        # sync:     return
         owner = pool()
         if owner is None or owner._closing:
             return

@@ -170,6 +170,7 @@ class Pool(Shelf):
         """What kept the pool from being opened."""
         self._holders: weakref.WeakKeyDictionary[Connection, str] = weakref.WeakKeyDictionary()
         self._ending: set[Connection] = set()
+        self._over = threading.Event()
         self._open()
 
     # -- opening ------------------------------------------------------------------------------------------------
@@ -714,6 +715,7 @@ class Pool(Shelf):
             return
         self._closing = True
         self._shut()
+        self._over.set()
         self._changed.ring()
         until = time.monotonic() + timeout
         try:
@@ -796,6 +798,7 @@ class Pool(Shelf):
         """In the child of a fork: the connections are the parent's."""
         self._forked = True
         self._orphan()
+        self._over = threading.Event()
 
     # -- work in the background ---------------------------------------------------------------------------------
 
@@ -836,8 +839,13 @@ def _tell_lost(pool: weakref.ref[Pool], gone: weakref.ref[Connection]) -> None:
 
 def _upkeep(pool: weakref.ref[Pool], seconds: float) -> None:
     """Looks after connections that nobody uses; holds the pool only meanwhile, so that a forgotten one can be collected."""
+    if (owner := pool()) is None:
+        return
+    over = owner._over
+    del owner
     while True:
-        time.sleep(seconds)
+        if over.wait(seconds):
+            return
         owner = pool()
         if owner is None or owner._closing:
             return
