@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -1198,3 +1200,46 @@ async def test_a_second_hit_is_final(face: str, runner: Any, peer: Any) -> None:
         await asyncio.wait_for(neighbour, 5)
     assert at.lines[0].seen.count("E") == 3
     db.abort()
+
+
+@pytest.mark.row("K05", face="blocking")
+def test_ctrl_c_is_not_lost_in_a_callback(server: Any) -> None:
+    """One that came while the answer was waited for is raised before rows are made of it: making them runs the collector, and what
+    is raised in a callback of something it finds is dropped by Python."""
+    lost: list[Any] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lost.append
+    # Another thread gets the signal, so that the wait itself is not interrupted.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    begin = threading.Event()
+
+    def press() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        begin.wait(10)
+        time.sleep(0.02)
+        signal.raise_signal(signal.SIGINT)
+
+    class Found:
+        def __init__(self) -> None:
+            self.me = self
+
+    documents = "select jsonb_build_object('n', n) from pg_sleep(0.07), generate_series(1, 5000) as n"
+    try:
+        with pgoxide.Connection.connect(server.config()) as db:
+            db.fetch_all(documents)
+            for _ in range(3):
+                presser = threading.Thread(target=press)
+                presser.start()
+                gc.collect()
+                found = weakref.WeakSet(Found() for _ in range(3))
+                with pytest.raises(KeyboardInterrupt):
+                    begin.set()
+                    db.fetch_all(documents)
+                    presser.join()
+                presser.join()
+                begin.clear()
+                assert not lost
+                del found
+            assert db.fetch_value("select 1") == 1
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        sys.unraisablehook = hook

@@ -324,6 +324,13 @@ impl BlockingClient {
         let spare = page.spare();
         let room = spare.len();
         let moved = py.detach(|| self.exchange(spare, wait));
+        // Before anything is made of what came: that may run the collector, and so a callback of the user's or of a WeakSet. What a
+        // signal handler raises there, Ctrl-C too, Python reports and drops.
+        let interrupted = py.check_signals();
+        if self.session.is_ended() {
+            // The handler has done it.
+            return interrupted.and_then(|()| Err(self.session.closed_error(py)));
+        }
         let mut outcomes = Vec::new();
         let fate = match moved {
             Ok(Moved::Bytes(count)) => {
@@ -345,9 +352,9 @@ impl BlockingClient {
             // The answer may have come whole before the end.
             return finished.map_or_else(|| Err(self.session.closed_error(py)), |job| Ok(Some(job)));
         }
-        told?;
         // In every turn, for data may flow without a pause. What is raised is a signal handler's, not the connection's
         // end: the caller decides what becomes of the call.
+        interrupted.and(told)?;
         if finished.is_none() {
             py.check_signals()?;
         }
