@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
@@ -148,3 +149,101 @@ def forget_stream(dsn: str, waits: int) -> None:
         while kept:
             del kept[0]
             gc.collect()
+
+
+# ---- a Ctrl-C in the midst of it
+
+
+class Interrupted(asyncio.SelectorEventLoop):
+    """Ctrl-C comes while the loop's own code is asked for a callback of this name."""
+
+    at: str | None = None
+
+    def call_soon(self, callback: Any, *args: Any, **options: Any) -> Any:
+        if (
+            self.at is not None
+            and getattr(callback, "__name__", "") == self.at
+            and asyncio.current_task(self) is not None  # else it would end the loop
+        ):
+            self.at = None
+            signal.raise_signal(signal.SIGINT)
+        return super().call_soon(callback, *args, **options)
+
+
+@pytest.fixture
+def interrupted(server: EmbeddedServer) -> Iterator[tuple[Interrupted, Any]]:
+    loop = Interrupted()
+    db = loop.run_until_complete(pgoxide.AsyncConnection.connect(server.config()))
+    yield loop, db
+    loop.run_until_complete(db.close())
+    loop.close()
+
+
+@pytest.mark.skipif(not SEVERAL, reason="one processor: no loop is kept awake")
+def test_rows_that_a_ctrl_c_came_across_are_not_lost(interrupted: tuple[Interrupted, Any]) -> None:
+    loop, db = interrupted
+    hits = 0
+
+    async def read() -> list[int]:
+        nonlocal hits
+        rows: list[int] = []
+        stream = db.stream("select generate_series(1, 4000)", batch=10)
+        while True:
+            loop.at = "turn"
+            try:
+                batch = await stream.next_batch()
+            except KeyboardInterrupt:
+                hits += 1
+                continue
+            finally:
+                loop.at = None
+            if not batch:
+                return rows
+            rows += [row[0] for row in batch]
+            await asyncio.sleep(0.001)  # until then what was asked for has come, and the loop would sleep
+
+    assert loop.run_until_complete(read()) == list(range(1, 4001))
+    assert hits
+
+
+@pytest.mark.skipif(not SEVERAL, reason="one processor: no loop is kept awake")
+def test_the_loop_is_kept_awake_again_after_a_ctrl_c(interrupted: tuple[Interrupted, Any]) -> None:
+    loop, db = interrupted
+
+    async def ask() -> int:
+        for _ in range(WAITS):
+            loop.at = "turn"
+            try:
+                await db.fetch_value("select 1")
+            except KeyboardInterrupt:
+                break
+        loop.at = None
+        return await waits_awake(lambda: db.fetch_value("select 1"))
+
+    assert loop.run_until_complete(ask()) > 1
+
+
+def test_calls_are_sent_after_a_ctrl_c_among_them(server: EmbeddedServer, proxy: Any) -> None:
+    loop = Interrupted()
+    relay, config = proxy(), server.config()
+
+    async def ask() -> None:
+        async with pgoxide.AsyncConnection.connect(
+            host=str(relay.folder), port=relay.port, user=config.user, database=config.database
+        ) as db:
+            assert await db.fetch_value("select 1") == 1
+            slow = db.fetch_value("select pg_sleep(1)::text || 'slept'")
+            await asyncio.sleep(0.1)
+            loop.at = "flush"
+            with pytest.raises(KeyboardInterrupt):
+                db.fetch_value("select 1")
+            sent = len(relay.sent)
+            last = db.fetch_value("select 1")
+            await asyncio.sleep(0.2)
+            assert not slow.done()
+            assert len(relay.sent) > sent
+            assert await last == 1
+            assert await slow == "slept"
+
+    loop.run_until_complete(ask())
+    loop.close()

@@ -247,6 +247,13 @@ impl Awaitable {
         }
     }
 
+    /// Cancels it for whoever made it, who gives it to nobody.
+    #[cold]
+    pub(crate) fn give_up(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().close_unseen();
+        Self::cancel_with(slf, None).map(drop)
+    }
+
     fn cancel_with(slf: &Bound<'_, Self>, message: Option<Py<PyAny>>) -> PyResult<bool> {
         let this = slf.get();
         if this.lasting {

@@ -166,6 +166,13 @@ impl Wakeful {
         more
     }
 
+    /// The loop could not be asked.
+    #[cold]
+    pub(crate) fn not_asked(&self) {
+        self.turns.store(0, Ordering::Relaxed);
+        self.looking.store(false, Ordering::Relaxed);
+    }
+
     /// Tells it from the other connections of the thread.
     fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()

@@ -469,16 +469,30 @@ impl Stream {
             let over = inner.batches.is_empty() && (inner.over || inner.closed);
             (batch, over, asks, inner.batches.len() <= COPIES_AHEAD / 2)
         };
-        if asked {
-            self.flush(py)?;
-        }
-        if receives {
-            self.receive_again(py)?;
+        let flushed = if asked { self.flush(py) } else { Ok(()) };
+        if let Err(error) = flushed.and_then(|()| if receives { self.receive_again(py) } else { Ok(()) }) {
+            // A signal's, from the loop's own code: whoever reads on misses nothing.
+            self.put_back(batch);
+            return Err(error);
         }
         match batch.is_none().then(|| self.shared.failure(py)).flatten() {
             Some(error) => Err(error),
             None => Ok((batch, over)),
         }
+    }
+
+    /// A batch that was not handed out is the next one.
+    fn put_back(&self, batch: Option<Vec<Py<PyAny>>>) {
+        let Some(batch) = batch else { return };
+        let mut inner = lock(&self.shared.inner);
+        let unwanted = if inner.closed {
+            Some(batch)
+        } else {
+            inner.batches.push_front(batch);
+            None
+        };
+        drop(inner);
+        drop(unwanted);
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<()> {

@@ -71,10 +71,21 @@ impl AsyncClient {
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, verb))?;
         let request = make(id, reply.clone_ref(py)).inspect_err(|_| reply.get().close_unseen())?;
-        Self::submit(slf, request, place)?;
-        this.set_deadline(py, timeout, id)?;
-        this.note_wait(py, id)?;
+        let sent = Self::submit(slf, request, place).and_then(|()| this.set_deadline(py, timeout, id));
+        Self::or_give_up(&reply, py, sent.and_then(|()| this.note_wait(py, id)))?;
         Ok(reply)
+    }
+
+    /// A call that raises instead of giving its reply (a signal's handler did, in the loop's own code) is given up: nobody can
+    /// wait for it.
+    #[inline]
+    pub(super) fn or_give_up(reply: &Py<Awaitable>, py: Python<'_>, sent: PyResult<()>) -> PyResult<()> {
+        if sent.is_err()
+            && let Err(error) = Awaitable::give_up(reply.bind(py))
+        {
+            error.write_unraisable(py, None);
+        }
+        sent
     }
 
     fn begin<'py>(
@@ -112,9 +123,8 @@ impl AsyncClient {
             Self::advance(slf)?;
             return Err(error);
         }
-        this.set_deadline(py, timeout, id)?;
-        this.note_wait(py, id)?;
-        this.flush_soon(slf)?;
+        let noted = this.set_deadline(py, timeout, id).and_then(|()| this.note_wait(py, id));
+        Self::or_give_up(&reply, py, noted.and_then(|()| this.flush_soon(slf)))?;
         Ok(reply)
     }
 
@@ -158,9 +168,8 @@ impl AsyncClient {
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "describe"))?;
         this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), Call::Described(prepared)), place)?;
-        this.note_wait(py, id)?;
-        this.set_deadline(py, timeout, id)?;
-        this.flush_soon(slf)?;
+        let noted = this.note_wait(py, id).and_then(|()| this.set_deadline(py, timeout, id));
+        Self::or_give_up(&reply, py, noted.and_then(|()| this.flush_soon(slf)))?;
         Ok(reply)
     }
 
@@ -247,15 +256,10 @@ impl AsyncClient {
         let place = this.session.admit(py, via)?;
         let id = this.session.next_id();
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "execute_script"))?;
-        match this.session.script_request(py, id, sql, Some(reply.clone_ref(py))) {
-            Ok(request) => Self::submit(slf, request, place)?,
-            Err(error) => {
-                reply.get().close_unseen();
-                return Err(error);
-            }
-        }
-        this.set_deadline(py, timeout, id)?;
-        this.note_wait(py, id)?;
+        let request = this.session.script_request(py, id, sql, Some(reply.clone_ref(py)));
+        let sent = request.and_then(|request| Self::submit(slf, request, place));
+        let noted = sent.and_then(|()| this.set_deadline(py, timeout, id));
+        Self::or_give_up(&reply, py, noted.and_then(|()| this.note_wait(py, id)))?;
         Ok(reply)
     }
 

@@ -476,10 +476,9 @@ impl AsyncClient {
         }
         let reply = Py::new(py, Awaitable::new(py, slf.clone().unbind(), id, "batch"))?;
         let call = Call::Batch(BatchCall::new(collected));
-        this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call), place)?;
-        this.set_deadline(py, timeout, id)?;
-        this.note_wait(py, id)?;
-        this.flush_soon(slf)?;
+        let sent = this.push_held(py, Held::new(py, id, Some(reply.clone_ref(py)), call), place);
+        let noted = sent.and_then(|()| this.set_deadline(py, timeout, id)).and_then(|()| this.note_wait(py, id));
+        Self::or_give_up(&reply, py, noted.and_then(|()| this.flush_soon(slf)))?;
         Ok(reply)
     }
 

@@ -28,7 +28,8 @@ impl AsyncClient {
         }
         if !self.flush_armed.swap(true, Ordering::Relaxed) {
             let flush = self.reader(slf.py())?.getattr(intern!(slf.py(), "flush"))?;
-            self.event_loop(slf.py())?.call_method1(intern!(slf.py(), "call_soon"), (flush,))?;
+            let armed = self.event_loop(slf.py())?.call_method1(intern!(slf.py(), "call_soon"), (flush,));
+            armed.inspect_err(|_| self.flush_armed.store(false, Ordering::Relaxed))?;
         }
         Ok(())
     }
@@ -64,11 +65,11 @@ impl AsyncClient {
 
     /// Writes what may be written.
     pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        let line = *lock(&self.line);
         // In a child of its process it is not this one's to write to.
         if self.session.home.is_elsewhere() {
             return Ok(());
         }
+        let line = *lock(&self.line);
         match line {
             Line::None => Ok(()),
             Line::Descriptor(socket) => self.flush_descriptor(py, socket),
@@ -116,7 +117,10 @@ impl AsyncClient {
             Ok(_) => Ok(()),
             // What a collected object still writes needs no answer.
             Err(_) if event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()? => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.wakeful.get().inspect(|wakeful| wakeful.not_asked());
+                Err(error)
+            }
         }
     }
 
