@@ -24,6 +24,7 @@ from pgoxide.errors import (
     ProgrammingError,
     QueryTimeout,
     StatementInvalidated,
+    UnexpectedRollback,
 )
 from pgoxide.types import Codec
 
@@ -322,9 +323,8 @@ async def test_in_a_transaction_it_is_one_flight_too(open_pool, db, line):
             assert line.sent == "BES"
             assert await tx.fetch_value("show transaction_isolation") == "serializable"
             line.forget()
-            # COMMIT travels with it: that could not be given back.
             assert await tx.fetch_all("/* 3 */" + SOME, 2, commit=True) == [(2, "b")]
-            assert line.sent == "PDS" + "BE" + "PBES"
+            assert line.sent == GUARDED[:-1] + "PBES"
         # Begun by hand.
         await two.execute("begin")
         line.forget()
@@ -355,7 +355,9 @@ async def test_a_check_that_fails_does_not_end_the_transaction(open_pool, db, li
                     assert await inner.fetch_all("/* 2 */" + SOME, 9) == [(9, 3)]
                     await inner.execute("insert into common values (10, 4)")
                     raise ZeroDivisionError
+            line.forget()
             assert await tx.fetch_all("/* 3 */" + SOME, 8, commit=True) == [(8, 2), (9, 3)]
+            assert line.sent == GUARDED[:-1] + "PBES" + BACK + "C" + "PDS" + "BE" + "PBES"
         assert await two.fetch_column("select id from common order by id", into=int) == [7, 8, 9]
         # What the statement itself is refused for ends it, as ever.
         with pytest.raises(DivisionByZero):
@@ -1046,14 +1048,76 @@ async def test_pipelines_answer_as_if_each_call_had_been_awaited(open_pool, conn
         assert line.sent.count("BDES") > 10
 
 
+@pytest.mark.row("Q11", "P01", "T01")
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("face", ["async"])
+async def test_pipelines_in_blocks_answer_as_if_each_call_had_been_awaited(
+    open_pool, connect, db, line, seed
+):
+    """And leave the same behind, whether the block ends well, is undone, or by its last call."""
+    chance = random.Random(seed)
+    pool = await open_pool(max_size=2, to=line)
+
+    async def block(session, calls, end, together):
+        answers, replies = [], []
+        try:
+            async with session.transaction() as tx:
+                for number, call in enumerate(calls, 1):
+                    last = {"commit": True} if end == "by its last call" and number == len(calls) else {}
+                    replies.append(_refused_at_once(tx, *call, **last))
+                    if not together:
+                        answers.append(await answer(replies.pop()))
+                answers += [await answer(reply) for reply in replies]
+                if end == "undone":
+                    raise Rollback
+        except UnexpectedRollback:
+            answers.append("rolled back")
+        return answers, await session.fetch_all("select k, c::text from own order by k, c")
+
+    async with pool.acquire() as one, pool.acquire() as two:
+        sessions = []
+        for pooled, kind in ((one, "int4"), (two, chance.choice(["int4", "float8", "text"]))):
+            plain = await connect(statement_cache_size=0)
+            for session in (pooled, plain):
+                await session.execute_script(
+                    f"create temp table own (k int4, c {kind}); insert into own values (1, '1')"
+                )
+            sessions.append((pooled, plain))
+        for turn in range(12):
+            forms = (
+                "select c from own",
+                "select c from own where c = $1",
+                "insert into own values (2, $1) returning c",
+            )
+            texts = [f"/* {turn} {n} */ {form}" for n in range(3) for form in forms]
+            for text in texts:
+                await one.fetch_all(text, *([1] if "$1" in text else []))
+            for session in sessions[0]:
+                await session.execute("delete from own where k = 2")
+            pooled, plain = sessions[chance.random() < 0.8]
+            calls = []
+            for _ in range(chance.randrange(1, 6)):
+                if chance.random() < 0.1:
+                    calls.append(("fetch_value", "select 1 / $1::int4", 0))
+                else:
+                    text = chance.choice(texts)
+                    calls.append(
+                        ("fetch_all", text, *([chance.choice(["1", 1, 1.5])] if "$1" in text else []))
+                    )
+            end = chance.choice(["well", "undone", "by its last call"])
+            expected = await block(plain, calls, end, False)
+            assert await block(pooled, calls, end, chance.random() < 0.7) == expected, calls
+        assert "BEPBEBDE" in line.sent  # behind a savepoint
+
+
 async def _refused_or(db, verb, *args):
     """What one call comes to that is awaited alone. An argument that does not fit is refused when it is encoded."""
     return await answer(_refused_at_once(db, verb, *args))
 
 
-def _refused_at_once(db, verb, *args):
+def _refused_at_once(db, verb, *args, **options):
     try:
-        return getattr(db, verb)(*args)
+        return getattr(db, verb)(*args, **options)
     except DataError as error:
         return _raising(error)
 

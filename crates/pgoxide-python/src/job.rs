@@ -112,6 +112,7 @@ fn in_row(py: Python<'_>, error: PyErr, row: u64) -> PyErr {
 }
 
 /// The end of a transaction block that travels with its last statement.
+#[derive(Clone)]
 pub(crate) struct End {
     pub(crate) level: LevelId,
     pub(crate) commands: Commands,

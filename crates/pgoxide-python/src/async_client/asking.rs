@@ -313,7 +313,8 @@ impl AsyncClient {
         let reply = job.reply.take();
         let inside = goes_back(&job.kind);
         let again = self.session.again(py, &mut job.kind, written);
-        match again.and_then(|call| Ok((call, self.session.go_back(py, inside)?))) {
+        let back = |call: Call| self.session.go_back(py, inside, &call).map(|standing| (call, standing));
+        match again.and_then(back) {
             Ok((call, standing)) => {
                 let held = Held::new(py, id, reply, call).standing_at(standing);
                 lock(&self.session.state).held.push_again(held);

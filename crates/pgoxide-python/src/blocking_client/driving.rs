@@ -57,11 +57,7 @@ impl BlockingClient {
         self.session.refuse_by_hand(py, &run.prepared, standing)?;
         let mut arguments = asked.arguments;
         if run.prepared.stage() != Stage::Described && !fits_one_flight(&run, self.session.writes_iso_dates()) {
-            let loan = match via.commit {
-                // COMMIT travels with it, and could not be given back.
-                true => Loan::Refused,
-                false => self.session.borrow(py, &mut run, &arguments, standing)?,
-            };
+            let loan = self.session.borrow(py, &mut run, &arguments, standing)?;
             if !matches!(loan, Loan::Granted) {
                 self.prepare(py, &run.prepared, deadline, standing)?;
             }
@@ -190,12 +186,13 @@ impl BlockingClient {
         self.open_first(py, &request, deadline, standing)?;
         let mut job = self.drive(py, request, deadline, standing)?;
         while let Some(written) = job.again.take() {
-            let inside = goes_back(&job.kind);
+            let inside = goes_back(&job.kind).map(Standing::Inside);
             let call = self.session.again(py, &mut job.kind, &written)?;
-            if inside.is_some() {
-                self.drive(py, self.session.back_request(py)?, deadline, standing)?;
+            if let Some(inside) = inside {
+                self.drive(py, self.session.back_request(py)?, deadline, inside)?;
             }
-            job = self.drive(py, self.described_request(py, call, deadline, standing)?, deadline, standing)?;
+            let request = self.described_request(py, call, deadline, inside.unwrap_or(standing))?;
+            job = self.drive(py, request, deadline, standing)?;
         }
         self.resolved(py, job, deadline)?.conclude(py, &self.session)
     }

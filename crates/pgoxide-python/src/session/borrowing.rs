@@ -41,9 +41,9 @@ use crate::arguments::{Arguments, freeze};
 use crate::convert::Decoder;
 use crate::descriptions::Shape;
 use crate::error;
-use crate::held::Lent;
+use crate::held::{Call, Lent};
 use crate::introspect::oid_array;
-use crate::job::{Job, Kind, Run, Verb};
+use crate::job::{End, Job, Kind, Run, Verb};
 use crate::plan::Described;
 use crate::prepared::{Prepared, Stage};
 use crate::pyimport;
@@ -110,6 +110,8 @@ pub(crate) struct Borrowed {
     pub(super) lent: Lent,
     /// The level of the transaction block that it runs inside, behind a savepoint.
     inside: Option<LevelId>,
+    /// The end of that level, if it brings it.
+    pub(super) end: Option<End>,
 }
 
 /// Whether a run goes by a lent description.
@@ -176,7 +178,8 @@ impl Session {
             // They may fit what this session makes of the statement.
             return Ok(Loan::Unfit(arguments.into_bound(py)));
         }
-        run.borrowed = Some(Box::new(Borrowed { shape, described, holds: false, arguments, bind, lent, inside }));
+        run.borrowed =
+            Some(Box::new(Borrowed { shape, described, holds: false, arguments, bind, lent, inside, end: None }));
         Ok(Loan::Granted)
     }
 
@@ -187,9 +190,9 @@ impl Session {
         let first = prepared.stage() == Stage::New && !run.again && run.portal.is_none();
         let inside = match standing {
             Standing::Outside => None,
-            Standing::Inside(level) => Some(level),
-            // COMMIT travels with it, and could not be given back.
-            Standing::Ends(_) | Standing::Undoes(_) => return None,
+            // When the check fails, what ends the level is skipped too.
+            Standing::Inside(level) | Standing::Ends(level) => Some(level),
+            Standing::Undoes(_) => return None,
         };
         if !first || prepared.command != Command::Plain {
             return None;
@@ -306,12 +309,15 @@ impl Session {
         Ok(())
     }
 
-    /// The transaction block is as it was before a run went by a description that did not hold: how what it asks now stands
-    /// to the block. Nothing for one outside.
-    pub(crate) fn go_back(&self, py: Python<'_>, inside: Option<LevelId>) -> PyResult<Standing> {
+    /// Before `call` is made again: the transaction block is to be as it was before it went by a description that did not hold.
+    /// How it then stands to the block. Nothing is to be done for one outside.
+    pub(crate) fn go_back(&self, py: Python<'_>, inside: Option<LevelId>, call: &Call) -> PyResult<Standing> {
         let Some(level) = inside else { return Ok(Standing::Outside) };
         self.submit(py, self.back_request(py)?, Standing::Inside(level))?;
-        Ok(Standing::Inside(level))
+        match call {
+            Call::Run(run, _) if run.end.is_some() => Ok(Standing::Ends(level)),
+            _ => Ok(Standing::Inside(level)),
+        }
     }
 
     /// Back to the savepoint. What is asked behind it would tell that it failed.

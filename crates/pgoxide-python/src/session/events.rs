@@ -61,7 +61,7 @@ impl Session {
                     job.error = Some(left_open(py));
                 }
                 self.opened(py, &job, out);
-                if let Some(level) = job.end_failed() {
+                if let Some(level) = job.end_failed().filter(|_| job.again.is_none()) {
                     self.end_failed(level);
                 }
                 out.push(Outcome::Finished(id, job, abandoned));

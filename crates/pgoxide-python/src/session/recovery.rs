@@ -206,6 +206,7 @@ impl Session {
         if let Some(borrowed) = run.borrowed.take() {
             let current = self.statements.current(py, &run.prepared)?;
             run.start_again(current);
+            run.end = borrowed.end;
             return Ok(Parameters::Values(borrowed.arguments));
         }
         // One that was refused in its first flight went by the types that the caller declared.

@@ -62,6 +62,9 @@ impl Session {
             end.commands.append(&mut bytes, &mut steps);
             resend = Resend::Never;
         }
+        if let Some(borrowed) = &mut run.borrowed {
+            borrowed.end.clone_from(&end);
+        }
         sync::write(&mut bytes);
         steps.push(Step::Sync);
         let barrier = run.isolate || prepared.command == Command::Copy;
