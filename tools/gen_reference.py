@@ -102,7 +102,7 @@ PAGES = {
     "async-pool": Page(
         "AsyncPool",
         "`from pgoxide import AsyncPool`. How it is used: [Share connections](../how-to/pools.md).",
-        {"driver._async.pool": ("AsyncPool",), "driver.pooling": ("PoolStats",)},
+        {"driver._async.pool": ("AsyncPool",), "driver.pooling": ("PoolEvent", "PoolStats")},
         ASYNC_POOL_START,
     ),
     "pool": Page(

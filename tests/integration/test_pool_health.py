@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 import pgoxide
 from fixtures.fix_pools import BlockingPool, real
 from pgoxide.config import ConnectConfig
+from pgoxide.driver.pooling import PoolEvent
 from pgoxide.embedded import start
 from pgoxide.errors import ConnectionClosed, ConnectionFailed, InterfaceError, OperationalError, PoolTimeout
 
@@ -486,6 +488,70 @@ async def test_numbers(open_pool: Any, face: str) -> None:
     assert str(stats) in repr(real(pool))
     await pool.release(used)
     await until(pool, lambda: pool.stats().idle == 2 or pool.stats().resetting == 1)
+
+
+@pytest.mark.row("O09")
+async def test_what_happens_is_told(open_pool: Any, face: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, whatever another listener raises, and in numbers as `stats` has them."""
+    fails, unraisable = False, []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    def configure(_: Any) -> None:
+        if fails:
+            raise ValueError("mine")
+
+    async def configure_later(own: Any) -> None:
+        configure(own)
+
+    def broken(_: PoolEvent) -> None:
+        raise KeyError
+
+    pool = await open_pool(
+        min_size=0,
+        max_size=1,
+        acquire_timeout=5,
+        configure=configure if face == "blocking" else configure_later,
+    )
+    told: list[PoolEvent] = []
+    pool.add_event_listener(broken)
+    pool.add_event_listener(told.append)
+    first = await pool.fetch_value("select pg_backend_pid()")
+    assert told == [PoolEvent("opened", process_id=first)]
+    async with pool.acquire() as db:
+        with pytest.raises(ConnectionClosed):
+            await db.fetch_value("select pg_terminate_backend(pg_backend_pid())")
+    await until(pool, lambda: len(told) == 2)
+    assert told[1][:2] == ("lost", None)
+    assert isinstance(told[1].error, ConnectionClosed)
+    assert told[1].process_id == first
+    second = await pool.fetch_value("select pg_backend_pid()")
+    pool.expire()
+    await until(pool, lambda: len(told) == 4)
+    assert told[2:] == [
+        PoolEvent("opened", process_id=second),
+        PoolEvent("discarded", "expired", process_id=second),
+    ]
+    fails = True
+    with pytest.raises(PoolTimeout):
+        await pool.fetch_value("select 1", timeout=0.3)
+    failed = [event for event in told if event.kind == "failed"]
+    assert failed == told[4:]
+    assert {str(event.error) for event in failed} == {"mine"}
+    stats = pool.stats()
+    assert (stats.connects, stats.lost, stats.failures, stats.discarded) == (
+        2,
+        1,
+        len(failed),
+        {"expired": 1},
+    )
+    assert {one.exc_type for one in unraisable} == {KeyError}
+    fails = False
+    pool.remove_event_listener(told.append)
+    assert await pool.fetch_value("select 1") == 1
+    assert not [event for event in told if event.kind == "opened" and event.process_id not in {first, second}]
+    with pytest.raises(ValueError, match="not in list"):
+        pool.remove_event_listener(told.append)
+    pool.remove_event_listener(broken)
 
 
 @pytest.mark.row("O09")

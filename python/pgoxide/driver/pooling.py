@@ -8,7 +8,7 @@ import sys
 import traceback
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from pgoxide.errors import InterfaceError, PoolTimeout
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESET_TIMEOUT",
+    "PoolEvent",
     "PoolStats",
     "Settings",
     "check_whole",
@@ -139,6 +140,22 @@ class PoolStats:
         ]
         standing = f" ({', '.join(parts)})" if parts else ""
         return f"{self.size} of {self.max_size} connections{standing}, {self.waiting} waiting, {self.queued} calls queued"
+
+
+class PoolEvent(NamedTuple):
+    """Something that has happened to a connection of a pool, as it is told to `add_event_listener`.
+
+    kind: "opened"; "failed", an attempt to open one; "lost", one that ended without the pool's doing; "discarded", one that the
+    pool gave up.
+    reason: of one that was discarded, as `PoolStats.discarded` counts them; else None.
+    error: why an attempt failed, or a connection was lost; None where there is no error.
+    process_id: the connection's server process; None for an attempt, and where the server told none.
+    """
+
+    kind: Literal["opened", "failed", "lost", "discarded"]
+    reason: str | None = None
+    error: Exception | None = None
+    process_id: int | None = None
 
 
 def late(stats: PoolStats, waited: float, limit: float | None) -> PoolTimeout:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 from pgoxide import _core
 
 # async-only: end
-from pgoxide._core import Descriptions, TypeRegistry
+from pgoxide._core import Descriptions, TypeRegistry, report_unraisable
 from pgoxide.driver._async.attempts import AsyncAttempts
 from pgoxide.driver._async.connection import AsyncConnection
 from pgoxide.driver._async.pool_batch import AsyncPoolBatch
@@ -37,6 +37,7 @@ from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.pooling import (
     FIRST_DELAY,
     RESET_TIMEOUT,
+    PoolEvent,
     PoolStats,
     Settings,
     check_whole,
@@ -244,6 +245,7 @@ class AsyncPool(_core.AsyncPoolCore):
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
+        self._event_listeners: list[Callable[[PoolEvent], object]] = []
         self._first_failure: Exception | None = None
         """What kept the pool from being opened."""
         self._holders: weakref.WeakKeyDictionary[AsyncConnection, str] = weakref.WeakKeyDictionary()
@@ -354,7 +356,7 @@ class AsyncPool(_core.AsyncPoolCore):
         db._pool = self
         gone = weakref.ref(db)
         pool: weakref.ref[AsyncPool] = weakref.ref(self)
-        db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
+        db.add_close_listener(lambda reason: _tell_lost(pool, gone, reason))
         db._explain_pool(lambda: _standing(pool))
         return db
 
@@ -385,6 +387,7 @@ class AsyncPool(_core.AsyncPoolCore):
             db.abort(ConnectionClosed("its pool was closed"))
             return
         self._changed.ring()
+        self._tell(PoolEvent("opened", process_id=db.backend_pid))
         if db.closed:  # between its opening and now
             self._lost(db)
 
@@ -401,6 +404,7 @@ class AsyncPool(_core.AsyncPoolCore):
                     if not self._started:
                         self._first_failure = error
                     self._changed.ring()
+                    self._tell(PoolEvent("failed", error=error))
                     if self._retrying and not mine:
                         return
                     mine = self._retrying = True
@@ -454,6 +458,7 @@ class AsyncPool(_core.AsyncPoolCore):
         self._spawn(self._retire, db)
         self._refill()
         self._changed.ring()
+        self._tell(PoolEvent("discarded", why, process_id=db.backend_pid))
 
     def _do_note(self, error: Exception) -> None:
         """A reset failed: the connection is given up, and whoever looks is told why."""
@@ -488,11 +493,15 @@ class AsyncPool(_core.AsyncPoolCore):
     # async-only: end
     def _drop(self, db: AsyncConnection, why: str, error: BaseException | None = None) -> None:
         """Cuts a connection that nobody can use any more."""
-        if self._remove(db):
+        removed = self._remove(db)
+        if removed:
             self._discarded[why] += 1
         db.abort(error)
         self._refill()
         self._changed.ring()
+        if removed:
+            told = error if isinstance(error, Exception) else None
+            self._tell(PoolEvent("discarded", why, told, db.backend_pid))
 
     async def _retire(self, db: AsyncConnection) -> None:
         """Closes a connection that the pool has given up."""
@@ -508,12 +517,13 @@ class AsyncPool(_core.AsyncPoolCore):
             finally:
                 self._ending.discard(db)
 
-    def _lost(self, db: AsyncConnection) -> None:
+    def _lost(self, db: AsyncConnection, reason: Exception | None = None) -> None:
         """It has ended, by itself or by its user."""
         if self._remove(db):
             self._lost_count += 1
             self._refill()
             self._changed.ring()
+            self._tell(PoolEvent("lost", error=reason, process_id=db.backend_pid))
 
     # -- one's own connection -----------------------------------------------------------------------------------
 
@@ -864,6 +874,30 @@ class AsyncPool(_core.AsyncPoolCore):
             discarded=dict(self._discarded),
         )
 
+    def add_event_listener(self, listener: Callable[[PoolEvent], object]) -> None:
+        """Calls `listener(event)` for each connection that is opened, lost or given up, and each that could not be opened.
+
+        event: a `PoolEvent`. It is told where it happens: on the event loop, or in whatever thread; so be quick. What a listener
+        raises goes to `sys.unraisablehook`. What happened before it was added is not told again: `stats()` counts it.
+
+        >>> import pgoxide
+        >>> async def example(dsn: str) -> None:
+        ...     pool = pgoxide.AsyncPool(dsn)
+        ...     pool.add_event_listener(lambda event: print(event.kind, event.reason, event.error))
+        """
+        self._event_listeners.append(listener)
+
+    def remove_event_listener(self, listener: Callable[[PoolEvent], object]) -> None:
+        """Takes a listener back. Raises ValueError when it is not there."""
+        self._event_listeners.remove(listener)
+
+    def _tell(self, event: PoolEvent) -> None:
+        for listener in tuple(self._event_listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the listener's own
+                report_unraisable(error, listener)
+
     def expire(self) -> None:
         """Has every connection replaced: idle ones now, the others once they are given back or have answered.
 
@@ -913,6 +947,7 @@ class AsyncPool(_core.AsyncPoolCore):
             if standing in free and self._remove(db):
                 self._discarded["closed"] += 1
                 self._spawn(self._retire, db)
+                self._tell(PoolEvent("discarded", "closed", process_id=db.backend_pid))
 
     def _cut(self, db: AsyncConnection, standing: str) -> None:
         if standing == "used":
@@ -1089,11 +1124,11 @@ def _standing(pool: weakref.ref[AsyncPool]) -> str | None:
     return None if owner is None else str(owner.stats())
 
 
-def _tell_lost(pool: weakref.ref[AsyncPool], gone: weakref.ref[AsyncConnection]) -> None:
+def _tell_lost(pool: weakref.ref[AsyncPool], gone: weakref.ref[AsyncConnection], reason: Exception) -> None:
     """A connection has ended."""
     owner, db = pool(), gone()
     if owner is not None and db is not None:
-        owner._lost(db)
+        owner._lost(db, reason)
 
 
 # async-only: begin

@@ -16,7 +16,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from pgoxide._core import Descriptions, TypeRegistry
+from pgoxide._core import Descriptions, TypeRegistry, report_unraisable
 from pgoxide.driver._sync.attempts import Attempts
 from pgoxide.driver._sync.connection import Connection
 from pgoxide.driver._sync.pool_batch import PoolBatch
@@ -27,6 +27,7 @@ from pgoxide.driver.options import core_options
 from pgoxide.driver.peers import explain_peers_names, own_names
 from pgoxide.driver.pooling import (
     FIRST_DELAY,
+    PoolEvent,
     PoolStats,
     Settings,
     delay_after,
@@ -166,6 +167,7 @@ class Pool(Shelf):
         self._connects = self._failures = self._lost_count = 0
         self._discarded: Counter[str] = Counter()
         self._last_failure: Exception | None = None
+        self._event_listeners: list[Callable[[PoolEvent], object]] = []
         self._first_failure: Exception | None = None
         """What kept the pool from being opened."""
         self._holders: weakref.WeakKeyDictionary[Connection, str] = weakref.WeakKeyDictionary()
@@ -247,7 +249,7 @@ class Pool(Shelf):
         db._pool = self
         gone = weakref.ref(db)
         pool: weakref.ref[Pool] = weakref.ref(self)
-        db.add_close_listener(lambda _reason: _tell_lost(pool, gone))
+        db.add_close_listener(lambda reason: _tell_lost(pool, gone, reason))
         db._explain_pool(lambda: _standing(pool))
         return db
 
@@ -278,6 +280,7 @@ class Pool(Shelf):
             db.abort(ConnectionClosed("its pool was closed"))
             return
         self._changed.ring()
+        self._tell(PoolEvent("opened", process_id=db.backend_pid))
         if db.closed:  # between its opening and now
             self._lost(db)
 
@@ -294,6 +297,7 @@ class Pool(Shelf):
                     if not self._started:
                         self._first_failure = error
                     self._changed.ring()
+                    self._tell(PoolEvent("failed", error=error))
                     if self._retrying and not mine:
                         return
                     mine = self._retrying = True
@@ -347,6 +351,7 @@ class Pool(Shelf):
         self._spawn(self._retire, db)
         self._refill()
         self._changed.ring()
+        self._tell(PoolEvent("discarded", why, process_id=db.backend_pid))
 
     def _do_note(self, error: Exception) -> None:
         """A reset failed: the connection is given up, and whoever looks is told why."""
@@ -357,11 +362,15 @@ class Pool(Shelf):
 
     def _drop(self, db: Connection, why: str, error: BaseException | None = None) -> None:
         """Cuts a connection that nobody can use any more."""
-        if self._remove(db):
+        removed = self._remove(db)
+        if removed:
             self._discarded[why] += 1
         db.abort(error)
         self._refill()
         self._changed.ring()
+        if removed:
+            told = error if isinstance(error, Exception) else None
+            self._tell(PoolEvent("discarded", why, told, db.backend_pid))
 
     def _retire(self, db: Connection) -> None:
         """Closes a connection that the pool has given up."""
@@ -377,12 +386,13 @@ class Pool(Shelf):
             finally:
                 self._ending.discard(db)
 
-    def _lost(self, db: Connection) -> None:
+    def _lost(self, db: Connection, reason: Exception | None = None) -> None:
         """It has ended, by itself or by its user."""
         if self._remove(db):
             self._lost_count += 1
             self._refill()
             self._changed.ring()
+            self._tell(PoolEvent("lost", error=reason, process_id=db.backend_pid))
 
     # -- one's own connection -----------------------------------------------------------------------------------
 
@@ -696,6 +706,30 @@ class Pool(Shelf):
             discarded=dict(self._discarded),
         )
 
+    def add_event_listener(self, listener: Callable[[PoolEvent], object]) -> None:
+        """Calls `listener(event)` for each connection that is opened, lost or given up, and each that could not be opened.
+
+        event: a `PoolEvent`. It is told where it happens: on the event loop, or in whatever thread; so be quick. What a listener
+        raises goes to `sys.unraisablehook`. What happened before it was added is not told again: `stats()` counts it.
+
+        >>> import pgoxide
+        >>> def example(dsn: str) -> None:
+        ...     pool = pgoxide.Pool(dsn)
+        ...     pool.add_event_listener(lambda event: print(event.kind, event.reason, event.error))
+        """
+        self._event_listeners.append(listener)
+
+    def remove_event_listener(self, listener: Callable[[PoolEvent], object]) -> None:
+        """Takes a listener back. Raises ValueError when it is not there."""
+        self._event_listeners.remove(listener)
+
+    def _tell(self, event: PoolEvent) -> None:
+        for listener in tuple(self._event_listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the listener's own
+                report_unraisable(error, listener)
+
     def expire(self) -> None:
         """Has every connection replaced: idle ones now, the others once they are given back or have answered.
 
@@ -742,6 +776,7 @@ class Pool(Shelf):
             if standing in free and self._remove(db):
                 self._discarded["closed"] += 1
                 self._spawn(self._retire, db)
+                self._tell(PoolEvent("discarded", "closed", process_id=db.backend_pid))
 
     def _cut(self, db: Connection, standing: str) -> None:
         if standing == "used":
@@ -830,11 +865,11 @@ def _standing(pool: weakref.ref[Pool]) -> str | None:
     return None if owner is None else str(owner.stats())
 
 
-def _tell_lost(pool: weakref.ref[Pool], gone: weakref.ref[Connection]) -> None:
+def _tell_lost(pool: weakref.ref[Pool], gone: weakref.ref[Connection], reason: Exception) -> None:
     """A connection has ended."""
     owner, db = pool(), gone()
     if owner is not None and db is not None:
-        owner._lost(db)
+        owner._lost(db, reason)
 
 
 def _upkeep(pool: weakref.ref[Pool], seconds: float) -> None:
