@@ -631,6 +631,15 @@ pub(crate) enum Kind {
     Taken,
 }
 
+/// What a reset of the session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resets {
+    /// It undoes everything, and leaves a cursor that says so.
+    Fully,
+    /// What its SQL says.
+    BySql,
+}
+
 /// One request as the driver sees it.
 pub(crate) struct Job {
     pub(crate) kind: Kind,
@@ -645,7 +654,7 @@ pub(crate) struct Job {
     /// ParseComplete has come, since it was last written.
     pub(crate) parsed: bool,
     /// It makes a pool's connection forget its last user.
-    pub(crate) resets: bool,
+    pub(crate) resets: Option<Resets>,
     /// The level of the transaction block whose end it carries.
     pub(crate) ends: Option<LevelId>,
     /// That end is COMMIT.
@@ -667,7 +676,7 @@ impl Job {
             refused: false,
             stream: None,
             parsed: false,
-            resets: false,
+            resets: None,
             ends: None,
             commits: false,
             ended: None,

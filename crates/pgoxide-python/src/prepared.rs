@@ -59,6 +59,11 @@ pub(crate) enum Stage {
 pub(crate) struct GivenUp(Mutex<Vec<(Target, Box<[u8]>)>>);
 
 impl GivenUp {
+    /// The session closes all its portals.
+    pub(crate) fn all_portals(&self) {
+        lock(&self.0).retain(|(target, _)| *target != Target::Portal);
+    }
+
     /// A portal nobody has any more.
     pub(crate) fn portal(&self, name: Box<[u8]>) {
         lock(&self.0).push((Target::Portal, name));

@@ -554,6 +554,9 @@ class Client:
     def _reset(self, reset: str, timeout: float) -> bool:
         """Writes the reset and waits for nothing but the turn; False when there is nothing to undo."""
 
+    def _follow_reset(self) -> bool:
+        """True when a user need not wait for the reset's answer: it has come, or their first request follows it."""
+
     def _await_reset(self, timeout: float) -> bool:
         """Waits until the reset has been answered; False when it had been. Raises why it failed."""
 

@@ -207,10 +207,13 @@ class Shelf(_core.PoolCore):
         """An idle connection, one that needs no reset if the user needs a clean one. The lock is held."""
         if not self._idle:
             return None
-        at = -1
-        if whole:
-            clean = (n for n in range(len(self._idle) - 1, -1, -1) if not self._idle[n].dirty)
-            at = next(clean, -1)
+        at, latest = -1, self._idle[-1]
+        if latest.resetting or (whole and latest.dirty):
+            # Rather one whose reset has been answered than one to be followed, rather that than one to be reset first.
+            latest_first = range(len(self._idle) - 1, -1, -1)
+            clean = [n for n in latest_first if not (whole and self._idle[n].dirty)]
+            answered = (n for n in clean if not self._idle[n].resetting)
+            at = next(answered, clean[0] if clean else -1)
         member = self._idle.pop(at)
         member.standing = "busy"
         return member
@@ -257,11 +260,12 @@ class Shelf(_core.PoolCore):
         member.reset_until = time.monotonic() + RESET_TIMEOUT
 
     def _is_reset(self, member: _Member, left: float | None) -> bool:
-        """Waits a moment for the reset's answer; if it has not come, the connection goes behind the other idle ones.
+        """Whether what the user asks may travel behind the reset, or its answer has come.
 
-        Raises why it failed, or that its time is over.
+        If neither is so, waits a moment for the answer; if it has not come then, the connection goes behind the other idle ones.
+        Raises why the reset failed, or that its time is over.
         """
-        if member.resetting:
+        if member.resetting and not member.db._follow_reset():
             patience = RESET_PATIENCE if left is None else max(0.01, min(RESET_PATIENCE, left))
             try:
                 member.waited |= member.db._await_reset(patience)
@@ -270,7 +274,7 @@ class Shelf(_core.PoolCore):
                     raise
                 self._put_back(member, first=False)
                 return False
-            member.resetting = False
+        member.resetting = False
         return True
 
     def _spent(self, member: _Member) -> str | None:

@@ -12,7 +12,7 @@
 
 use super::block::{Commands, LevelId, Stage, Standing};
 use super::cancel::{CancelDelivered, CancelKey, CancelOutcome};
-use super::pipeline::{Pipeline, Request, RequestId, Step};
+use super::pipeline::{Pipeline, Prefix, Request, RequestId, Step};
 use super::query::CopyDirection;
 use super::startup::Phase;
 use crate::codes::{PROTOCOL_3_0, TransactionStatus, backend};
@@ -102,6 +102,21 @@ impl<J> Connection<J> {
     /// Accepts a request that stands to the transaction block as `standing` says.
     pub fn submit_at(&mut self, request: Request<J>, standing: Standing) {
         self.pipeline.submit(request, standing);
+    }
+
+    /// Accepts a reset of the session: it is written before all that waits, once nothing is in flight. What waits is written when
+    /// it has been answered well, never when it failed: the caller submits another one, or ends the connection.
+    ///
+    /// `proof` lets one request of the extended protocol follow without waiting. Its steps end with [`Step::Proof`]: what
+    /// fails unless this reset has been committed. Should it fail, the request has not run ([`Event::Unproven`](super::Event)).
+    pub fn submit_reset(&mut self, request: Request<J>, proof: Option<Prefix>) {
+        self.pipeline.submit_reset(request, proof);
+    }
+
+    /// A reset is in flight or about to be, and one request may follow it.
+    #[must_use]
+    pub fn may_follow_reset(&self) -> bool {
+        self.pipeline.may_follow_reset()
     }
 
     /// Enters a level of the transaction block: `open` is written in front of the next request inside, `undo` by one that

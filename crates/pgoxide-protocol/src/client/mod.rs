@@ -6,6 +6,7 @@
 //! | `startup.rs` | from StartupMessage to the first ReadyForQuery |
 //! | `pipeline.rs` | requests: queued, written, finished; barriers and back-pressure |
 //! | `block.rs` | the transaction block, opened by the first request inside it |
+//! | `gate.rs` | what may be written behind a reset of the session |
 //! | `queue.rs` | a queue whose items are also found by their id |
 //! | `query.rs` | each backend message matched against the reply expected next |
 //! | `cancel.rs` | the window in which a CancelRequest may hit a neighbour |
@@ -15,6 +16,7 @@ mod block;
 mod cancel;
 mod connection;
 mod frame;
+mod gate;
 mod pipeline;
 mod query;
 mod queue;

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Each request ends with a Sync of its own, so an error fails only that request (protocol chapter,
-//! "Pipelining"). A barrier travels alone: COPY, open portals, scripts and what a caller isolates.
+//! "Pipelining"). A barrier travels alone: COPY, open portals, scripts and what a caller isolates. What may follow a reset of
+//! the session, `gate.rs` says; a reset is written when nothing is in flight, before all that waits.
 //!
 //! Requests run in the order of `submit`, with one exception. One that a cancel meant for its neighbour hit is sent
 //! again behind those that had been written with it, since these cannot be called back. That is done only while all of
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 
 use super::block::{Block, Standing};
 use super::cancel::{CancelDelivered, CancelOutcome, Window};
+use super::gate::Gate;
 use super::queue::Queue;
 use crate::codes::TransactionStatus;
 
@@ -61,6 +63,8 @@ pub enum Step {
     Guard,
     /// CommandComplete of a query without rows that fails unless what follows in the request may run.
     Check,
+    /// RowDescription or NoData of a portal that proves that the session has been reset: see [`Connection::submit_reset`](super::Connection::submit_reset).
+    Proof,
     /// ReadyForQuery: the end of a request.
     Sync,
 }
@@ -115,6 +119,8 @@ enum Attempt {
     First,
     /// A neighbour's cancel hit it: after its ReadyForQuery it is to be written again.
     Hit,
+    /// What led it in failed, so the server skipped it: after its ReadyForQuery it is to be written as if it never had been.
+    Skipped,
     /// It has been written again.
     Again,
 }
@@ -131,6 +137,20 @@ pub(super) struct Flight<J> {
     /// Cancelled while it ran, when another's CancelRequest was outstanding: its own is due after that.
     cancel_due: bool,
     attempt: Attempt,
+    /// It resets the session.
+    pub(super) resets: bool,
+}
+
+impl<J> Flight<J> {
+    fn new(request: Request<J>, standing: Standing, resets: bool) -> Self {
+        let attempt = Attempt::First;
+        Self { request, standing, ended: false, abandoned: false, cancel_due: false, attempt, resets }
+    }
+
+    /// It may be written behind a reset: its messages are those of the extended protocol, and it ends with its own Sync.
+    fn may_be_led_in(&self) -> bool {
+        !self.request.barrier && !self.request.open && !matches!(self.standing, Standing::Undoes(_))
+    }
 }
 
 /// The queue and the flight, oldest first.
@@ -139,6 +159,9 @@ pub(super) struct Pipeline<J> {
     queued: Queue<Flight<J>>,
     /// What was hit and waits to be written again.
     again: Queue<Flight<J>>,
+    /// A reset, and what proves it, that waits until nothing is in flight.
+    reset: Option<(Flight<J>, Option<Prefix>)>,
+    pub(super) gate: Gate,
     pub(super) flying: Queue<Flight<J>>,
     pub(super) expected: VecDeque<Step>,
     pub(super) window: Option<Window>,
@@ -156,6 +179,8 @@ impl<J> Pipeline<J> {
         Self {
             queued: Queue::new(),
             again: Queue::new(),
+            reset: None,
+            gate: Gate::Open,
             flying: Queue::new(),
             expected: VecDeque::new(),
             window: None,
@@ -172,12 +197,13 @@ impl<J> Pipeline<J> {
     }
 
     pub(super) fn unfinished(&self) -> usize {
-        self.queued.len() + self.again.len() + self.flying.len()
+        usize::from(self.reset.is_some()) + self.queued.len() + self.again.len() + self.flying.len()
     }
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &J> {
-        let all = self.flying.iter().chain(self.again.iter()).chain(self.queued.iter());
-        all.map(|(_, flight)| &flight.request.job)
+        let all = self.flying.iter().chain(self.again.iter()).chain(self.queued.iter()).map(|(_, flight)| flight);
+        let reset = self.reset.iter().map(|(flight, _)| flight);
+        reset.chain(all).map(|flight| &flight.request.job)
     }
 
     pub(super) fn job(&mut self, id: RequestId) -> Option<&mut J> {
@@ -188,10 +214,17 @@ impl<J> Pipeline<J> {
     pub(super) fn submit(&mut self, request: Request<J>, standing: Standing) {
         self.held += cost(&request);
         self.inside += usize::from(standing != Standing::Outside);
-        let id = request.id;
-        let (abandoned, attempt) = (false, Attempt::First);
-        let flight = Flight { request, standing, ended: false, abandoned, cancel_due: false, attempt };
-        self.queued.push_back(id, flight);
+        self.queued.push_back(request.id, Flight::new(request, standing, false));
+    }
+
+    /// The next thing to be written when nothing is in flight. `proof`: what one request may follow it behind, if any may.
+    pub(super) fn submit_reset(&mut self, request: Request<J>, proof: Option<Prefix>) {
+        self.held += cost(&request);
+        self.reset = Some((Flight::new(request, Standing::Outside, true), proof));
+    }
+
+    pub(super) fn may_follow_reset(&self) -> bool {
+        self.reset.as_ref().map_or_else(|| self.gate.is_ajar(), |(_, proof)| proof.is_some())
     }
 
     /// Requests inside the block that have not finished.
@@ -220,10 +253,20 @@ impl<J> Pipeline<J> {
         if self.window.is_some() || self.head_goes_again() {
             return;
         }
+        if self.reset.is_some() {
+            if !self.flying.is_empty() {
+                return;
+            }
+            self.write_reset(out, status);
+        }
         loop {
             let waiting = if self.again.is_empty() { &mut self.queued } else { &mut self.again };
             let Some(next) = waiting.front() else { return };
-            let blocked = self.flying.back().is_some_and(|last| last.request.barrier || next.request.barrier);
+            let blocked = if self.gate.is_open() {
+                self.flying.back().is_some_and(|last| last.request.barrier || next.request.barrier)
+            } else {
+                !self.gate.is_ajar() || !next.may_be_led_in()
+            };
             let torn = next.standing.level().is_some_and(|level| self.block.is_torn() || self.block.is_over(level));
             if blocked || torn || (!out.is_empty() && out.len() + next.request.bytes.len() > room) {
                 return;
@@ -234,7 +277,22 @@ impl<J> Pipeline<J> {
         }
     }
 
+    fn write_reset(&mut self, out: &mut Vec<u8>, status: TransactionStatus) {
+        if let Some((flight, proof)) = self.reset.take() {
+            self.gate = Gate::Open;
+            self.write(flight, out, status);
+            self.gate = Gate::behind(proof);
+        }
+    }
+
     fn write(&mut self, mut flight: Flight<J>, out: &mut Vec<u8>, status: TransactionStatus) {
+        if let Some(proof) = self.gate.pass() {
+            out.extend_from_slice(&proof.bytes);
+            self.expected.extend(proof.steps);
+        }
+        if flight.attempt == Attempt::Skipped {
+            flight.attempt = Attempt::First;
+        }
         if flight.attempt == Attempt::Hit
             && let Resend::Once(prefix) | Resend::Always(prefix) = &flight.request.resend
         {
@@ -265,7 +323,10 @@ impl<J> Pipeline<J> {
             window.target_done = true;
             self.close_window();
         }
-        if flight.attempt == Attempt::Hit {
+        if flight.resets {
+            self.gate.reset_answered(!self.flying.is_empty());
+        }
+        if matches!(flight.attempt, Attempt::Hit | Attempt::Skipped) {
             self.again.push_back(id, flight);
             return None;
         }
@@ -299,7 +360,7 @@ impl<J> Pipeline<J> {
         if std::mem::replace(&mut flight.abandoned, true) {
             return CancelOutcome::Unknown;
         }
-        if flight.attempt == Attempt::Hit {
+        if matches!(flight.attempt, Attempt::Hit | Attempt::Skipped) {
             // It has failed already: all that is wanted is that it does not run again.
             flight.attempt = Attempt::First;
             return CancelOutcome::Discarding;
@@ -392,7 +453,22 @@ impl<J> Pipeline<J> {
     }
 
     pub(super) fn head_goes_again(&self) -> bool {
-        self.flying.front().is_some_and(|head| head.attempt == Attempt::Hit)
+        self.flying.front().is_some_and(|head| matches!(head.attempt, Attempt::Hit | Attempt::Skipped))
+    }
+
+    /// What led the head in failed. Unless nobody waits for it, it is written again once the gate is open.
+    pub(super) fn head_skipped(&mut self) {
+        self.gate.proof_answered();
+        if let Some(head) = self.flying.front_mut().filter(|head| !head.abandoned) {
+            head.attempt = Attempt::Skipped;
+        }
+    }
+
+    /// The head was refused; one that resets the session shuts the gate.
+    pub(super) fn head_refused(&mut self) {
+        if self.flying.front().is_some_and(|head| head.resets) {
+            self.gate.shut();
+        }
     }
 
     // ---- the end, and open requests ----------------------------------------------------------------------------
@@ -407,7 +483,9 @@ impl<J> Pipeline<J> {
         if let Some(Standing::Ends(level)) = self.flying.front().filter(|head| head.ended).map(|head| head.standing) {
             self.block.remove(level);
         }
-        self.flying.take_all().chain(self.again.take_all()).chain(self.queued.take_all())
+        self.gate = Gate::Open;
+        let reset = self.reset.take().map(|(flight, _)| flight);
+        self.flying.take_all().chain(reset).chain(self.again.take_all()).chain(self.queued.take_all())
     }
 
     /// Appends messages to the open head.

@@ -12,7 +12,7 @@
 //!   Close             CloseComplete
 //!   Query             (RowDescription DataRow* CommandComplete | EmptyQueryResponse | Copy…)*
 //!   CommandParse, CommandBind, CommandExecute | Open    as Parse, Bind, Execute of a command without rows; see block.rs
-//!   Guard             RowDescription | NoData
+//!   Guard, Proof      RowDescription | NoData
 //!   Check             CommandComplete
 //!   Sync              ReadyForQuery
 //! ```
@@ -126,6 +126,10 @@ pub enum Event<'p, J> {
     },
     /// The server sent all of its COPY.
     CopyDone,
+    /// The session has been reset: what is at the head follows, and runs.
+    Proven,
+    /// Nothing proves that the session has been reset: the head has not run, and is written again when it has been.
+    Unproven,
     /// The head's request, or the session, failed. The step: what should have been answered instead, if anything.
     Failed(ErrorResponse<'p>, Failure, Option<Step>),
     /// The head is done, here is what its caller tied to it. `abandoned`: nobody waits for it.
@@ -262,6 +266,11 @@ impl<J> Connection<J> {
                 self.step_done();
                 return Ok(None);
             }
+            (Step::Proof, backend::ROW_DESCRIPTION | backend::NO_DATA) => {
+                self.step_done();
+                self.pipeline.gate.proof_answered();
+                Event::Proven
+            }
             (Step::Open, backend::COMMAND_COMPLETE) => {
                 self.step_done();
                 self.pipeline.block.opened();
@@ -334,13 +343,19 @@ impl<J> Connection<J> {
             return Ok(Event::Failed(error, Failure::Session, None));
         }
         let step = self.pipeline.expected.front().copied();
-        let mut unopened = 0;
+        let (mut unopened, mut unproven) = (0, false);
         while let Some(step) = self.pipeline.expected.front().filter(|step| **step != Step::Sync) {
             unopened += usize::from(*step == Step::Open);
+            unproven |= *step == Step::Proof;
             self.pipeline.expected.pop_front();
         }
         self.pipeline.block.not_opened(unopened);
         self.close_open_head();
+        if unproven {
+            self.pipeline.head_skipped();
+            return Ok(Event::Unproven);
+        }
+        self.pipeline.head_refused();
         let failure = match self.blame(&error) {
             Failure::Request if unopened > 0 => Failure::Opening,
             Failure::Request if step == Some(Step::Guard) => Failure::NotBegun,
@@ -402,7 +417,7 @@ impl<J> Connection<J> {
             Some(Step::CommandParse) => "ParseComplete of a transaction's command",
             Some(Step::CommandBind) => "BindComplete of a transaction's command",
             Some(Step::CommandExecute | Step::Open) => "CommandComplete of a transaction's command",
-            Some(Step::Guard) => "RowDescription or NoData of the portal before",
+            Some(Step::Guard | Step::Proof) => "RowDescription or NoData of a portal before",
             Some(Step::Check) => "CommandComplete of a query without rows",
             Some(Step::Sync) => "ReadyForQuery",
         };

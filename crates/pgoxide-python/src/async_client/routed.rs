@@ -15,7 +15,7 @@ use crate::job::{Run, Verb};
 use crate::known::Known;
 use crate::lending::given_back;
 use crate::pool::KeptAsked;
-use crate::session::{Outcome, Place, Session};
+use crate::session::{Outcome, Place, Reset, Session};
 use crate::sync::lock;
 
 impl AsyncClient {
@@ -114,6 +114,16 @@ impl AsyncClient {
         let result = crate::pool::PoolRouter::delivered(pool.bind(slf.py()), *slot, slf);
         this.delivering.store(nested, Ordering::Relaxed);
         result
+    }
+
+    /// Writes what undoes its last user's doings; false when there is nothing to undo.
+    pub(crate) fn begin_reset(slf: &Bound<'_, Self>, reset: &Reset) -> PyResult<bool> {
+        let this = slf.get();
+        let written = this.session.begin_reset(slf.py(), reset)?;
+        if written {
+            this.flush_soon(slf)?;
+        }
+        Ok(written)
     }
 
     /// A round trip that runs nothing.

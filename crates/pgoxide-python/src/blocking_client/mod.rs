@@ -644,6 +644,11 @@ impl BlockingClient {
         self.send_reset(py, &Reset::asked(reset), Deadline::after(Some(timeout)))
     }
 
+    /// True when a user need not wait for the reset's answer: it has come, or their first request follows it.
+    fn _follow_reset(&self, py: Python<'_>) -> PyResult<bool> {
+        self.follow_reset(py)
+    }
+
     /// Waits until the reset has been answered; false when it had been. Raises why it failed.
     fn _await_reset(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         self.await_reset(py, Deadline::after(Some(timeout)))

@@ -33,10 +33,21 @@ impl BlockingClient {
     /// False when there is nothing to undo.
     pub(super) fn send_reset(&self, py: Python<'_>, reset: &Reset, deadline: Deadline) -> PyResult<bool> {
         let _turn = self.take_turn(py, deadline)?;
-        let Some(request) = self.session.reset_request(py, reset)? else { return Ok(false) };
-        self.session.submit(py, request, Standing::Outside)?;
+        let written = self.session.begin_reset(py, reset)?;
         self.send_some();
-        Ok(true)
+        Ok(written)
+    }
+
+    /// Whether a user may have it though its reset may be unanswered: it has come, or what they ask travels behind it. Raises why
+    /// it failed.
+    pub(super) fn follow_reset(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(_turn) = self.turn.take_if_free() {
+            self.look(py)?;
+        }
+        if let Some(outcome) = self.session.take_reset() {
+            return outcome.map(|()| true);
+        }
+        Ok(self.session.follow_reset())
     }
 
     /// Waits until the reset is answered; false when it had been. Raises why it failed.

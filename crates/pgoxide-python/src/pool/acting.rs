@@ -12,7 +12,7 @@ use crate::async_client::AsyncClient;
 use crate::awaitable::Awaitable;
 use crate::error;
 use crate::job::Kind;
-use crate::session::{Outcome, Place};
+use crate::session::Outcome;
 use crate::sync::lock;
 
 impl PoolRouter {
@@ -92,7 +92,7 @@ impl PoolRouter {
         Self::take_back(slf, client)
     }
 
-    /// A connection that has been idle for a while: what the loop may not have told yet is read. Where only the loop can read
+    /// A connection that nothing has been heard of for a while: what the loop may not have told yet is read. Where only the loop can read
     /// it, the connection is asked whether it lives: the answer comes behind that.
     fn look(slf: &Bound<'_, Self>, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
         let untold = AsyncClient::look(client)?;
@@ -100,6 +100,10 @@ impl PoolRouter {
             let mut inner = lock(&slf.get().inner);
             // What was read may have made it somebody's meanwhile, or given it something to do.
             let Some(member) = inner.members.of(slot, client) else { return Ok(()) };
+            if member.standing == Standing::Resetting {
+                (member.looked, member.untold) = (true, untold);
+                return Ok(());
+            }
             if member.standing != Standing::Routed || load(client.get()) != (0, true) {
                 return Ok(());
             }
@@ -162,23 +166,36 @@ impl PoolRouter {
         }
         client.get().end_streams(client)?;
         if untouched {
-            return Self::ready(slf, slot, client);
+            return Self::untouched(slf, slot, client);
         }
         if load(client.get()).0 == 0 { Self::reset(slf, slot, client) } else { Ok(()) }
     }
 
     /// Writes what undoes its last user's doings; waits for nothing.
     fn reset(slf: &Bound<'_, Self>, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
-        let (py, this) = (slf.py(), slf.get());
+        let this = slf.get();
         client.get().session.park();
-        let Some(request) = client.get().session.reset_request(py, &this.rules().reset)? else {
+        if !AsyncClient::begin_reset(client, &this.rules().reset)? {
             return Self::ready(slf, slot, client);
-        };
+        }
         if let Some(member) = lock(&this.inner).members.of(slot, client) {
             member.standing = Standing::Resetting;
             member.begin_head(Instant::now(), false);
+            (member.looked, member.untold) = (false, false);
         }
-        AsyncClient::submit(client, request, Place::OUTSIDE)
+        // Whoever waits may follow it.
+        Self::serve_next(slf)
+    }
+
+    /// Its user has asked nothing of it: as clean as it was.
+    fn untouched(slf: &Bound<'_, Self>, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
+        if !client.get().session.unfollow_reset() {
+            return Self::ready(slf, slot, client);
+        }
+        if let Some(member) = lock(&slf.get().inner).members.of(slot, client) {
+            member.standing = Standing::Resetting;
+        }
+        Self::serve_next(slf)
     }
 
     /// It is clean: anybody's.

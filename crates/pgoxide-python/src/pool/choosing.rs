@@ -17,7 +17,7 @@ pub(super) enum Step {
     Assign(usize, Py<AsyncClient>, Waiting),
     /// A connection for somebody's own.
     Grant(Py<AsyncClient>, Waiting),
-    /// Idle for a while: has it ended meanwhile?
+    /// Idle or being reset for a while: has it ended meanwhile, or answered?
     Look(usize, Py<AsyncClient>),
     /// Idle for long: does it live?
     Ping(Py<AsyncClient>),
@@ -72,10 +72,27 @@ impl Inner {
                 Idle::Step(step) => Err(step),
             };
         }
+        if let Some(slot) = self.follow(py, rules, now)? {
+            return Ok(Some(slot));
+        }
         if alone || rules.depth < 2 || self.can_grow(rules) {
             return Ok(None);
         }
         Ok(self.members.least_busy(rules, now))
+    }
+
+    /// A connection whose reset has not been answered, and need not be for its next user.
+    fn follow(&mut self, py: Python<'_>, rules: &Rules, now: Instant) -> Result<Option<usize>, Step> {
+        let Some((slot, looks)) = self.members.to_follow(rules, now).filter(|_| !self.closed) else { return Ok(None) };
+        let Some(member) = self.members.get(slot) else { return Ok(None) };
+        if looks {
+            return Err(Step::Look(slot, member.client.clone_ref(py)));
+        }
+        let session = &member.client.get().session;
+        session.follow_reset();
+        session.serve_routed();
+        (member.standing, member.dirty, member.tail_long) = (Standing::Routed, false, false);
+        Ok(Some(slot))
     }
 
     fn serve_call(&mut self, py: Python<'_>, slot: usize, now: Instant) -> Step {
@@ -100,6 +117,13 @@ impl Inner {
     }
 
     fn serve_connection(&mut self, py: Python<'_>, rules: &Rules, now: Instant) -> Step {
+        if !self.members.has_clean() {
+            match self.follow(py, rules, now) {
+                Ok(Some(slot)) => return self.grant(py, slot),
+                Ok(None) => {}
+                Err(step) => return step,
+            }
+        }
         let Some(slot) = self.members.pop_clean() else { return Step::Nothing };
         match self.inspect(py, slot, rules, now) {
             Idle::Use => {}
@@ -116,6 +140,11 @@ impl Inner {
             member.standing = Standing::Resetting;
             return Step::Reset(slot, member.client.clone_ref(py));
         }
+        self.grant(py, slot)
+    }
+
+    /// The member `slot` is the front's.
+    fn grant(&mut self, py: Python<'_>, slot: usize) -> Step {
         let Some(waiting) = self.queue.serve() else { return Step::Nothing };
         let Some(member) = self.members.get(slot) else { return Step::Nothing };
         member.standing = Standing::Used;

@@ -5,6 +5,7 @@
 //!              ▲   │ idle for long            ▲                                                                │
 //!              │   └─▶ checked ──alive──┘     └────────────────────────────────answered───────────────────────┘
 //!              └── (dirty, wanted as a whole) ──▶ resetting
+//!   resetting ──somebody waits: they follow, unanswered──▶ used │ routed
 //! ```
 
 use std::time::{Duration, Instant};
@@ -55,8 +56,10 @@ pub(super) struct Member {
     pub(super) uses: u64,
     /// It has been asked since it became idle whether it lives.
     pub(super) asked: bool,
-    /// What has arrived since it became idle has been read.
+    /// What has arrived since it became idle, or its reset was written, has been read.
     pub(super) looked: bool,
+    /// Something has arrived that only the loop can tell.
+    pub(super) untold: bool,
     /// The last request's id before its user had it: when it is the same afterwards, nothing was asked.
     pub(super) asked_before: RequestId,
 }
@@ -145,6 +148,7 @@ impl Members {
             uses: 0,
             asked: false,
             looked: false,
+            untold: false,
             asked_before: 0,
         };
         let slot = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -248,6 +252,26 @@ impl Members {
         Some(slot)
     }
 
+    /// One that is being reset, whose next user need not wait for the answer; true: whether that, or its end, has come meanwhile
+    /// is to be looked at first.
+    pub(super) fn to_follow(&self, rules: &Rules, now: Instant) -> Option<(usize, bool)> {
+        let may = |member: &&Member| {
+            member.standing == Standing::Resetting
+                && !member.untold
+                && !member.is_spent(rules, now)
+                && !member.client.get().session.is_doomed()
+                && member.client.get().session.may_follow_reset()
+        };
+        let slot = self.slots.iter().position(|member| member.as_ref().filter(may).is_some())?;
+        let member = self.slots[slot].as_ref()?;
+        Some((slot, !member.looked && now.duration_since(member.head_since) >= WORTH_A_LOOK))
+    }
+
+    /// An idle one that needs no reset.
+    pub(super) fn has_clean(&self) -> bool {
+        self.idle.iter().any(|slot| self.slots[*slot].as_ref().is_some_and(|member| !member.dirty))
+    }
+
     /// The one among those busy with routed calls that has least before another.
     pub(super) fn least_busy(&self, rules: &Rules, now: Instant) -> Option<usize> {
         let takes = |(slot, member): (usize, &Option<Member>)| {
@@ -293,7 +317,8 @@ impl Members {
         self.idle.is_empty() && self.count >= rules.max_size
     }
 
-    /// Those that were given back so long ago, or whose reset was written then, and that are not free yet.
+    /// Those that were given back so long ago, or whose reset was written then, and that are not free yet. Who
+    /// follows a reset has time limits of their own.
     pub(super) fn overdue(&self, py: Python<'_>, limit: Duration) -> Vec<Py<AsyncClient>> {
         let members = self.slots.iter().flatten();
         let late = |member: &&Member| {

@@ -55,8 +55,8 @@ impl Session {
                 Self::goes_again(&mut job, status);
                 self.portal_opened(py, &mut job, status);
                 self.created(py, &job)?;
-                if job.resets {
-                    self.reset_answered(job.error.take());
+                if job.resets.is_some() {
+                    self.reset_answered(py, id, &mut job)?;
                 } else if status != TransactionStatus::Idle && lock(&self.state).routed && job.error.is_none() {
                     job.error = Some(left_open(py));
                 }
@@ -133,6 +133,7 @@ impl Session {
                 self.surroundings.noticed(fields.clone_ref(py));
                 out.push(Outcome::Notice(fields));
             }
+            Event::Notification(_) if self.follows_reset() => {}
             Event::Notification(notification) => out.push(Outcome::Notification {
                 channel: String::from_utf8_lossy(notification.channel).into_owned(),
                 payload: String::from_utf8_lossy(notification.payload).into_owned(),
@@ -145,7 +146,12 @@ impl Session {
                     self.encoding_reported(py, value)?;
                 }
             }
-            Event::Started => out.push(Outcome::Started),
+            Event::Started => {
+                self.remember_clean();
+                out.push(Outcome::Started);
+            }
+            Event::Proven => self.proofs.succeeded(),
+            Event::Unproven => self.unproven(),
             Event::AuthenticationRequested(asked) => return Err(not_yet_supported(py, &asked)),
             Event::CopyStarted(direction) => self.copy_started(py, direction, out)?,
             Event::Closed => {}

@@ -16,6 +16,7 @@
 //! | `borrowing.rs` | statements that other connections of the pool have had described |
 //! | `recovery.rs` | statements the server has no more, or otherwise |
 //! | `resetting.rs` | what a pool's connection forgets between two users |
+//! | `proof.rs` | what a request is led in by that follows a reset |
 //! | `owner.rs` | whose transaction is open |
 //! | `block.rs` | transaction blocks, entered and left |
 
@@ -24,6 +25,7 @@ mod borrowing;
 mod events;
 mod explaining;
 mod owner;
+mod proof;
 mod recovery;
 mod requests;
 mod resetting;
@@ -46,6 +48,7 @@ pub(crate) use self::events::told;
 pub(crate) use self::explaining::Surroundings;
 use self::owner::Owner;
 pub(crate) use self::owner::{Caller, Others, Place, Verdict, verdict};
+use self::proof::Proofs;
 pub(crate) use self::recovery::goes_back;
 pub(crate) use self::requests::{append_bind, describe_portal, fits_one_flight};
 pub(crate) use self::resetting::Reset;
@@ -77,6 +80,8 @@ pub(crate) struct State {
     /// What it runs is the pool's: none may leave a transaction open.
     routed: bool,
     reset: ResetState,
+    /// What the server reports of a session that nobody has changed.
+    clean: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Why the connection ended.
@@ -136,6 +141,7 @@ pub(crate) struct Session {
     pub(crate) owner_changed: Condvar,
     pub(crate) surroundings: Surroundings,
     check: Check,
+    proofs: Proofs,
     /// The process that may use it.
     pub(crate) home: Home,
     /// Whose it is, of a pool.
@@ -153,6 +159,7 @@ impl Session {
             parked: false,
             routed: false,
             reset: ResetState::None,
+            clean: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -163,6 +170,7 @@ impl Session {
             owner_changed: Condvar::new(),
             surroundings: Surroundings::default(),
             check: Check::default(),
+            proofs: Proofs::default(),
             home: Home::here(),
             lease: Lease::default(),
         }

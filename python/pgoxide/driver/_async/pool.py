@@ -598,10 +598,10 @@ class AsyncPool(_core.AsyncPoolCore):
 
         db: the connection. It takes no further call from its user.
 
-        What its user left is undone by a request that is written at once and not waited for; nobody else gets the connection
-        before the server has done it. Calls that are still unfinished run to their end first; an open stream is ended. When
-        either takes more than 30 seconds (on the asynchronous face up to 60) the connection is closed, and what is unfinished
-        on it raises ConnectionClosed.
+        What its user left is undone by a request that is written at once and not waited for. The next user's first request may
+        travel behind it: the server runs that only if the reset was done. Calls that are still unfinished run to their end
+        first; an open stream is ended. When either takes more than 30 seconds (on the asynchronous face up to 60) the
+        connection is closed, and what is unfinished on it raises ConnectionClosed.
         Raises InterfaceError for a connection that is not the pool's, or was given back before.
         """
         if self._on_release is not None and not db.closed and db._pool is self:
