@@ -374,6 +374,35 @@ async def test_a_check_that_fails_does_not_end_the_transaction(open_pool, db, li
 
 
 @pytest.mark.row("Q11", "T01")
+@pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
+async def test_what_a_transaction_holds_outlasts_the_check(open_pool, db, holds):
+    """Cursors and portals that are open, settings, locks, and the snapshot of a transaction that has one."""
+    await fresh(db)
+    pool = await open_pool(max_size=2)
+    async with pool.acquire() as one, pool.acquire() as two:
+        if not holds:
+            await two.execute("create temp table common (id int8, text text)")
+            await two.execute("insert into common values (1, 'a'), (2, 'b')")
+        for number in range(2):
+            assert await one.fetch_all(f"/* {number} */" + SOME, 2) == [(2, "b")]
+        async with two.transaction(isolation="repeatable read") as tx:
+            assert await tx.fetch_all("/* 0 */" + SOME, 2) == [(2, "b")]
+            await db.execute("insert into public.common values (3, 'c')")
+            await tx.execute("declare numbers cursor for select n from generate_series(1, 9) as n")
+            assert await tx.fetch_column("fetch 2 from numbers") == [1, 2]
+            portal = await tx.portal("select n from generate_series(1, 9) as n", into=int)
+            assert await portal.fetch(2) == [1, 2]
+            await tx.execute("set local work_mem = '5MB'")
+            await tx.execute("select pg_advisory_xact_lock(4711)")
+            assert await tx.fetch_all("/* 1 */" + SOME, 2) == [(2, "b")]
+            assert await tx.fetch_column("fetch 2 from numbers") == [3, 4]
+            assert await portal.fetch(2) == [3, 4]
+            assert await tx.fetch_value("show work_mem") == "5MB"
+            assert not await db.fetch_value("select pg_try_advisory_xact_lock(4711)")
+            assert await tx.fetch_value("select count(*) from public.common", into=int) == 2
+
+
+@pytest.mark.row("Q11", "T01")
 async def test_the_statement_itself_runs_in_no_subtransaction(open_pool, db):
     await fresh(db)
     sql = "insert into common values ($1, 'c') returning xmin::text = pg_current_xact_id()::xid::text as same"
