@@ -49,7 +49,13 @@ impl Unborn {
     }
 
     fn track(&mut self, py: Python<'_>) {
-        for object in self.0.drain(..) {
+        /// So far ahead of the one whose turn it is.
+        const AHEAD: usize = 16;
+        let mut objects = std::mem::take(&mut self.0).into_iter();
+        while let Some(object) = objects.next() {
+            if let Some(ahead) = objects.as_slice().get(AHEAD) {
+                fetch_ahead(ahead);
+            }
             let object = object.into_bound(py);
             // SAFETY: a container that `finished` or `hold_back` has put here, complete and untracked then. Code of the user's
             // cannot have seen it, but what has, a class of ours, may have changed it so that it is tracked by now.
@@ -85,6 +91,21 @@ fn collect_if_due(py: Python<'_>) -> PyResult<()> {
         pyimport::gc_collect(py)?.call1((0,))?;
     }
     Ok(())
+}
+
+/// Asks for the memory where an object begins, so that nothing waits for it when its turn comes: most objects of a large result
+/// are out of the nearer caches by then.
+#[inline]
+fn fetch_ahead(object: &Py<PyAny>) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: nothing is read; an address is brought closer, whichever it is.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // The collector's head, in front of it.
+        _mm_prefetch::<_MM_HINT_T0>(object.as_ptr().cast::<i8>().wrapping_sub(16));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = object;
 }
 
 /// An object of a class whose instances the collector knows, or may.
