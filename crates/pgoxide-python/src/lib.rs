@@ -21,6 +21,7 @@ mod ffi;
 mod fork;
 mod gather;
 mod held;
+mod interpreter;
 mod interval;
 mod introspect;
 mod io;
@@ -100,4 +101,9 @@ mod _core {
     use crate::transaction::{AsyncTransactionBlock, TransactionBlock};
     #[pymodule_export]
     use crate::unraisable::report_unraisable;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::interpreter::claim(module.py())
+    }
 }

@@ -18,6 +18,7 @@
 //! | `subtype.rs` | instances of subclasses of `int` |
 //! | `task.rs` | waking an asyncio task from a reader callback, in its own context |
 //! | `descriptor.rs` | borrowing a file descriptor |
+//! | `interpreter.rs` | which interpreter of the process runs |
 //! | `iteration.rs` | ending an iteration with a value |
 //! | `frame.rs` | where in Python a call came from |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod decimal;
 pub(crate) mod descriptor;
 pub(crate) mod frame;
 pub(crate) mod headless;
+pub(crate) mod interpreter;
 pub(crate) mod iteration;
 pub(crate) mod list;
 mod nesting;
