@@ -613,6 +613,44 @@ async def test_a_reset_that_fails_twice(
     await db.execute("drop table followed")
 
 
+LENT = "select count(*) + $1::int8 from followed"
+
+
+async def _lent_to_a_call(pool: Any) -> None:
+    assert await pool.fetch_value(LENT, 10) == 11
+    assert await pool.fetch_value(STATE) is None
+
+
+async def _lent_to_a_user(pool: Any) -> None:
+    async with pool.acquire(timeout=20) as db:
+        assert await db.fetch_value(LENT, 10) == 11
+        assert await db.fetch_value(STATE) is None
+
+
+async def _lent_to_a_transaction(pool: Any) -> None:
+    async with pool.transaction() as tx:
+        assert await tx.fetch_value(LENT, 10) == 11
+        assert await tx.fetch_value(STATE) is None
+
+
+@pytest.mark.parametrize("times", [0, 1])
+@pytest.mark.parametrize("act", [_lent_to_a_call, _lent_to_a_user, _lent_to_a_transaction])
+async def test_a_statement_that_another_connection_knows(
+    open_pool: Any, db: Any, where: dict[str, Any], act: Callable[[Any], Any], times: int
+) -> None:
+    """It goes by that one's description, whatever becomes of the reset."""
+    await db.execute_script("drop table if exists followed; create table followed (n int)")
+    pool = await open_pool(min_size=2, max_size=2)
+    async with pool.acquire() as other:
+        assert await other.fetch_value(LENT, 1) == 1
+        trouble = await in_trouble(pool, where, times)
+        await act(pool)
+        trouble.join()
+        assert trouble.cancelled == times
+    assert pool.stats().connects == 2
+    await db.execute("drop table followed")
+
+
 async def test_an_attempt_is_made_again(open_pool: Any, db: Any, where: dict[str, Any]) -> None:
     """By who asks for that: nothing of the transaction has run."""
     await db.execute_script("drop table if exists followed; create table followed (n int)")
