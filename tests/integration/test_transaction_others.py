@@ -580,3 +580,39 @@ async def test_a_call_that_the_collector_ends_elsewhere(table: Any) -> None:
         tx.rollback_only = True
     assert await kept(table) == []
     assert table.transaction_status == "idle"
+
+
+@pytest.mark.row("X03")
+@pytest.mark.parametrize("others", ["raise", "join"])
+async def test_others_of_a_block_inside_a_block(table: Any, face: str, others: str) -> None:
+    """What it says is for the inner block: of strangers, and of the outer one's own tasks."""
+    go = asyncio.Event()
+
+    async def child() -> None:
+        await go.wait()
+        await table.execute(INSERT, 2)
+
+    def thread() -> None:
+        try:
+            table.real.execute(INSERT, 2)
+        except InterfaceError as error:
+            refused.append(error)
+
+    refused: list[InterfaceError] = []
+    async with table.transaction() as tx:
+        await tx.execute(INSERT, 1)
+        task = asyncio.create_task(child()) if face == "async" else None
+        async with tx.transaction(others=others) as inner:
+            await inner.execute(INSERT, 3)
+            if task is None:
+                stranger = threading.Thread(target=thread)
+                stranger.start()
+                stranger.join(20)
+            else:
+                go.set()
+                try:
+                    await task
+                except InterfaceError as error:
+                    refused.append(error)
+    assert await kept(table) == ([1, 2, 3] if others == "join" else [1, 3])
+    assert len(refused) == (0 if others == "join" else 1)
