@@ -7,6 +7,7 @@ import gc
 import inspect
 import pickle
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -527,3 +528,36 @@ async def test_a_cancel_that_is_on_its_way_hits_nobody_else(
     await pool.release(db)
     async with pool.acquire() as again:
         assert again.backend_pid == pid
+
+
+@pytest.mark.parametrize("at", ["_lend", "_unpark", "_asked", "_park"])
+async def test_an_interrupt_while_it_changes_hands(
+    open_pool: Any, face: str, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """The connection stays the pool's: one that counts as used by nobody would be lost for good."""
+    if face == "async" and at != "_lend":
+        pytest.skip("the core's, which nothing interrupts")
+    pool = await open_pool(min_size=1, max_size=1)
+    owner = pgoxide.AsyncConnection if face == "async" else pgoxide.Connection
+    method = getattr(owner, at)
+    for call in ("acquire", "fetch_value"):
+        interrupts = ["now"]
+
+        def interrupted(self: Any, *given: Any, _left: list[str] = interrupts, **named: Any) -> Any:
+            if _left:
+                _left.pop()
+                raise KeyboardInterrupt
+            return method(self, *given, **named)
+
+        monkeypatch.setattr(owner, at, interrupted)
+        with suppress(KeyboardInterrupt):
+            if call == "acquire":
+                await pool.release(await pool.acquire(timeout=5))
+            else:
+                await pool.fetch_value("select 1", timeout=5)
+        monkeypatch.undo()
+        assert await pool.fetch_value("select 2", timeout=5) == 2
+        async with pool.acquire(timeout=5) as db:
+            assert await db.fetch_value("select 3") == 3
+    stats = pool.stats()
+    assert (stats.size, stats.used, stats.busy) == (1, 0, 0)

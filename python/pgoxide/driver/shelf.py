@@ -112,17 +112,30 @@ class Shelf(_core.PoolCore):
     def _acquire(self, timeout: float | None) -> Connection:
         """A connection of one's own, clean."""
         member = self._take(timeout, whole=True)
-        member.db._unpark(routed=False)
-        member.asked_before = member.db._asked()
-        member.standing = "used"
+        try:
+            member.db._unpark(routed=False)
+            member.asked_before = member.db._asked()
+            member.standing = "used"
+        except BaseException:
+            self._not_taken(member)
+            raise
         return member.db
 
     def _take_routed(self, timeout: float | None) -> Connection:
         """A connection for one statement of the pool's."""
         member = self._take(timeout, whole=False)
-        member.db._unpark(routed=True)
-        member.dirty = True
+        try:
+            member.db._unpark(routed=True)
+            member.dirty = True
+        except BaseException:
+            self._not_taken(member)
+            raise
         return member.db
+
+    def _not_taken(self, member: _Member) -> None:
+        """An interrupt came before its user had it, or when they no longer did."""
+        member.db._park()
+        self._put_back(member)
 
     def _take(self, timeout: float | None, *, whole: bool) -> _Member:
         """The next connection, fit to be used; it stands as "busy"."""
@@ -324,11 +337,16 @@ class Shelf(_core.PoolCore):
         member = self._shelf.get(db)
         if member is None:
             return
-        if not db.closed and db.transaction_status != "idle":
-            self._give_up(member, "left in a transaction")
-            return
-        db._park()
-        self._put_back(member)
+        try:
+            if not db.closed and db.transaction_status != "idle":
+                self._give_up(member, "left in a transaction")
+                return
+            db._park()
+            self._put_back(member)
+        except BaseException:
+            if member.standing == "busy":
+                self._not_taken(member)
+            raise
 
     def _put_back(self, member: _Member, *, first: bool = True) -> None:
         """Idle again, unless it has ended or served for long enough. first: it is the one to be taken next."""

@@ -582,7 +582,11 @@ class AsyncPool(_core.AsyncPoolCore):
             raise
         # async-only: end
         # sync: whole = self._acquire(timeout)
-        db = whole._lend()
+        try:
+            db = whole._lend()
+        except BaseException:  # an interrupt
+            self._release(whole)
+            raise
         if self._debug:
             self._holders[whole] = stack_here()
         if self._on_acquire is not None:

@@ -121,9 +121,10 @@ class Connection(_core.Client):
         Only the newest counts: whoever kept an earlier one has nothing of it.
         """
         lent = type(self)(self)
-        lent._whole, lent._line, lent._config, lent._pool = self, self._line, self._config, self._pool
         lent._modes, lent._begin = self._modes, self._begin
         lent._on_commit, lent._heard, lent._lease = [], [], Lease()
+        # Last, and the pool's object first: should an interrupt come, `__del__` goes by these.
+        lent._whole, lent._line, lent._config, lent._pool = self, self._line, self._config, self._pool
         return lent
 
     def _give_back(self) -> bool:

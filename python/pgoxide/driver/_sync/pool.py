@@ -418,7 +418,11 @@ class Pool(Shelf):
 
     def _checkout(self, timeout: float | None) -> Connection:
         whole = self._acquire(timeout)
-        db = whole._lend()
+        try:
+            db = whole._lend()
+        except BaseException:  # an interrupt
+            self._release(whole)
+            raise
         if self._debug:
             self._holders[whole] = stack_here()
         if self._on_acquire is not None:
