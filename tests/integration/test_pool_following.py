@@ -173,9 +173,8 @@ async def test_what_runs_only_outside_transactions(open_pool: Any, db: Any, gate
     await db.execute("drop table followed")
 
 
-async def test_who_waits_in_the_queue(open_pool: Any, gate: Gate, face: str) -> None:
-    if face != "async":
-        pytest.skip("shown by test_threads_wait_in_the_queue")
+@pytest.mark.parametrize("face", ["async"])
+async def test_who_waits_in_the_queue(open_pool: Any, gate: Gate) -> None:
     pool = await open_pool(max_size=1, to=gate.line)
     async with pool.acquire() as db:
         await db.fetch_value("select $1::int4", 7)
@@ -196,9 +195,8 @@ async def test_who_waits_in_the_queue(open_pool: Any, gate: Gate, face: str) -> 
     assert gate.written() == RESET + PROOF + "BES"
 
 
-async def test_threads_wait_in_the_queue(open_pool: Any, gate: Gate, face: str) -> None:
-    if face == "async":
-        pytest.skip("shown by test_who_waits_in_the_queue")
+@pytest.mark.parametrize("face", ["blocking"])
+async def test_threads_wait_in_the_queue(open_pool: Any, gate: Gate) -> None:
     pool = await open_pool(max_size=1, to=gate.line)
     async with pool.acquire() as db:
         await db.fetch_value("select $1::int4", 7)
@@ -222,10 +220,9 @@ async def test_threads_wait_in_the_queue(open_pool: Any, gate: Gate, face: str) 
     assert gate.written() == RESET + PROOF + "BES"
 
 
-async def test_one_request_follows_and_the_next_waits(open_pool: Any, gate: Gate, face: str) -> None:
+@pytest.mark.parametrize("face", ["async"])
+async def test_one_request_follows_and_the_next_waits(open_pool: Any, gate: Gate) -> None:
     """A second one would run before the first, should only the first one's proof fail."""
-    if face != "async":
-        pytest.skip("a blocking connection runs one call at a time")
     pool = await open_pool(max_size=1, to=gate.line)
     async with pool.acquire() as db:
         await db.fetch_value("select $1::int4", 7)
@@ -434,10 +431,9 @@ async def test_who_asks_nothing_gives_it_on(open_pool: Any, gate: Gate) -> None:
     assert gate.written() == RESET + PROOF + "BES"
 
 
-async def test_a_call_that_is_given_up(open_pool: Any, gate: Gate, face: str) -> None:
+@pytest.mark.parametrize("face", ["async"])
+async def test_a_call_that_is_given_up(open_pool: Any, gate: Gate) -> None:
     """Its cancel must hit neither the reset nor whoever comes next."""
-    if face != "async":
-        pytest.skip("a blocking call cannot be cancelled from outside")
     pool = await open_pool(max_size=1, to=gate.line)
     async with pool.acquire() as db:
         await db.fetch_value("select $1::int4", 7)

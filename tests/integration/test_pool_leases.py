@@ -530,13 +530,17 @@ async def test_a_cancel_that_is_on_its_way_hits_nobody_else(
         assert again.backend_pid == pid
 
 
-@pytest.mark.parametrize("at", ["_lend", "_unpark", "_asked", "_park"])
+@pytest.mark.parametrize(
+    ("face", "at"),
+    [("async", "_lend"), *(("blocking", at) for at in ("_lend", "_unpark", "_asked", "_park"))],
+    indirect=["face"],
+)
 async def test_an_interrupt_while_it_changes_hands(
     open_pool: Any, face: str, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    """The connection stays the pool's: one that counts as used by nobody would be lost for good."""
-    if face == "async" and at != "_lend":
-        pytest.skip("the core's, which nothing interrupts")
+    """The connection stays the pool's: one that counts as used by nobody would be lost for good. What is the core's on the
+    asynchronous face nothing interrupts.
+    """
     pool = await open_pool(min_size=1, max_size=1)
     owner = pgoxide.AsyncConnection if face == "async" else pgoxide.Connection
     method = getattr(owner, at)
