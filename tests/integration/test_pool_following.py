@@ -85,6 +85,14 @@ async def used(pool: Any, *statements: str) -> int:
         return db.backend_pid
 
 
+async def warmed(open_pool: Any, gate: Gate) -> Any:
+    """A pool of one connection, which knows `select $1::int4`."""
+    pool = await open_pool(max_size=1, to=gate.line)
+    async with pool.acquire() as db:
+        await db.fetch_value("select $1::int4", 7)
+    return pool
+
+
 async def given_back(pool: Any, gate: Gate, *statements: str) -> int:
     """The same; the reset is on its way, unanswered."""
     db = await pool.acquire()
@@ -175,9 +183,7 @@ async def test_what_runs_only_outside_transactions(open_pool: Any, db: Any, gate
 
 @pytest.mark.parametrize("face", ["async"])
 async def test_who_waits_in_the_queue(open_pool: Any, gate: Gate) -> None:
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as db:
-        await db.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     db = await pool.acquire()
     await db.execute("select 1")
 
@@ -197,9 +203,7 @@ async def test_who_waits_in_the_queue(open_pool: Any, gate: Gate) -> None:
 
 @pytest.mark.parametrize("face", ["blocking"])
 async def test_threads_wait_in_the_queue(open_pool: Any, gate: Gate) -> None:
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as db:
-        await db.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     db = await pool.acquire()
     await db.execute("select 1")
     got: list[int] = []
@@ -223,9 +227,7 @@ async def test_threads_wait_in_the_queue(open_pool: Any, gate: Gate) -> None:
 @pytest.mark.parametrize("face", ["async"])
 async def test_one_request_follows_and_the_next_waits(open_pool: Any, gate: Gate) -> None:
     """A second one would run before the first, should only the first one's proof fail."""
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as db:
-        await db.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     await given_back(pool, gate)
     gate.open_after(RESET + PROOF + "BES" + "BES")
     async with pool.acquire() as db:
@@ -269,9 +271,7 @@ async def _stream(db: Any) -> None:
 async def test_barriers(open_pool: Any, db: Any, gate: Gate, use: Callable[[Any], Any]) -> None:
     """Scripts, COPY and streams: they go alone, or are kept open."""
     await db.execute_script("drop table if exists followed; create table followed (n int)")
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as mine:
-        await mine.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     await given_back(pool, gate)
     gate.open_after("never")
     async with pool.acquire(timeout=10) as mine:
@@ -283,9 +283,7 @@ async def test_barriers(open_pool: Any, db: Any, gate: Gate, use: Callable[[Any]
 
 async def test_a_call_that_is_isolated(open_pool: Any, gate: Gate, face: str) -> None:
     """Nothing may hit it by mistake, a reset's cancel included. A blocking connection has one call at a time anyway."""
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as mine:
-        await mine.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     await given_back(pool, gate)
     gate.open_after("never")
     async with pool.acquire(timeout=10) as mine:
@@ -384,9 +382,7 @@ async def test_the_cursor_that_proves_it_is_closed(open_pool: Any, gate: Gate) -
 
 async def test_notifications_for_the_user_before(open_pool: Any, db: Any, gate: Gate) -> None:
     """What they listened to is not for whoever has the connection now."""
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as mine:
-        await mine.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     mine = await pool.acquire()
     await mine.execute("listen news")
     gate.shut()
@@ -419,9 +415,7 @@ async def test_after_deallocate_all(open_pool: Any, gate: Gate) -> None:
 
 
 async def test_who_asks_nothing_gives_it_on(open_pool: Any, gate: Gate) -> None:
-    pool = await open_pool(max_size=1, to=gate.line)
-    async with pool.acquire() as db:
-        await db.fetch_value("select $1::int4", 7)
+    pool = await warmed(open_pool, gate)
     await given_back(pool, gate)
     gate.open_after(RESET + PROOF + "BES")
     for _ in range(3):

@@ -92,8 +92,8 @@ impl PoolRouter {
         Self::take_back(slf, client)
     }
 
-    /// A connection that nothing has been heard of for a while: what the loop may not have told yet is read. Where only the loop can read
-    /// it, the connection is asked whether it lives: the answer comes behind that.
+    /// A connection that nothing has been heard of for a while: what the loop may not have told yet is read. Where only the loop
+    /// can read it, an idle one is asked whether it lives (the answer comes behind that), and nobody follows its reset.
     fn look(slf: &Bound<'_, Self>, slot: usize, client: &Bound<'_, AsyncClient>) -> PyResult<()> {
         let untold = AsyncClient::look(client)?;
         {

@@ -317,8 +317,8 @@ impl Members {
         self.idle.is_empty() && self.count >= rules.max_size
     }
 
-    /// Those that were given back so long ago, or whose reset was written then, and that are not free yet. Who
-    /// follows a reset has time limits of their own.
+    /// Those that were given back so long ago, or whose reset was written then, and that are not free yet.
+    /// Who follows a reset has time limits of their own.
     pub(super) fn overdue(&self, py: Python<'_>, limit: Duration) -> Vec<Py<AsyncClient>> {
         let members = self.slots.iter().flatten();
         let late = |member: &&Member| {

@@ -139,7 +139,8 @@ impl Borrowed {
 }
 
 impl Session {
-    /// Lets `run`, whose statement is new here, go in one flight if another connection of the pool has had it described. Raises what is no `Exception`: a signal handler's, met by an argument's own code.
+    /// Lets `run`, whose statement is new here, go in one flight if another connection of the pool has had it described. Raises
+    /// what is no `Exception`: a signal handler's, met by an argument's own code.
     pub(crate) fn borrow<'py>(
         &self,
         py: Python<'py>,
